@@ -1,0 +1,58 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DVC_NO_ANALYTICS := true
+.DEFAULT_GOAL := help
+.PHONY: help setup repro show test test-slow test-gpu lint format preset lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## create .venv and install the pinned requirements
+
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python >= 3.11 is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --require-hashes -r requirements.txt
+	@touch $@
+
+repro: $(STAMP)  ## run what is out of date of the pipeline, print the results table
+	@$(BIN)/python -m harness hardware
+	$(BIN)/dvc repro
+	@$(BIN)/python -m harness show
+
+show: $(STAMP)  ## print the results table and where the report lies
+	@$(BIN)/python -m harness show
+
+test: $(STAMP)  ## run the tests (under 10 minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## run the tests that take minutes each
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(STAMP)  ## run the tests that need a CUDA GPU
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(STAMP)  ## ruff check, ruff format, mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(STAMP)  ## let ruff format and mend the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, folder)
+	@$(BIN)/python -m harness preset "$(NAME)"
+
+lock: $(STAMP)  ## compile requirements.in into requirements.txt, pins and hashes for every platform
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" --output-file requirements.txt requirements.in
+
+clean:  ## delete interrupted downloads and runs (.cache); data, runs and .venv stay
+	rm -rf .cache
