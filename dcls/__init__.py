@@ -1,0 +1,24 @@
+"""Dilated Convolution with Learnable Spacings: exact, and quick on a CPU."""
+
+from .base import DclsNd
+from .kernels import axis_of, dense_kernel
+from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
+from .replace import fuse, replace_depthwise
+from .training import clamp_positions, parameter_groups, position_statistics
+
+__all__ = [
+    "Dcls1d",
+    "Dcls2_1d",
+    "Dcls2d",
+    "Dcls2dK1d",
+    "Dcls3_1d",
+    "Dcls3d",
+    "DclsNd",
+    "axis_of",
+    "clamp_positions",
+    "dense_kernel",
+    "fuse",
+    "parameter_groups",
+    "position_statistics",
+    "replace_depthwise",
+]

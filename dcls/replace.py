@@ -1,0 +1,145 @@
+"""Swap the depthwise convolutions of a model for DCLS layers, and DCLS layers for plain convolutions."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from .base import CONVOLUTIONS, DclsNd, Size, to_tuple
+from .layers import Dcls1d, Dcls2d, Dcls3d
+
+LAYERS: dict[int, type[Dcls1d] | type[Dcls2d] | type[Dcls3d]] = {1: Dcls1d, 2: Dcls2d, 3: Dcls3d}
+
+
+def replace_depthwise(
+    model: nn.Module,
+    kernel_count: int,
+    dilated_kernel_size: Size,
+    version: str = "gauss",
+    where: Callable[[str, nn.Module], bool] | None = None,
+    share: str = "stage",
+) -> dict[str, DclsNd]:
+    """Replace depthwise convolutions in place; return the new layers by name, in the order of the model.
+
+    ``where(name, module)`` picks among the depthwise convolutions whose kernel has more than one cell; all by
+    default. A convolution class with a forward of its own is never picked. Stride, groups, padding mode, dtype,
+    device and whether there is a bias stay, and so does the output size. Weights start normal(0, 0.02), biases 0.
+
+    ``share="stage"``: consecutive layers share one P and one SIG, and a new pair starts where the channel count
+    changes (arXiv 2309.13972, section 3); ``share="layer"``: every layer has its own.
+
+    Raises ValueError for an unknown ``share``, where there is nothing to replace, and where no padding keeps the
+    output size.
+    """
+    if share not in ("stage", "layer"):
+        raise ValueError(f"share must be 'stage' or 'layer', but got share='{share}'")
+    replaced: dict[str, DclsNd] = {}
+    made: dict[nn.Module, DclsNd] = {}  # one convolution may sit at two names
+    previous: DclsNd | None = None
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if not name or not is_depthwise(module) or (where is not None and not where(name, module)):
+            continue
+        if module not in made:
+            layer = layer_like(cast(nn.Conv2d, module), kernel_count, dilated_kernel_size, version, name)
+            if share == "stage" and previous is not None and previous.P.shape == layer.P.shape:
+                layer.P, layer.SIG = previous.P, previous.SIG
+            made[module] = previous = layer
+        model.set_submodule(name, made[module])
+        replaced[name] = made[module]
+    if not replaced:
+        raise ValueError("there is no depthwise convolution to replace in this model")
+    return replaced
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether this is a plain convolution of one input channel per group and more than one kernel cell."""
+    return (
+        isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+        and type(module).forward in [convolution.forward for convolution in CONVOLUTIONS.values()]
+        and module.groups == module.in_channels > 1
+        and max(module.kernel_size) > 1
+    )
+
+
+def layer_like(convolution: nn.Conv2d, kernel_count: int, dilated_kernel_size: Size, version: str, name: str) -> DclsNd:
+    """DCLS layer with the channels, stride and output size of a convolution (of any number of dimensions)."""
+    dimensions = len(convolution.kernel_size)
+    size = to_tuple(dilated_kernel_size, dimensions)
+    layer = LAYERS[dimensions](
+        convolution.in_channels,
+        convolution.out_channels,
+        kernel_count,
+        convolution.stride,
+        padding_like(convolution, size, name),
+        size,
+        convolution.groups,
+        convolution.bias is not None,
+        convolution.padding_mode,
+        version,
+        device=convolution.weight.device,
+        dtype=convolution.weight.dtype,
+    )
+    nn.init.normal_(layer.weight, 0, 0.02)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer.train(convolution.training)
+
+
+def padding_like(convolution: nn.Conv2d, size: tuple[int, ...], name: str) -> tuple[int, ...] | str:
+    """Padding with which a kernel of another size gives the output size of ``convolution``."""
+    if isinstance(convolution.padding, str) and convolution.padding == "same":
+        return "same"
+    old = (0,) * len(size) if isinstance(convolution.padding, str) else convolution.padding
+    padding: list[int] = []
+    same = True
+    for d, s in enumerate(size):
+        reach = convolution.dilation[d] * (convolution.kernel_size[d] - 1) + 1
+        doubled = 2 * old[d] + s - reach
+        same = same and 2 * old[d] == reach - 1 and convolution.stride[d] == 1
+        padding.append(doubled // 2 if doubled >= 0 and doubled % 2 == 0 else -1)
+    if min(padding) >= 0:
+        return tuple(padding)
+    if same:
+        return "same"
+    raise ValueError(f"no padding gives a kernel of size {size} the output size of {name}: {convolution}")
+
+
+@torch.no_grad()
+def fuse(model: nn.Module) -> nn.Module:
+    """Replace every DCLS layer in place by a plain convolution with its dense kernel; return the model.
+
+    Outputs stay the same; positions can no longer be learned. A model that is itself a DCLS layer is returned as
+    a new convolution. On a CPU, convert the fused model and its input to ``torch.channels_last``: torch's own
+    convolutions with large depthwise kernels are many times slower in the default memory format.
+    """
+    if isinstance(model, DclsNd):
+        return fused(model)
+    made: dict[nn.Module, nn.Module] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, DclsNd):
+            if module not in made:
+                made[module] = fused(module)
+            model.set_submodule(name, made[module])
+    return model
+
+
+def fused(layer: DclsNd) -> nn.Module:
+    """Plain convolution with the dense kernel and the bias of a DCLS layer."""
+    convolution = CONVOLUTIONS[len(layer.kernel_size)](
+        layer.in_channels,
+        layer.out_channels,
+        cast(Any, layer.kernel_size),
+        cast(Any, layer.stride),
+        cast(Any, layer.padding),
+        1,
+        layer.groups,
+        layer.bias is not None,
+        cast(Any, layer.padding_mode),
+        device=layer.weight.device,
+        dtype=layer.weight.dtype,
+    )
+    convolution.weight.copy_(layer.kernel())
+    if layer.bias is not None and convolution.bias is not None:
+        convolution.bias.copy_(layer.bias)
+    return convolution.train(layer.training)

@@ -1,0 +1,82 @@
+"""What a training loop needs for the positions: clamping, parameter groups, statistics."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .base import DclsNd
+from .kernels import MIN_SPREAD, axis_of
+
+POSITION_RATE = 5  # learning rate of P and SIG against that of all else (arXiv 2309.13972, section 3)
+
+
+def layers_of(model: nn.Module) -> list[tuple[str, DclsNd]]:
+    """Names and DCLS layers of a model."""
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, DclsNd)]
+
+
+def clamp_positions(model: nn.Module) -> None:
+    """Bring the positions of every DCLS layer of a model back into its kernel; call after each optimizer step."""
+    for _, layer in layers_of(model):
+        layer.clamp_parameters()
+
+
+def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: decayed, not decayed, and positions, each only where there are any.
+
+    Positions are P and SIG of the DCLS layers: no decay and five times the learning rate (arXiv 2309.13972,
+    section 3). Not decayed are parameters of one dimension and biases. Parameters that need no gradient are left out.
+    """
+    learned = {id(p) for _, layer in layers_of(model) for p in (layer.P, layer.SIG) if p is not None}
+    decayed, plain, positions = [], [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if id(parameter) in learned:
+            positions.append(parameter)
+        elif parameter.ndim <= 1 or name.endswith(".bias"):
+            plain.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups = [
+        {"params": decayed, "lr": lr, "weight_decay": weight_decay},
+        {"params": plain, "lr": lr, "weight_decay": 0.0},
+        {"params": positions, "lr": POSITION_RATE * lr, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+@torch.no_grad()
+def position_statistics(model: nn.Module) -> list[dict[str, Any]]:
+    """One row per DCLS layer and index of P, for plots and logs; layers that share positions repeat them.
+
+    layer (name), index (of P), axis (kernel axis, counted in all axes of the kernel that are learned), and in cells:
+    position_mean, position_std, position_min, position_max, spread_mean, spread_min, spread_max (0.27 + abs(SIG)
+    for gauss, 1 + abs(SIG) for max, 1 for v1 and v0). at_border is the share of elements at or beyond the clamp.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, layer in layers_of(model):
+        axes = axis_of(layer.version, len(layer.dilated_kernel_size))
+        for index, size in enumerate(layer.dilated_kernel_size):
+            position = layer.P[index].float()
+            if layer.SIG is None:
+                spread = torch.ones_like(position)
+            else:
+                spread = layer.SIG[index].float().abs() + (MIN_SPREAD if layer.version == "gauss" else 1)
+            rows.append(
+                {
+                    "layer": name,
+                    "index": index,
+                    "axis": axes[index],
+                    "position_mean": position.mean().item(),
+                    "position_std": position.std(correction=0).item(),
+                    "position_min": position.min().item(),
+                    "position_max": position.max().item(),
+                    "at_border": (position.abs() >= size // 2).float().mean().item(),
+                    "spread_mean": spread.mean().item(),
+                    "spread_min": spread.min().item(),
+                    "spread_max": spread.max().item(),
+                }
+            )
+    return rows

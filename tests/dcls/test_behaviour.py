@@ -1,0 +1,324 @@
+"""What a module of PyTorch must live with: caches, copies, autocast, compile, checkpointing, processes."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import dcls
+
+
+def depthwise(version="gauss", channels=8, size=9, **kwargs):
+    torch.manual_seed(0)
+    return dcls.Dcls2d(channels, channels, 4, 1, size // 2, size, channels, version=version, **kwargs)
+
+
+@pytest.fixture
+def input():
+    return torch.randn(2, 8, 12, 10, generator=torch.Generator().manual_seed(1))
+
+
+def fresh(layer, input):
+    """Output computed from a layer's parameters without anything remembered."""
+    other = dcls.fuse(copy.deepcopy(layer))
+    with torch.no_grad():
+        return other(input)
+
+
+CHANGES = {
+    "optimizer": lambda layer: torch.optim.SGD(layer.parameters(), 0.5).step(),
+    "in place": lambda layer: layer.P.data.add_(0.3),
+    "replaced data": lambda layer: setattr(layer.weight, "data", layer.weight.data * 2),
+    "spread": lambda layer: layer.SIG.data.add_(0.4),
+    "state dict": lambda layer: layer.load_state_dict({k: v + 0.2 for k, v in layer.state_dict().items()}),
+    "new parameter": lambda layer: setattr(layer, "P", nn.Parameter(layer.P.detach() + 0.4)),
+    "clamp": lambda layer: (layer.P.data.mul_(20), layer.clamp_parameters()),
+    "dtype": lambda layer: layer.double(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_remembered_kernel_follows_its_parameters(input, change, mode):
+    layer = depthwise()
+    with mode():
+        before = layer(input)
+        assert torch.equal(layer(input), before)
+    layer(input).square().sum().backward()
+    with torch.no_grad():
+        CHANGES[change](layer)
+    input = input.to(layer.weight.dtype)
+    with mode():
+        after = layer(input)
+    assert not torch.allclose(after, before.to(after.dtype))
+    assert torch.allclose(after, fresh(layer, input), atol=1e-6)
+
+
+def test_remembered_kernel_is_not_shared_with_a_copy(input):
+    layer = depthwise()
+    with torch.no_grad():
+        layer(input)
+        other = copy.deepcopy(layer)
+        other.P.add_(1)
+        assert torch.allclose(layer(input), fresh(layer, input), atol=1e-6)
+        assert torch.allclose(other(input), fresh(other, input), atol=1e-6)
+
+
+def test_frozen_layer_after_inference_mode_passes_gradients(input):
+    """A kernel remembered in inference mode must still serve a backward to the input."""
+    layer = depthwise().requires_grad_(False)
+    with torch.inference_mode():
+        layer(input)
+    input.requires_grad_()
+    layer(input).sum().backward()
+    assert input.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("version", ["gauss", "max", "v1", "v0"])
+def test_gradients_of_layers_that_share(input, version):
+    """Two layers on one P: the sum of both gradients, also when accumulated over backwards and after a change."""
+    one, two = depthwise(version), depthwise(version)
+    two.P, two.SIG = one.P, one.SIG
+
+    def gradients():
+        one.zero_grad()
+        two.zero_grad()
+        for part in input.split(1):
+            two(one(part)).square().sum().backward()
+        return one.P.grad.clone()
+
+    def expected():
+        P = one.P.detach().clone().requires_grad_()
+        total = 0.0
+        for part in input.split(1):
+            for layer in (one, two):
+                kernel = dcls.dense_kernel(layer.weight, P, layer.SIG, (9, 9), version)
+                part = nn.functional.conv2d(part, kernel, layer.bias, 1, 4, 1, 8)
+            total = total + part.square().sum()
+        return torch.autograd.grad(total, P)[0]
+
+    for _ in range(2):
+        assert torch.allclose(gradients(), expected(), rtol=1e-4, atol=1e-4)
+        with torch.no_grad():
+            one.P.add_(0.2)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing(input, reentrant):
+    layer = depthwise()
+    input.requires_grad_()
+    layer(input).square().sum().backward()
+    expected = [p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    checkpoint(layer, input, use_reentrant=reentrant).square().sum().backward()
+    for parameter, grad in zip(layer.parameters(), expected, strict=True):
+        assert torch.allclose(parameter.grad, grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("version", ["gauss", "v0"])
+@pytest.mark.parametrize("way", ["pickle", "deepcopy", "torch.save"])
+def test_copies(input, way, version):
+    layer = depthwise(version)
+    expected = layer(input)
+    with torch.no_grad():
+        layer(input)
+    if way == "pickle":
+        other = pickle.loads(pickle.dumps(layer))
+    elif way == "deepcopy":
+        other = copy.deepcopy(layer)
+    else:
+        buffer = io.BytesIO()
+        torch.save(layer, buffer)
+        buffer.seek(0)
+        other = torch.load(buffer, weights_only=False)
+    assert torch.equal(other(input), expected)
+
+
+def test_copy_keeps_sharing():
+    model = nn.Sequential(depthwise(), depthwise())
+    model[1].P = model[0].P
+    other = pickle.loads(pickle.dumps(model))
+    assert other[0].P is other[1].P
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("groups", [1, 8])
+def test_autocast(input, dtype, groups):
+    """The kernel is built in float32: only the convolution rounds to 16 bits."""
+    torch.manual_seed(0)
+    layer = dcls.Dcls2d(8, 8, 4, 1, 4, 9, groups)
+    with torch.autocast("cpu", dtype):
+        output = layer(input)
+        output.float().square().sum().backward()
+    assert output.dtype == dtype
+    low = [p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    exact = layer(input)
+    exact.square().sum().backward()
+    assert (output - exact).abs().max() <= 0.02 * exact.abs().max()
+    for grad, parameter in zip(low, layer.parameters(), strict=True):
+        assert grad.dtype == torch.float32
+        assert (grad - parameter.grad).abs().max() <= 0.05 * parameter.grad.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_other_dtypes(input, dtype):
+    layer = depthwise().to(dtype)
+    output = layer(input.to(dtype))
+    output.sum().backward()
+    assert output.dtype == layer.P.grad.dtype == dtype
+    assert torch.allclose(output.float(), fresh(layer.float(), input), atol=0.05)
+
+
+@pytest.mark.parametrize("version", ["gauss", "max", "v1", "v0"])
+def test_compile(input, version):
+    """One graph without breaks, the same output and gradients."""
+    layer = depthwise(version)
+    layer(input).square().sum().backward()
+    expected = [p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    torch.compile(layer, backend="aot_eager", fullgraph=True)(input).square().sum().backward()
+    for parameter, grad in zip(layer.parameters(), expected, strict=True):
+        assert torch.allclose(parameter.grad, grad, rtol=1e-4, atol=1e-4)
+
+
+def test_meta_device():
+    with torch.device("meta"):
+        layer = depthwise()
+        assert layer(torch.randn(2, 8, 12, 10)).shape == (2, 8, 12, 10)
+        with torch.no_grad():
+            assert layer(torch.randn(2, 8, 12, 10)).is_meta
+
+
+def test_functional_gradient(input):
+    layer = depthwise()
+    layer(input).square().sum().backward()
+
+    def loss(parameters):
+        return torch.func.functional_call(layer, parameters, (input,)).square().sum()
+
+    gradients = torch.func.grad(loss)({name: p.detach() for name, p in layer.named_parameters()})
+    for name, parameter in layer.named_parameters():
+        assert torch.allclose(gradients[name], parameter.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_memory_format_of_the_output(input, groups):
+    layer = dcls.Dcls2d(8, 8, 4, 1, 4, 9, groups)
+    assert layer(input).is_contiguous()
+    last = layer(input.to(memory_format=torch.channels_last))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(last, layer(input), atol=1e-5)
+
+
+def test_sample_without_a_batch(input):
+    layer = depthwise()
+    assert torch.allclose(layer(input[0]), layer(input)[0], atol=1e-6)
+
+
+def test_depthwise_1d():
+    torch.manual_seed(0)
+    layer = dcls.Dcls1d(8, 8, 4, 1, "same", 10, 8)
+    input = torch.randn(3, 8, 40, requires_grad=True)
+    output = layer(input)
+    output.square().sum().backward()
+    other = dcls.fuse(layer)
+    twin = input.detach().requires_grad_()
+    expected = other(twin)
+    expected.square().sum().backward()
+    assert torch.allclose(output, expected, atol=1e-5)
+    assert torch.allclose(input.grad, twin.grad, atol=1e-4)
+
+
+def train_in_process(rank, address, results):
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    model = nn.Sequential(depthwise(), depthwise())
+    model[1].P, model[1].SIG = model[0].P, model[0].SIG
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(dcls.parameter_groups(model, 1e-3, 0.0))
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(2):
+        input = torch.randn(2, 8, 12, 10, generator=generator)
+        optimizer.zero_grad()
+        wrapped(input[rank : rank + 1]).square().mean().backward()
+        optimizer.step()
+    results[rank] = model[0].P.detach().numpy().copy()
+    dist.destroy_process_group()
+
+
+def test_distributed(tmp_path):
+    """Two processes of one sample each do what one process does with both."""
+    with mp.Manager() as manager:
+        results = manager.dict()
+        mp.spawn(train_in_process, (f"file://{tmp_path}/rendezvous", results), nprocs=2)
+        ours = torch.from_numpy(results[0]), torch.from_numpy(results[1])
+    model = nn.Sequential(depthwise(), depthwise())
+    model[1].P, model[1].SIG = model[0].P, model[0].SIG
+    start = model[0].P.detach().clone()
+    optimizer = torch.optim.SGD(dcls.parameter_groups(model, 1e-3, 0.0))
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(2, 8, 12, 10, generator=generator)).square().mean().backward()
+        optimizer.step()
+    assert torch.equal(*ours)
+    assert (model[0].P - start).abs().max() > 1e-6
+    assert torch.allclose(ours[0], model[0].P, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"groups": 3},
+        {"groups": 0},
+        {"out_channels": 7, "groups": 2},
+        {"padding_mode": "mirror"},
+        {"padding": "full"},
+        {"padding": "same", "stride": 2},
+    ],
+    ids=str,
+)
+def test_messages_of_impossible_arguments(arguments):
+    given = {"in_channels": 8, "out_channels": 8, **arguments}
+    with pytest.raises(ValueError) as expected:
+        nn.Conv2d(kernel_size=5, **given)
+    with pytest.raises(ValueError) as raised:
+        dcls.Dcls2d(kernel_count=3, dilated_kernel_size=5, **given)
+    assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 12, 12), (2, 8, 3, 3), (2, 8), (8,)], ids=str)
+@pytest.mark.parametrize("groups", [1, 8])
+def test_messages_of_impossible_inputs(shape, groups):
+    layer, twin = dcls.Dcls2d(8, 8, 3, dilated_kernel_size=5, groups=groups), nn.Conv2d(8, 8, 5, groups=groups)
+    with pytest.raises(RuntimeError) as expected:
+        twin(torch.randn(shape))
+    with pytest.raises(RuntimeError) as raised:
+        layer(torch.randn(shape))
+    assert str(raised.value) == str(expected.value)
+
+
+def test_other_messages():
+    with pytest.raises(ValueError, match="version must be one of"):
+        dcls.Dcls2d(8, 8, 3, version="v2")
+    with pytest.raises(ValueError, match="kernel_count"):
+        dcls.Dcls2d(8, 8, 0)
+    with pytest.raises(ValueError, match="dilated_kernel_size"):
+        dcls.Dcls2d(8, 8, 3, dilated_kernel_size=0)
+    with pytest.raises(ValueError, match="needs SIG"):
+        dcls.dense_kernel(torch.ones(1, 1), torch.zeros(1, 1, 1), None, (3,), "gauss")
+    with pytest.raises(ValueError, match="flat_dim"):
+        dcls.Dcls2dK1d(8, 8, 3, flat_dim=2)
+
+
+def test_repr():
+    assert repr(dcls.Dcls2d(4, 8, 3, dilated_kernel_size=5, bias=False)) == (
+        "Dcls2d(4, 8, kernel_count=3, stride=(1, 1), padding=(0, 0), dilated_kernel_size=(5, 5), groups=1, "
+        "version='gauss', bias=False)"
+    )

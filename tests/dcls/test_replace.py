@@ -1,0 +1,207 @@
+"""Replacing depthwise convolutions in models, fusing them again, and what a training loop needs."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+import dcls
+
+# families with depthwise convolutions in as many styles, each in its smallest size
+FAMILIES = [
+    "convnext_atto",
+    "convnextv2_atto",
+    "convformer_s18",
+    "fastvit_t8",
+    "mobilenetv2_035",
+    "mobilenetv3_small_050",
+    "efficientnet_lite0",
+    "edgenext_xx_small",
+    "ghostnet_050",
+    "repvit_m0_9",
+    "mobileone_s0",
+    "starnet_s1",
+    "inception_next_atto",
+    "lcnet_035",
+]
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Two stages of depthwise convolutions in several styles."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.Conv2d(8, 8, 7, padding=3, groups=8),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
+        nn.Conv2d(8, 16, 3, 2, padding=1, groups=8, padding_mode="circular"),
+        nn.Conv2d(16, 16, 5, padding=4, dilation=2, groups=16),
+        nn.Conv2d(16, 16, 1, groups=16),
+    ).eval()
+
+
+def test_what_is_replaced(small):
+    model = copy.deepcopy(small)
+    replaced = dcls.replace_depthwise(model, 5, 9)
+    assert list(replaced) == ["1", "3", "4", "5"]
+    assert all(model.get_submodule(name) is layer for name, layer in replaced.items())
+    assert [layer.bias is not None for layer in replaced.values()] == [True, False, True, True]
+    assert replaced["4"].padding_mode == "circular"
+    assert replaced["1"].P is replaced["3"].P
+    assert replaced["1"].SIG is replaced["3"].SIG
+    assert replaced["4"].P is not replaced["1"].P
+    assert replaced["5"].P is replaced["4"].P  # 16 output channels, one input channel each, as the one before
+    assert replaced["1"].weight.std().item() == pytest.approx(0.02, rel=0.3)
+    assert torch.all(replaced["1"].bias == 0)
+    assert not replaced["1"].training
+    input = torch.randn(2, 1, 20, 19)
+    assert model(input).shape == small(input).shape
+
+
+@pytest.mark.parametrize("size", [8, (9, 4), 23], ids=str)
+def test_output_size_stays(size):
+    model = nn.Sequential(nn.Conv2d(4, 4, 7, padding=3, groups=4), nn.Conv1d(4, 4, 3, padding="same", groups=4))
+    shape = model[0](torch.randn(1, 4, 30, 31)).shape
+    dcls.replace_depthwise(model, 3, size, where=lambda name, module: isinstance(module, nn.Conv2d))
+    assert model[0](torch.randn(1, 4, 30, 31)).shape == shape
+
+
+def test_no_padding_keeps_the_size():
+    with pytest.raises(ValueError, match="no padding gives a kernel of size"):
+        dcls.replace_depthwise(nn.Sequential(nn.Conv2d(4, 4, 3, 2, padding=1, groups=4)), 3, 8)
+
+
+def test_where_and_share(small):
+    model = copy.deepcopy(small)
+    replaced = dcls.replace_depthwise(
+        model, 5, 9, "max", where=lambda name, module: module.stride == (1, 1), share="layer"
+    )
+    assert list(replaced) == ["1", "3", "5"]
+    assert len({id(layer.P) for layer in replaced.values()}) == 3
+    with pytest.raises(ValueError, match="share must be"):
+        dcls.replace_depthwise(model, 5, 9, share="all")
+    with pytest.raises(ValueError, match="no depthwise convolution"):
+        dcls.replace_depthwise(nn.Sequential(nn.Conv2d(3, 3, 3)), 5, 9)
+
+
+def test_one_convolution_at_two_names():
+    convolution = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+    model = nn.Sequential(convolution, nn.ReLU(), convolution)
+    replaced = dcls.replace_depthwise(model, 5, 9)
+    assert list(replaced) == ["0", "2"]
+    assert model[0] is model[2]
+    assert isinstance(dcls.fuse(model)[0], nn.Conv2d)
+    assert model[0] is model[2]
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_other_dimensions(dimensions):
+    kind = {1: nn.Conv1d, 3: nn.Conv3d}[dimensions]
+    model = nn.Sequential(kind(4, 4, 3, padding=1, groups=4))
+    input = torch.randn(2, 4, *[9] * dimensions)
+    (layer,) = dcls.replace_depthwise(model, 3, 5).values()
+    assert type(layer).__name__ == f"Dcls{dimensions}d"
+    assert model(input).shape == input.shape
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_timm_families(family):
+    """Same output shape, gradients to every position, and the same outputs once fused."""
+    torch.manual_seed(0)
+    model = timm.create_model(family, num_classes=5).eval()
+    input = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        shape = model(input).shape
+    replaced = dcls.replace_depthwise(model, 4, 9)
+    output = model(input)
+    assert output.shape == shape
+    output.square().sum().backward()
+    assert all(layer.P.grad is not None and layer.P.grad.isfinite().all() for layer in replaced.values())
+    fused = dcls.fuse(copy.deepcopy(model))
+    assert not any(isinstance(module, dcls.DclsNd) for module in fused.modules())
+    assert torch.allclose(fused(input), output, rtol=1e-4, atol=1e-4 * output.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "difference"),
+    [("convnext_tiny", 18, 2592), ("convformer_s18", 18, 16640), ("fastvit_sa24", 25, 47360)],
+)
+def test_parameters_of_the_papers_models(name, layers, difference):
+    """Parameters that the replacement saves in the three backbones of arXiv 2309.13972."""
+    with torch.device("meta"):
+        model = timm.create_model(name)
+        before = sum(parameter.numel() for parameter in model.parameters())
+        square = lambda name, conv: conv.kernel_size == (7, 7) and conv.in_channels == conv.out_channels  # noqa: E731
+        replaced = dcls.replace_depthwise(model, 26, 23, where=square)
+    assert len(replaced) == layers
+    assert len({id(layer.P) for layer in replaced.values()}) == 4
+    assert before - sum(parameter.numel() for parameter in model.parameters()) == difference
+
+
+@pytest.mark.parametrize("version", ["gauss", "max", "v1", "v0"])
+@pytest.mark.parametrize("padding", [0, (2, 1), "same"])
+def test_fuse(version, padding):
+    torch.manual_seed(0)
+    layer = dcls.Dcls2d(4, 6, 3, 1, padding, (5, 4), 2, version=version, dtype=torch.float64)
+    fused = dcls.fuse(layer)
+    assert type(fused) is nn.Conv2d
+    input = torch.randn(2, 4, 9, 8, dtype=torch.float64)
+    assert torch.allclose(fused(input), layer(input), atol=1e-12)
+
+
+def test_fused_model_in_onnx(small, tmp_path):
+    import onnxruntime
+
+    model = copy.deepcopy(small)
+    dcls.replace_depthwise(model, 5, 9)
+    input = torch.randn(2, 1, 20, 19)
+    expected = model(input).detach()
+    torch.onnx.export(dcls.fuse(model), (input,), str(tmp_path / "model.onnx"), input_names=["input"], dynamo=True)
+    (output,) = onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).run(None, {"input": input.numpy()})
+    assert torch.allclose(torch.from_numpy(output), expected, atol=1e-5)
+
+
+def test_clamp_positions(small):
+    model = copy.deepcopy(small)
+    replaced = dcls.replace_depthwise(model, 5, (9, 5))
+    with torch.no_grad():
+        for layer in replaced.values():
+            layer.P.mul_(100)
+    dcls.clamp_positions(model)
+    for layer in replaced.values():
+        assert layer.P[0].abs().max() == 4
+        assert layer.P[1].abs().max() == 2
+
+
+def test_parameter_groups(small):
+    model = copy.deepcopy(small)
+    replaced = dcls.replace_depthwise(model, 5, 9)
+    replaced["4"].weight.requires_grad_(False)
+    groups = dcls.parameter_groups(model, 1e-3, 0.05)
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.05), (1e-3, 0.0), (5e-3, 0.0)]
+    ids = [{id(parameter) for parameter in group["params"]} for group in groups]
+    assert sum(map(len, ids)) == len(list(model.parameters())) - 1
+    assert ids[2] == {id(p) for layer in replaced.values() for p in (layer.P, layer.SIG)}
+    assert id(replaced["1"].weight) in ids[0]
+    assert id(replaced["1"].bias) in ids[1]
+    assert id(model[2].weight) in ids[1]
+    torch.optim.AdamW(groups).step()
+
+
+def test_position_statistics(small):
+    model = copy.deepcopy(small)
+    replaced = dcls.replace_depthwise(model, 5, (9, 5))
+    with torch.no_grad():
+        replaced["1"].P[0].fill_(4.0)
+        replaced["1"].P[1].fill_(-1.5)
+        replaced["1"].SIG.fill_(-0.5)
+    rows = dcls.position_statistics(model)
+    assert len(rows) == 8
+    first, second = rows[:2]
+    assert (first["layer"], first["index"], first["axis"]) == ("1", 0, 1)
+    assert (first["position_mean"], first["position_std"], first["at_border"]) == (4.0, 0.0, 1.0)
+    assert (second["position_min"], second["at_border"]) == (-1.5, 0.0)
+    assert first["spread_mean"] == pytest.approx(0.77)
