@@ -1,0 +1,65 @@
+"""ESC-10 (Piczak, 2015): 400 environmental recordings, 10 classes, 5 folds that no original recording crosses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from harness.data.esc10_files import Recording, read_recordings
+from harness.data.labels import Label, by_mid
+from harness.data.manifest import SPLITS, Attribution, Row, Source
+from harness.data.packing import pack
+
+FOLDS = 5
+CLASSES = {  # ESC-10's folder -> the AudioSet class that says the same
+    "001 - Dog bark": "/m/05tny_",  # Bark
+    "002 - Rain": "/m/06mb1",  # Rain
+    "003 - Sea waves": "/m/034srq",  # Waves, surf
+    "004 - Baby cry": "/t/dd00002",  # Baby cry, infant cry
+    "005 - Clock tick": "/m/07qjznl",  # Tick-tock
+    "006 - Person sneeze": "/m/01hsr_",  # Sneeze
+    "007 - Helicopter": "/m/09ct_",  # Helicopter
+    "008 - Chainsaw": "/m/01j4z9",  # Chainsaw
+    "009 - Rooster": "/m/07qn5dc",  # Crowing, cock-a-doodle-doo
+    "010 - Fire crackling": "/m/07pzfmf",  # Crackle
+}
+
+
+def classes() -> list[Label]:
+    """In AudioSet's order."""
+    return sorted((by_mid()[mid] for mid in CLASSES.values()), key=lambda label: label.index)
+
+
+def split_of(fold: int, test_fold: int) -> str:
+    """The fold before the test fold (before 1 comes 5) validates, the other three train."""
+    if fold == test_fold:
+        return "test"
+    return "val" if fold == (test_fold - 2) % FOLDS + 1 else "train"
+
+
+def open_esc10(raw: Path, test_fold: int) -> Source:
+    """The recordings that raw/files.csv lists. Raises UserError where it is missing."""
+    found = read_recordings(raw / "files.csv")
+    credits = [
+        Attribution(
+            each.file,
+            str(each.path),
+            by_mid()[CLASSES[each.class_dir]].name,
+            "ESC-10's folder",
+            each.author,
+            each.licence,
+            each.url,
+        )
+        for each in found
+    ]
+    return Source(classes(), _clips(raw, found, test_fold), credits)
+
+
+def _clips(raw: Path, found: list[Recording], test_fold: int) -> Iterator[tuple[Row, np.ndarray | None]]:
+    found = sorted(found, key=lambda each: (SPLITS.index(split_of(each.fold, test_fold)), each.path))
+    for each in tqdm(found, desc="decode", unit="clip", disable=None):
+        row = Row(each.file, split_of(each.fold, test_fold), CLASSES[each.class_dir], str(each.path))
+        yield pack(row, raw / each.path)

