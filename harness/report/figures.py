@@ -1,0 +1,62 @@
+"""The figures stage: pictures of the results, and a page that shows them with the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from harness import paths
+from harness.files import write_text
+from harness.params import Params
+from harness.report import style
+from harness.report.learning_curves import learning_curves
+from harness.report.load import Results, is_dcls, load_results, read_text, table_folder
+from harness.report.made_by import made_by
+from harness.report.position_maps import position_maps
+from harness.report.speed_and_map import map_against_throughput
+
+
+def figures(params: Params) -> None:
+    """Write results/PRESET/figures/*.png and *.svg, and results/PRESET/report.md, which takes in table1.md.
+
+    Raises UserError where a result file or table1.md is missing.
+    """
+    results = load_results(params)
+    parts = [read_text(table_folder(params.preset) / "table1.md").rstrip()]
+    line = made_by(results).line
+    for heading, name, caption in _drawn(results):
+        parts += [
+            f"## {heading}",
+            f"![{heading}](figures/{name}.png)",
+            f"{caption} ({line}; [SVG](figures/{name}.svg)).",
+        ]
+    page = paths.results(params.preset) / "report.md"
+    write_text(page, "\n\n".join(parts) + "\n")
+    print(f"{page}")
+
+
+def _drawn(results: Results) -> Iterator[tuple[str, str, str]]:
+    """Draw the figures; give heading, file name and caption of each."""
+    folder = paths.results(results.preset) / "figures"
+    style.draw(folder / "learning_curves", partial(learning_curves, results))
+    means = ", each seed thin and their mean thick" if len(results.seeds) > 1 else ""
+    yield (
+        "Learning curves",
+        "learning_curves",
+        f"Training loss (augmented, mixed clips) and validation mAP by epoch{means}",
+    )
+    style.draw(folder / "map_against_throughput", partial(map_against_throughput, results))
+    yield (
+        "mAP against throughput",
+        "map_against_throughput",
+        "Test mAP (bars: standard deviation over seeds) of the trained models against the throughput of the full-size "
+        "ones (bars: quartiles), with arrows from baseline to DCLS, beside the published points",
+    )
+    for model in filter(is_dcls, results.models):
+        if style.draw(folder / f"positions_{model}", partial(position_maps, results, model)):
+            yield (
+                f"Kernel positions, {results.published[model].backbone}",
+                f"positions_{model}",
+                "Where the elements of the DCLS kernels are at the recorded epochs, by stage on one colour scale, and "
+                "their mean distance from where they started",
+            )

@@ -1,0 +1,68 @@
+"""Learning curves: training loss and validation mAP by epoch, baseline beside DCLS."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from harness import paths
+from harness.params import baseline_of
+from harness.report import style
+from harness.report.load import Results, read_numbers
+
+PANELS = (("train_loss", 1.0, "training loss\n(binary cross-entropy)"), ("val_mAP", 100.0, "validation mAP (%)"))
+
+
+def learning_curves(results: Results) -> Figure:
+    """A column a backbone, loss above mAP; a thin line a seed, and their mean.
+
+    Raises UserError where a history.csv is missing or no history.
+    """
+    pairs = list(dict.fromkeys(map(baseline_of, results.models)))
+    figure = Figure(figsize=(style.WIDTH if len(pairs) > 1 else 0.8 * style.WIDTH, 5.6), layout="constrained")
+    axes = figure.subplots(len(PANELS), len(pairs), sharex="col", sharey="row", squeeze=False)
+    for column, baseline in enumerate(pairs):
+        axes[0, column].set_title(results.published[baseline].backbone)
+        axes[-1, column].set_xlabel("epoch")
+        for model in results.models:
+            if baseline_of(model) == baseline:
+                for row, (name, factor, _) in enumerate(PANELS):
+                    _curves(axes[row, column], results, model, name, factor)
+    for row, (_, _, label) in enumerate(PANELS):
+        axes[row, 0].set_ylabel(label)
+        figure.align_ylabels(axes[:, 0])
+    figure.legend(handles=_legend(results), loc="outside upper center", ncols=3)
+    return figure
+
+
+def _curves(axes: Axes, results: Results, model: str, name: str, factor: float) -> None:
+    """One line a seed; their mean over the epochs that all of them have."""
+    histories = []
+    for seed in results.seeds:
+        path = paths.result(results.preset, model, seed) / "history.csv"
+        histories.append({epoch: factor * value for epoch, value in read_numbers(path, ("epoch", name))})
+    shared = sorted(set.intersection(*map(set, histories)))
+    dots = "o" if len(shared) == 1 else ""  # a line of one point does not show
+    if len(histories) > 1:
+        for history in histories:
+            epochs = sorted(history)
+            axes.plot(
+                epochs, [history[e] for e in epochs], color=style.colour(model), linewidth=0.9, alpha=0.55, marker=dots
+            )
+    means = [float(np.mean([history[epoch] for history in histories])) for epoch in shared]
+    axes.plot(shared, means, color=style.colour(model), marker=dots)
+    style.whole_numbers(axes)
+
+
+def _legend(results: Results) -> list[Line2D]:
+    methods = {style.method(model): style.colour(model) for model in results.models}
+    several = len(results.seeds) > 1
+    handles = [
+        Line2D([], [], color=colour, label=f"{method}, mean of {len(results.seeds)} seeds" if several else method)
+        for method, colour in methods.items()
+    ]
+    if several:
+        handles.append(Line2D([], [], color=style.GREY, linewidth=0.9, alpha=0.55, label="each seed"))
+    return handles

@@ -1,0 +1,51 @@
+"""`show`: fits a terminal, says what the table says, and where it lies."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.params import Params
+from harness.report.show import show
+from harness.report.tables import tables
+
+
+def test_the_same_numbers_as_the_table_within_100_columns(
+    workplace: Path, report_params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables(report_params)
+    capsys.readouterr()
+    show(report_params)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    printed = {line.split()[0]: line.split() for line in lines if line}
+    with open("paper_tables/instruments/table1.csv", newline="") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    for model in report_params.models:
+        assert printed[model][1] == f"{float(rows[model]['map_mean']):.2f}"
+        assert printed[model][3] == f"{float(rows[model]['map_sd']):.2f}"
+        assert printed[model][4] == rows[model]["map_published"].ljust(5, "0")
+    ratio, difference, *words = printed["convnext_dcls_audio_tiny"][7:]
+    assert ratio == f"{float(rows['convnext_dcls_audio_tiny']['speed_ratio_527']):.2f}"
+    assert float(difference) == pytest.approx(float(rows["convnext_dcls_audio_tiny"]["map_difference_mean"]), abs=0.005)
+    assert " ".join(words) == "not distinguishable"
+    assert {"linear_baseline", "chance"} < set(printed)
+    assert lines[-2:] == ["table   paper_tables/instruments/table1.md", "report  results/instruments/report.md"]
+    assert any(
+        line.startswith("instruments: 160 test clips, 10 classes; reduced models, 8 epochs on CPU") for line in lines
+    )
+
+
+def test_one_seed_without_baseline(workplace: Path, report_params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+    show(dataclasses.replace(report_params, seeds=(0,), models=("convnext_dcls_audio_tiny",)))
+    line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("convnext"))
+    assert "±" not in line and "distinguishable" not in line
+
+
+def test_missing_results(workplace: Path, report_params: Params) -> None:
+    with pytest.raises(UserError, match=r"^results/other/runs/convformer_audio_s18-0/metrics.json: missing"):
+        show(dataclasses.replace(report_params, preset="other"))
