@@ -1,0 +1,118 @@
+"""`python -m harness STAGE`: every stage by hand, with or without DVC. A stage's libraries load when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness import paths
+from harness.errors import UserError
+from harness.params import MODELS, Params, load
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        _run(arguments)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    stage = arguments.stage
+    if stage == "hardware":
+        from harness.hardware import write_hardware
+
+        write_hardware()
+        return
+    if stage == "preset":
+        from harness.preset import switch
+
+        switch(arguments.name)
+        return
+    params = load(arguments.params)
+    if stage in ("train", "evaluate", "throughput"):
+        _require(params, arguments.model)
+    if stage == "fetch":
+        from harness.data.fetch import fetch
+
+        fetch(params)
+    elif stage == "featurize":
+        from harness.data.featurize import featurize
+
+        featurize(params)
+    elif stage == "train":
+        from harness.training.loop import train
+
+        train(params, arguments.model, arguments.seed)
+    elif stage == "evaluate":
+        from harness.evaluation import evaluate
+
+        evaluate(params, arguments.model, arguments.seed)
+    elif stage == "linear-baseline":
+        from harness.linear_baseline import linear_baseline
+
+        linear_baseline(params)
+    elif stage == "throughput":
+        from harness.throughput import throughput
+
+        throughput(params, arguments.model)
+    elif stage == "tables":
+        from harness.report.tables import tables
+
+        tables(params)
+    elif stage == "figures":
+        from harness.report.figures import figures
+
+        figures(params)
+    elif stage == "show":
+        from harness.report.show import show
+
+        show(params)
+
+
+def _require(params: Params, model: str) -> None:
+    if model not in params.per_model:
+        raise UserError(f"--model: {model} has no settings; add per_model.{model} to the parameter file")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m harness",
+        description="Stages of the pipeline that reproduces arXiv 2309.13972, run from the repository root. "
+        "`make repro` runs all that are out of date.",
+        epilog="A stage reads what the stage before it wrote; bad input stops with one line and exit status 2.",
+    )
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    _add(stages, "fetch", "get the recordings into data/raw, from the mirror folder, the cache or the network")
+    _add(stages, "featurize", "write the manifest and the packed clips into data/packed")
+    _add(stages, "train", "train one model with one seed; an interrupted run goes on", "model", "seed")
+    _add(stages, "evaluate", "predictions and metrics of a trained model on the test clips", "model", "seed")
+    _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips")
+    _add(stages, "throughput", "time a full-size model against its counterpart", "model")
+    _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
+    _add(stages, "figures", "learning curves, kernel positions, mAP against throughput, into results")
+    _add(stages, "show", "print the results table and where the report lies")
+    stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
+    preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
+    preset.add_argument("name", help="a file in presets/, without .yaml")
+    return parser
+
+
+def _add(stages: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, *options: str) -> None:
+    stage = stages.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    stage.add_argument("--params", type=Path, default=paths.PARAMS, help="parameter file (default: %(default)s)")
+    if "model" in options:
+        stage.add_argument("--model", required=True, choices=MODELS, metavar="MODEL", help=", ".join(MODELS))
+    if "seed" in options:
+        stage.add_argument("--seed", required=True, type=int, help="seed of weights, order and augmentation")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

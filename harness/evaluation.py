@@ -1,0 +1,63 @@
+"""The evaluate stage: predictions of a trained model on the test clips, and metrics from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import paths
+from harness.data.clips import Clips, open_clips
+from harness.files import read_json, write_atomic, write_csv, write_json
+from harness.frontend import FrontEnd
+from harness.metrics import summarize
+from harness.models import build_model, device_of
+from harness.params import Params
+from harness.provenance import provenance
+from harness.scoring import score
+from harness.training.checkpoint import load_weights
+from harness.training.loop import device_name, stage_parameters
+
+PER_CLASS = ("label", "positives", "clips", "AP", "AUC")
+
+
+def evaluate(params: Params, model_name: str, seed: int) -> None:
+    """Score the last checkpoint on the test split. Raises UserError where weights or packed clips are missing."""
+    device = device_of()
+    clips = open_clips(params, "test")
+    model = build_model(model_name, params.per_model[model_name], params.dcls, len(clips.labels))
+    load_weights(paths.run(params.preset, model_name, seed) / "model.safetensors", model)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    scores = score(model, FrontEnd().to(device), clips, params.evaluate.batch, device)
+    parameters = stage_parameters(params, model_name) | {"evaluate": {"bootstrap": params.evaluate.bootstrap}}
+    record = provenance(
+        "evaluation", parameters, data_fingerprint(params), device_name(device), model=model_name, seed=seed
+    )
+    predictions = paths.predictions(params.preset, model_name, seed)
+    result = paths.result(params.preset, model_name, seed)
+    metrics = write_evaluation(params, clips, scores, predictions, result, record)
+    print(f"{model_name}-{seed}: test mAP {metrics['mAP']:.3f} ({metrics['mAP_low']:.3f} to {metrics['mAP_high']:.3f})")
+
+
+def data_fingerprint(params: Params) -> str:
+    return read_json(paths.packed(params.preset) / "summary.json")["fingerprint"]
+
+
+def write_evaluation(
+    params: Params, clips: Clips, scores: np.ndarray, predictions: Path, result: Path, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Predictions, then metrics.json (numbers only: same run, same bytes), per_class.csv, evaluation.json."""
+    ids = np.array(clips.ids)
+    write_atomic(
+        predictions,
+        lambda file: np.savez_compressed(
+            file, ids=ids, targets=clips.targets, scores=scores, labels=np.array(clips.labels)
+        ),
+    )
+    metrics, rows = summarize(clips.targets, scores, clips.labels, params.evaluate.bootstrap)
+    write_json(result / "metrics.json", metrics)
+    write_csv(result / "per_class.csv", PER_CLASS, rows)
+    write_json(result / "evaluation.json", record)
+    return metrics

@@ -1,0 +1,171 @@
+"""params.yaml as frozen dataclasses. The only module that reads YAML or the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.errors import UserError
+from harness.strict import build, setting
+
+MODELS = (
+    "convformer_audio_s18",
+    "convformer_dcls_audio_s18",
+    "fastvit_audio_sa24",
+    "fastvit_dcls_audio_sa24",
+    "convnext_audio_tiny",
+    "convnext_dcls_audio_tiny",
+)
+
+
+def baseline_of(model: str) -> str:
+    """The published baseline that a DCLS model is compared with (a baseline is its own)."""
+    return model.replace("_dcls", "")
+
+
+@dataclass(frozen=True)
+class Data:
+    kind: str = setting("where the recordings come from", choices=("instruments", "esc10", "folder"))
+    clip_seconds: float = setting(
+        "length of a clip; shorter ones are zero-padded, longer ones cut", minimum=0.1, maximum=60.0
+    )
+    mirror: str | None = setting("folder searched for every download before the network", default=None)
+    csv: str | None = setting("folder: CSV with the columns path, labels, split", default=None)
+    label_list: str = setting(
+        "folder: the classes, `used` (those in the CSV) or `audioset` (all 527)",
+        choices=("used", "audioset"),
+        default="used",
+    )
+    test_fold: int = setting("esc10: the fold to test on; the one before it validates", minimum=1, maximum=5, default=5)
+    train_mixtures: int = setting("instruments: mixtures an epoch, drawn afresh each epoch", minimum=1, default=1)
+    val_mixtures: int = setting("instruments: validation mixtures", minimum=1, default=1)
+    test_mixtures: int = setting("instruments: test mixtures", minimum=1, default=1)
+    mixture_seed: int = setting("instruments: seed of the mixtures", minimum=0, default=0)
+
+
+@dataclass(frozen=True)
+class Model:
+    scale: str = setting("the paper's full size, or the depths and widths given here", choices=("full", "reduced"))
+    optimizer: str = setting("the paper: lamb for ConvFormer, adamw for the others", choices=("adamw", "lamb"))
+    learning_rate: float = setting("peak learning rate; P and SIG take five times it", minimum=0.0)
+    drop_path: float = setting("rate of the last block, rising linearly from 0", minimum=0.0, maximum=0.9)
+    layer_scale: float | None = setting(
+        "start of the layer scale, null for the backbone's own", minimum=0.0, default=None
+    )
+    depths: tuple[int, ...] | None = setting("reduced: blocks in each of the four stages", minimum=1, default=None)
+    widths: tuple[int, ...] | None = setting("reduced: channels of each of the four stages", minimum=8, default=None)
+    imagenet: bool = setting("start from timm's ImageNet weights", default=False)
+
+
+@dataclass(frozen=True)
+class Dcls:
+    kernel_count: int = setting("elements in a kernel", minimum=1)
+    dilated_kernel_size: int = setting("side of the dense kernel, odd", minimum=1)
+    version: str = setting("interpolation", choices=("gauss", "max", "v1", "v0"))
+
+
+@dataclass(frozen=True)
+class Train:
+    epochs: int = setting("passes over the training clips", minimum=1)
+    warmup_epochs: int = setting("epochs of linear warm-up from 0", minimum=0)
+    batch: int = setting("clips in an optimizer step", minimum=1)
+    final_learning_rate: float = setting("where the cosine ends", minimum=0.0)
+    weight_decay: float = setting("none on 1-d tensors, biases, P and SIG", minimum=0.0)
+    mixup_alpha: float = setting("lambda from Beta(alpha, alpha), one a batch; 0 turns mixup off", minimum=0.0)
+    label_smoothing: float = setting("t -> (1 - s) t + s / classes, before mixing", minimum=0.0, maximum=1.0)
+    roll: bool = setting("circular roll of the waveform by a uniform shift")
+    speed_probability: float = setting("chance of a speed change", minimum=0.0, maximum=1.0)
+    speed_low: float = setting("lowest rate", minimum=0.1, maximum=10.0)
+    speed_high: float = setting("highest rate", minimum=0.1, maximum=10.0)
+    erase_probability: float = setting(
+        "chance of erasing a rectangle of the power spectrogram", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    batch: int = setting("clips in a forward pass", minimum=1)
+    bootstrap: int = setting("resamples of the clips for the 95% interval", minimum=1)
+
+
+@dataclass(frozen=True)
+class Throughput:
+    batch: int = setting("clips in a timed forward pass", minimum=1)
+    batches: int = setting("timed forward passes a model", minimum=10)
+    warmup: int = setting("forward passes before the timing", minimum=1)
+
+
+@dataclass(frozen=True)
+class Params:
+    preset: str = setting("name under which results are filed")
+    models: tuple[str, ...] = setting("which of the six systems to run", choices=MODELS)
+    seeds: tuple[int, ...] = setting("a training run for each", minimum=0)
+    data: Data = setting("where sounds come from")
+    dcls: Dcls = setting("the convolution of the DCLS models")
+    train: Train = setting("the recipe that all models share")
+    evaluate: Evaluate = setting("scoring")
+    throughput: Throughput = setting("timing of the full-size models")
+    per_model: dict[str, Model] = setting("settings of one model; changing them reruns that model alone")
+
+
+def load(path: Path) -> Params:
+    """Read and check a parameter file.
+
+    Raises UserError naming the file, the key, the value and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; run in the repository root, or `make preset NAME=instruments`") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    try:
+        params = build(Params, content)
+        _check(params)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return params
+
+
+def mirror(params: Params) -> Path | None:
+    """The mirror folder: data.mirror, or else the environment's DCLS_HARNESS_MIRROR."""
+    given = params.data.mirror or os.environ.get("DCLS_HARNESS_MIRROR")
+    return Path(given) if given else None
+
+
+def _check(params: Params) -> None:
+    """What no single value shows."""
+    for name in ("models", "seeds"):
+        values = getattr(params, name)
+        if len(set(values)) != len(values):
+            raise UserError(f"{name}: is {list(values)}, must not name one twice")
+    if not params.preset.replace("-", "").replace("_", "").isalnum():
+        raise UserError(f"preset: is {params.preset!r}, must be letters, digits, - and _ (it names folders)")
+    if params.data.kind == "folder" and not params.data.csv:
+        raise UserError("data.csv: missing; data.kind folder needs a CSV with the columns path, labels, split")
+    if params.dcls.dilated_kernel_size % 2 == 0:
+        raise UserError(f"dcls.dilated_kernel_size: is {params.dcls.dilated_kernel_size}, must be odd")
+    if params.train.warmup_epochs > params.train.epochs:
+        raise UserError(f"train.warmup_epochs: is {params.train.warmup_epochs}, must be at most train.epochs")
+    if params.train.speed_low > params.train.speed_high:
+        raise UserError(f"train.speed_low: is {params.train.speed_low}, must be at most train.speed_high")
+    for model, settings in params.per_model.items():
+        if model not in MODELS:
+            raise UserError(f"per_model.{model}: unknown model; known: {', '.join(MODELS)}")
+        for name in ("depths", "widths"):
+            values = getattr(settings, name)
+            if settings.scale == "reduced" and (values is None or len(values) != 4):
+                raise UserError(f"per_model.{model}.{name}: is {values}, must be four whole numbers at scale reduced")
+            if settings.scale == "full" and values is not None:
+                raise UserError(f"per_model.{model}.{name}: is {list(values)}, must be null at scale full")
+    for model in params.models:
+        if model not in params.per_model:
+            raise UserError(f"per_model.{model}: missing; every model in `models` needs its settings")
+        mine, base = params.per_model[model], params.per_model.get(baseline_of(model))
+        if base and (mine.scale, mine.depths, mine.widths) != (base.scale, base.depths, base.widths):
+            raise UserError(
+                f"per_model.{model}: scale, depths and widths must equal those of {baseline_of(model)}, to compare"
+            )

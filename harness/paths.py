@@ -1,0 +1,39 @@
+"""Where each stage's files lie, relative to the repository root. dvc.yaml names the same places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+HARDWARE = Path("results/hardware.json")
+PUBLISHED = Path("paper_tables/published.csv")
+DOWNLOADS = Path(".cache/downloads")  # outside DVC's outputs: an interrupted download goes on here
+RESUME = Path(".cache/resume")  # outside DVC's outputs: see DESIGN, a stale checkpoint must not be resumed
+
+
+def raw(kind: str) -> Path:
+    """Recordings as fetched."""
+    return Path("data/raw") / kind
+
+
+def packed(preset: str) -> Path:
+    """Manifest, label list and packed recordings."""
+    return Path("data/packed") / preset
+
+
+def run(preset: str, model: str, seed: int) -> Path:
+    """Weights, full positions: large, in DVC's cache."""
+    return Path("runs") / preset / f"{model}-{seed}"
+
+
+def predictions(preset: str, model: str, seed: int) -> Path:
+    return Path("predictions") / preset / f"{model}-{seed}.npz"
+
+
+def results(preset: str) -> Path:
+    """Small files, committed to Git."""
+    return Path("results") / preset
+
+
+def result(preset: str, model: str, seed: int) -> Path:
+    return results(preset) / "runs" / f"{model}-{seed}"

@@ -1,0 +1,95 @@
+"""The paper's augmentations, in its order: roll, speed change, (spectrogram,) random erasing, mixup.
+
+What happens to a sample is drawn from (seed, epoch, sample index) alone, so that neither workers, nor a resumed run,
+nor the number of processes can change it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.params import Train
+
+ERASE_AREA = (0.02, 1 / 3)  # of the spectrogram: the defaults of timm's RandomErasing, as are the next two
+ERASE_ASPECT = (0.3, 1 / 0.3)
+ERASE_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn for one sample. `rate` None: no speed change. `place`: where in [0, 1] it is padded or cropped."""
+
+    shift: float
+    rate: float | None
+    place: float
+    erase: tuple[int, int, int, int] | None
+
+
+def generator(*key: int) -> np.random.Generator:
+    """A generator that depends on the key alone, e.g. (seed, epoch, sample index)."""
+    return np.random.default_rng(np.random.SeedSequence(key))
+
+
+def draw(train: Train, random: np.random.Generator, height: int, width: int) -> Draws:
+    """One sample's augmentation; height x width is its power spectrogram. Always consumes draws in the same order."""
+    shift = float(random.random()) if train.roll else 0.0
+    changed = random.random() < train.speed_probability
+    rate, place = float(random.uniform(train.speed_low, train.speed_high)), float(random.random())
+    erased = random.random() < train.erase_probability
+    rectangle = _rectangle(random, height, width) if erased else None
+    return Draws(shift, rate if changed else None, place, rectangle)
+
+
+def _rectangle(random: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int] | None:
+    """Top, left, height, width; area and aspect as timm's RandomErasing draws them; None where no try fits."""
+    for _ in range(ERASE_TRIES):
+        area = random.uniform(*ERASE_AREA) * height * width
+        aspect = math.exp(random.uniform(math.log(ERASE_ASPECT[0]), math.log(ERASE_ASPECT[1])))
+        tall, wide = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if tall < height and wide < width:
+            top, left = random.integers(0, height - tall + 1), random.integers(0, width - wide + 1)
+            return int(top), int(left), tall, wide
+    return None
+
+
+def roll_and_speed(waveform: np.ndarray, draws: Draws) -> np.ndarray:
+    """Circular roll by `shift` of the length, then nearest-sample indexing at `rate`, padded or cropped back.
+
+    (samples,) float32 to the same shape. A rate above 1 shortens, and zeros surround the rest.
+    """
+    length = waveform.shape[0]
+    waveform = np.roll(waveform, int(draws.shift * length))
+    if draws.rate is None:
+        return waveform
+    changed = waveform[
+        np.minimum(np.rint(np.arange(int(length / draws.rate)) * draws.rate), length - 1).astype(np.int64)
+    ]
+    slack = changed.shape[0] - length
+    start = int(draws.place * (abs(slack) + 1))
+    if slack >= 0:
+        return changed[start : start + length]
+    padded = np.zeros_like(waveform)
+    padded[start : start + changed.shape[0]] = changed
+    return padded
+
+
+def erase(power: Tensor, draws: list[Draws]) -> Tensor:
+    """Zero each sample's rectangle of the power spectrogram (clips, bins, frames), in place."""
+    for sample, one in zip(power, draws, strict=True):
+        if one.erase:
+            top, left, height, width = one.erase
+            sample[top : top + height, left : left + width] = 0.0
+    return power
+
+
+def mixup(log_mel: Tensor, targets: Tensor, alpha: float, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Mix each clip with its mirror in the batch, one lambda from Beta(alpha, alpha) for the whole batch."""
+    if alpha == 0:
+        return log_mel, targets
+    weight = float(random.beta(alpha, alpha))
+    return torch.lerp(log_mel.flip(0), log_mel, weight), torch.lerp(targets.flip(0), targets, weight)

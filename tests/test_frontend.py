@@ -1,0 +1,34 @@
+"""The front end against the published one's output."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harness.frontend import FrontEnd
+from tests.conftest import DATA
+
+SAMPLES = 320_000
+
+
+def _waveforms() -> dict[str, np.ndarray]:
+    """int16, as tests/data/reference.md draws them."""
+    random, t = np.random.RandomState(0), np.arange(SAMPLES) / 32000
+    chirp = 0.5 * np.sin(2 * np.pi * (100 * t + 0.5 * (12000 - 100) / 10 * t * t)) * 32767
+    short = (0.1 * random.standard_normal(200_000) * 32767).clip(-32768, 32767)
+    long = (0.05 * random.standard_normal(400_000) * 32767).clip(-32768, 32767)
+    named = {"chirp": chirp, "noise_short": short, "silence": np.zeros(SAMPLES), "long": long}
+    return {name: waveform.astype(np.int16) for name, waveform in named.items()}
+
+
+@pytest.mark.parametrize("name", ["chirp", "noise_short", "silence", "long"])
+def test_equals_the_published_front_end(name: str) -> None:
+    waveform = _waveforms()[name][:SAMPLES].astype(np.float32) / 32768
+    batch = torch.from_numpy(np.pad(waveform, (0, SAMPLES - waveform.shape[0])))[None].repeat(2, 1)
+    log_mel = FrontEnd()(batch)
+    assert log_mel.shape == (2, 1, 128, 1001)
+    published = np.load(DATA / "frontend.npz")[name]
+    ours = log_mel[1, 0, :, :: 50 if name == "silence" else 4].numpy()
+    tolerance = 0 if name == "silence" else 1e-3
+    assert np.abs(ours - published).max() <= tolerance

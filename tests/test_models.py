@@ -1,0 +1,81 @@
+"""The six models against the published implementation's parameter counts, state dicts and logits."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from timm.models import convnext, fastvit, metaformer
+
+from harness.models import FULL_SIZE, build_model, family_of, parameter_count
+from harness.params import MODELS, Dcls
+from tests.conftest import DATA
+
+DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
+COUNTS = {  # paper.md: trainable parameters with 527 and with 1000 classes
+    "convformer_audio_s18": (25_797_847, 26_767_024),
+    "convformer_dcls_audio_s18": (25_781_207, 26_750_384),
+    "fastvit_audio_sa24": (21_064_015, 21_548_840),
+    "fastvit_dcls_audio_sa24": (21_016_655, 21_501_480),
+    "convnext_audio_tiny": (28_223_855, 28_587_592),
+    "convnext_dcls_audio_tiny": (28_221_263, 28_585_000),
+}
+LAYOUTS = json.loads((DATA / "state_dicts.json").read_text())
+FILTERS = {
+    "convnext": convnext.checkpoint_filter_fn,
+    "convformer": metaformer.checkpoint_filter_fn,
+    "fastvit": fastvit.checkpoint_filter_fn,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameter_counts_are_the_published_ones(name: str) -> None:
+    counts = tuple(parameter_count(build_model(name, FULL_SIZE, DCLS, classes)) for classes in (527, 1000))
+    assert counts == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_published_layout_loads_and_gives_the_published_logits(name: str) -> None:
+    model = build_model(name, FULL_SIZE, DCLS, 527).eval()
+    filtered = FILTERS[family_of(name)](_published_state(LAYOUTS[name]), model)
+    model.load_state_dict(filtered, strict=True)
+    inputs = np.random.RandomState(0).standard_normal((2, 1, 128, 1001)).astype(np.float32)
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(inputs)).numpy()
+    published = np.load(DATA / "logits.npz")[name]
+    assert np.linalg.norm(logits - published) / np.linalg.norm(published) < 1e-4
+
+
+def _published_state(layout: dict[str, dict]) -> dict[str, torch.Tensor]:
+    """The fill rule of tests/data/reference.md."""
+    state: dict[str, torch.Tensor] = {}
+    for key, entry in layout.items():
+        if "tied_to" not in entry:
+            state[key] = _fill(key, entry["shape"])
+    return state | {key: state[entry["tied_to"]] for key, entry in layout.items() if "tied_to" in entry}
+
+
+def _fill(key: str, shape: list[int]) -> torch.Tensor:
+    last = key.rpartition(".")[2]
+    if last == "num_batches_tracked":
+        return torch.tensor(0)
+    random = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF)
+    z = random.standard_normal(int(np.prod(shape))).astype(np.float32).reshape(shape)
+    if last == "running_var":
+        z = 1 + 0.1 * np.abs(z)
+    elif last == "P":
+        z = np.clip(4 * z, -11, 11)
+    elif last == "SIG":
+        z = 0.23 + 0.1 * z
+    elif last == "running_mean" or (last == "bias" and z.ndim == 1):
+        z = 0.1 * z
+    elif last in ("gamma", "layer_scale", "layer_scale_1", "layer_scale_2", "scale"):
+        z = 0.5 + 0.1 * z
+    elif z.ndim == 1:
+        z = 1 + 0.1 * z
+    else:
+        z = z / np.sqrt(np.prod(shape[1:]))
+    return torch.from_numpy(np.asarray(z, dtype=np.float32))

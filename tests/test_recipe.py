@@ -1,0 +1,58 @@
+"""Optimizer groups, schedule and smoothing against the published ones."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from harness.models import FULL_SIZE, build_model
+from harness.params import MODELS, Dcls, Params
+from harness.training import recipe
+from tests.conftest import DATA
+
+GROUPS = json.loads((DATA / "param_groups.json").read_text())
+SCHEDULE = json.loads((DATA / "schedule.json").read_text())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_groups_are_the_published_ones(name: str, params: Params) -> None:
+    model = build_model(name, FULL_SIZE, Dcls(26, 23, "gauss"), 527)
+    optimizer = recipe.build_optimizer(model, FULL_SIZE, params.train)
+    ours = [
+        {
+            "weight_decay": group["weight_decay"],
+            "lr_scale": group["lr_scale"],
+            "tensors": len(group["params"]),
+            "elements": sum(parameter.numel() for parameter in group["params"]),
+        }
+        for group in optimizer.param_groups
+    ]
+    assert ours == GROUPS[name]
+
+
+def test_schedule_is_the_published_one() -> None:
+    given = SCHEDULE["args"]
+    rates = recipe.learning_rates(
+        given["base"], given["final"], given["epochs"], given["warmup_epochs"], given["iters_per_epoch"]
+    )
+    assert rates.shape == (given["epochs"] * given["iters_per_epoch"],)
+    for iteration, rate in SCHEDULE["lr_at_iteration"].items():
+        assert rates[int(iteration)] == pytest.approx(rate, rel=1e-12, abs=1e-18)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rates_reach_the_groups(name: str, params: Params) -> None:
+    model = build_model(name, params.per_model[name], params.dcls, 5)
+    optimizer = recipe.build_optimizer(model, params.per_model[name], params.train)
+    assert type(optimizer).__name__.lower() == ("lamb" if name.startswith("convformer") else "adamw")
+    recipe.set_learning_rate(optimizer, 0.25)
+    expected = [0.25, 0.25, 1.25] if "dcls" in name else [0.25, 0.25]
+    assert [group["lr"] for group in optimizer.param_groups] == expected
+
+
+def test_smoothing_keeps_the_mean_towards_one_over_classes() -> None:
+    targets = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(recipe.smooth(targets, 0.1), [[0.925, 0.025, 0.025, 0.025]], rtol=1e-6)
