@@ -42,7 +42,7 @@ def build_model(name: str, settings: Model, dcls: Dcls, classes: int) -> nn.Modu
 
 
 # The paper's size, from scratch: what parameters and throughput are counted on. Drop path does nothing in eval mode.
-FULL_SIZE = Model(scale="full", optimizer="adamw", learning_rate=0.0, drop_path=0.0)
+FULL_SIZE = Model(scale="full", optimizer="adamw", epochs=1, learning_rate=0.0, drop_path=0.0)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -50,6 +50,7 @@ class Data:
 class Model:
     scale: str = setting("the paper's full size, or the depths and widths given here", choices=("full", "reduced"))
     optimizer: str = setting("the paper: lamb for ConvFormer, adamw for the others", choices=("adamw", "lamb"))
+    epochs: int = setting("passes over the training clips", minimum=1)
     learning_rate: float = setting("peak learning rate; P and SIG take five times it", minimum=0.0)
     drop_path: float = setting("rate of the last block, rising linearly from 0", minimum=0.0, maximum=0.9)
     layer_scale: float | None = setting(
@@ -69,8 +70,7 @@ class Dcls:
 
 @dataclass(frozen=True)
 class Train:
-    epochs: int = setting("passes over the training clips", minimum=1)
-    warmup_epochs: int = setting("epochs of linear warm-up from 0", minimum=0)
+    warmup_fraction: float = setting("share of the epochs with linear warm-up from 0", minimum=0.0, maximum=1.0)
     batch: int = setting("clips in an optimizer step", minimum=1)
     final_learning_rate: float = setting("where the cosine ends", minimum=0.0)
     weight_decay: float = setting("none on 1-d tensors, biases, P and SIG", minimum=0.0)
@@ -148,8 +148,6 @@ def _check(params: Params) -> None:
         raise UserError("data.csv: missing; data.kind folder needs a CSV with the columns path, labels, split")
     if params.dcls.dilated_kernel_size % 2 == 0:
         raise UserError(f"dcls.dilated_kernel_size: is {params.dcls.dilated_kernel_size}, must be odd")
-    if params.train.warmup_epochs > params.train.epochs:
-        raise UserError(f"train.warmup_epochs: is {params.train.warmup_epochs}, must be at most train.epochs")
     if params.train.speed_low > params.train.speed_high:
         raise UserError(f"train.speed_low: is {params.train.speed_low}, must be at most train.speed_high")
     for model, settings in params.per_model.items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from harness.data.npm_files import PACKAGES, tarball
 from harness.params import Params, load
 
 ROOT = Path(__file__).parent.parent
@@ -16,3 +18,17 @@ DATA = ROOT / "tests" / "data"
 def params() -> Params:
     """The default preset, as committed."""
     return load(ROOT / "presets" / "instruments.yaml")
+
+
+@pytest.fixture(scope="session")
+def tarballs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both npm tarballs: linked from a mirror or this checkout's cache if there, else downloaded."""
+    folder = tmp_path_factory.mktemp("tarballs")
+    cache = ROOT / ".cache" / "downloads"
+    for package in PACKAGES:
+        given = os.environ.get("DCLS_HARNESS_MIRROR")
+        near = Path(given) if given and (Path(given) / package.tarball).is_file() else cache
+        found = tarball(package, near, folder)
+        if found.parent != folder:
+            (folder / package.tarball).symlink_to(found.resolve())
+    return folder

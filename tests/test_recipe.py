@@ -36,7 +36,11 @@ def test_groups_are_the_published_ones(name: str, params: Params) -> None:
 def test_schedule_is_the_published_one() -> None:
     given = SCHEDULE["args"]
     rates = recipe.learning_rates(
-        given["base"], given["final"], given["epochs"], given["warmup_epochs"], given["iters_per_epoch"]
+        given["base"],
+        given["final"],
+        given["epochs"],
+        given["warmup_epochs"] / given["epochs"],
+        given["iters_per_epoch"],
     )
     assert rates.shape == (given["epochs"] * given["iters_per_epoch"],)
     for iteration, rate in SCHEDULE["lr_at_iteration"].items():

@@ -65,11 +65,11 @@ def made_by(results: Results) -> MadeBy:
 def _warnings(results: Results, trained: Records) -> Iterable[str]:
     """Why the reproduced mAP does not compare with the paper's; none where all is as in the paper."""
     reasons = []
-    if any(record["parameters"]["data"]["kind"] != "audioset" for _, record in trained):
+    if any(record["parameters"]["preset"] != "audioset" for _, record in trained):
         reasons.append("not AudioSet")
     if any(record["parameters"]["model"]["scale"] != "full" for _, record in trained):
         reasons.append("reduced models")
-    epochs = {record["parameters"]["train"]["epochs"] for _, record in trained}
+    epochs = {record["parameters"]["model"]["epochs"] for _, record in trained}
     if epochs != {PAPER_EPOCHS}:
         counts = ", ".join(map(str, sorted(epochs)))
         reasons.append(f"{counts} epoch{'' if counts == '1' else 's'} instead of {PAPER_EPOCHS}")
@@ -164,7 +164,7 @@ def _dashed(numbers: list[int]) -> str:
 
 
 def _epochs(record: Record) -> str:
-    count = record["parameters"]["train"]["epochs"]
+    count = record["parameters"]["model"]["epochs"]
     return f"{count} epoch{'s' if count > 1 else ''}"
 
 

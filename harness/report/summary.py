@@ -199,7 +199,7 @@ def _model_row(results: Results, model: str) -> Row:
         scale=settings["scale"],
         depths=_spaced(settings["depths"]),
         widths=_spaced(settings["widths"]),
-        epochs=parameters["train"]["epochs"],
+        epochs=settings["epochs"],
         batch=parameters["train"]["batch"],
         seeds=_joined(run.seed for run in runs),
         training_device=_joined(run.training["device"] for run in runs),

@@ -57,7 +57,7 @@ def train(params: Params, model_name: str, seed: int) -> None:
         print(f"{model_name}-{seed}: going on after epoch {state.next_epoch}", flush=True)
     best_map, history, recorded = state.best_map, list(state.history), dict(state.positions)
 
-    last = params.train.epochs
+    last = params.per_model[model_name].epochs
     bar = tqdm(
         total=last, initial=state.next_epoch, unit="epoch", desc=f"{model_name}-{seed}", disable=not sys.stderr.isatty()
     )
@@ -148,8 +148,8 @@ def _epoch(
     rates = recipe.learning_rates(
         params.per_model[model_name].learning_rate,
         params.train.final_learning_rate,
-        params.train.epochs,
-        params.train.warmup_epochs,
+        params.per_model[model_name].epochs,
+        params.train.warmup_fraction,
         steps,
     )
     model.train()

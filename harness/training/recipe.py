@@ -26,12 +26,12 @@ def build_optimizer(model: nn.Module, settings: Model, train: Train) -> torch.op
     return torch.optim.AdamW(groups, lr=0.0, eps=1e-8)
 
 
-def learning_rates(base: float, final: float, epochs: int, warmup_epochs: int, iterations: int) -> np.ndarray:
+def learning_rates(base: float, final: float, epochs: int, warmup_fraction: float, iterations: int) -> np.ndarray:
     """The rate of every iteration, float64 (epochs * iterations,): linear from 0 to base, then cosine to final.
 
     Agrees with the published schedule at every iteration (tests/data/schedule.json).
     """
-    warmup = warmup_epochs * iterations
+    warmup = round(warmup_fraction * epochs * iterations)
     rest = epochs * iterations - warmup
     cosine = [final + 0.5 * (base - final) * (1 + math.cos(math.pi * step / rest)) for step in range(rest)]
     return np.concatenate([np.linspace(0.0, base, warmup), np.array(cosine)])

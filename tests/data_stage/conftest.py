@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +11,8 @@ import pytest
 
 from harness.data.featurize import featurize
 from harness.data.fetch import fetch
-from harness.data.npm_files import PACKAGES, tarball
 from harness.params import Params
 
-ROOT = Path(__file__).parents[2]
 MakeParams = Callable[..., Params]
 
 
@@ -28,20 +25,6 @@ def make(params: Params) -> MakeParams:
         return dataclasses.replace(params, preset=preset, data=changed)
 
     return with_data
-
-
-@pytest.fixture(scope="session")
-def tarballs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both npm tarballs: linked from a mirror or this checkout's cache if there, else downloaded."""
-    folder = tmp_path_factory.mktemp("tarballs")
-    cache = ROOT / ".cache" / "downloads"
-    for package in PACKAGES:
-        given = os.environ.get("DCLS_HARNESS_MIRROR")
-        near = Path(given) if given and (Path(given) / package.tarball).is_file() else cache
-        found = tarball(package, near, folder)
-        if found.parent != folder:
-            (folder / package.tarball).symlink_to(found.resolve())
-    return folder
 
 
 @pytest.fixture(scope="session")

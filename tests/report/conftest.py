@@ -33,7 +33,7 @@ def report_params(params: Params) -> Params:
     return dataclasses.replace(
         params,
         seeds=(0, 1, 2),
-        train=dataclasses.replace(params.train, epochs=8),
+        per_model={name: dataclasses.replace(one, epochs=8) for name, one in params.per_model.items()},
         evaluate=dataclasses.replace(params.evaluate, bootstrap=100),
     )
 
@@ -93,7 +93,7 @@ def _write_run(params: Params, model: str, seed: int, targets: np.ndarray, rando
     _write_scores(
         params, targets, skill, random, folder, provenance.provenance("evaluation", parameters, "d" * 64, "cpu", **more)
     )
-    epochs = range(1, params.train.epochs + 1)
+    epochs = range(1, params.per_model[model].epochs + 1)
     rows = [
         {
             "epoch": epoch,
@@ -106,8 +106,8 @@ def _write_run(params: Params, model: str, seed: int, targets: np.ndarray, rando
     ]
     write_csv(folder / "history.csv", loop.HISTORY, rows)
     positions.write_positions(
-        _walk(params, seed) if "_dcls_" in model else {},
-        params.dcls.dilated_kernel_size,
+        _walk(params, model, seed) if "_dcls_" in model else {},
+        params.dcls,
         Path("positions.npz"),
         folder / "positions.csv",
         folder / "position_density.csv",
@@ -147,7 +147,7 @@ def _write_times(params: Params, model: str, random: np.random.Generator, patch:
     throughput.throughput(params, model)
 
 
-def _walk(params: Params, seed: int) -> dict[str, torch.Tensor]:
+def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
     """Snapshots of four DCLS layers whose positions drift outwards."""
     torch.manual_seed(seed)
     size = params.dcls.dilated_kernel_size
@@ -161,11 +161,12 @@ def _walk(params: Params, seed: int) -> dict[str, torch.Tensor]:
     drift = [
         1.2 * torch.randn_like(layer.P) * torch.tensor([0.5, 1.0])[:, None, None, None] for layer in layers.values()
     ]
-    for epoch in range(1, params.train.epochs + 1):
+    last = params.per_model[model].epochs
+    for epoch in range(1, last + 1):
         with torch.no_grad():
             for number, layer in enumerate(layers.values()):
                 layer.P += drift[number] * (1 + 0.2 * number) / (1 + 0.3 * epoch)
                 layer.clamp_parameters()
-        if positions.recorded_at(epoch, params.train.epochs):
+        if positions.recorded_at(epoch, last):
             recorded |= positions.snapshot(layers, epoch)
     return recorded

@@ -193,9 +193,14 @@ def test_header_says_what_made_it(made: Path) -> None:
 
 def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params: Params) -> None:
     def as_in_the_paper(record: dict[str, Any]) -> None:
-        record["parameters"]["data"]["kind"] = "audioset"
-        record["parameters"]["train"]["epochs"] = 60
-        record["parameters"]["model"] |= {"scale": "full", "imagenet": True, "depths": None, "widths": None}
+        record["parameters"]["preset"] = "audioset"
+        record["parameters"]["model"] |= {
+            "epochs": 60,
+            "scale": "full",
+            "imagenet": True,
+            "depths": None,
+            "widths": None,
+        }
 
     for path in RESULTS.glob("runs/*/*.json"):
         if path.name != "metrics.json":
@@ -221,7 +226,7 @@ def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params:
         ("run.json", lambda one: one["code"].update(dirty=True), "revision 0123456789 with uncommitted changes in"),
         ("evaluation.json", lambda one: one.update(data_fingerprint="e" * 64), "disagree in data fingerprint"),
         ("run.json", lambda one: one.update(device="NVIDIA H200"), f"NVIDIA H200 in runs/{DCLS}-1/run.json"),
-        ("run.json", lambda one: one["parameters"]["train"].update(epochs=3), "disagree in epochs and batch"),
+        ("run.json", lambda one: one["parameters"]["model"].update(epochs=3), "disagree in epochs and batch"),
         ("run.json", lambda one: one["code"].update(revision=None), "not from a Git checkout"),
     ],
 )

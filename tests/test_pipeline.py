@@ -1,0 +1,198 @@
+"""The real pipeline in a temporary clone: `dvc repro`, all six models, real recordings, the real params.yaml shrunk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from harness.params import MODELS
+from tests.conftest import ROOT
+
+TINY = {"epochs": 1, "depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32]}
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "true",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@example.org",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@example.org",
+}
+Edit = Callable[[dict[str, Any]], object]
+
+
+def run(clone: Path, *command: str, status: int = 0) -> str:
+    """stdout and stderr of a command in the clone, which must end with this exit status."""
+    done = subprocess.run(command, cwd=clone, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def edit(clone: Path, change: Edit) -> None:
+    params = yaml.safe_load((clone / "params.yaml").read_text())
+    change(params)
+    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def shrink(params: dict[str, Any]) -> None:
+    params["seeds"] = [0]
+    params["data"] |= {"train_mixtures": 32, "val_mixtures": 40, "test_mixtures": 60}
+    params["evaluate"]["bootstrap"] = 50
+    params["throughput"] = {"batch": 1, "batches": 10, "warmup": 1}
+    for settings in params["per_model"].values():
+        settings |= TINY
+
+
+def stages_run(output: str) -> set[str]:
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")}
+
+
+def stages_due(clone: Path) -> set[str]:
+    """What `dvc repro` would run, with what follows from it."""
+    return stages_run(run(clone, "dvc", "repro", "--dry"))
+
+
+def commit(clone: Path, message: str) -> None:
+    run(clone, "git", "add", "--all")
+    run(clone, "git", "commit", "--quiet", "--message", message)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, tarballs: Path) -> Path:
+    """A clone of this checkout (with what is not committed yet), shrunk, and run once."""
+    clone = tmp_path_factory.mktemp("pipeline") / "clone"
+    run(ROOT, "git", "clone", "--quiet", str(ROOT), str(clone))
+    names = run(ROOT, "git", "ls-files", "-z", "--modified", "--others", "--exclude-standard").split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, clone / name)
+    (clone / ".cache").mkdir()
+    shutil.copytree(tarballs, clone / ".cache" / "downloads")
+    run(clone, sys.executable, "-m", "harness", "preset", "instruments")
+    edit(clone, shrink)
+    run(clone, sys.executable, "-m", "harness", "hardware")
+    commit(clone, "shrunk")
+    run(clone, "dvc", "repro")
+    commit(clone, "results of the shrunk parameters")
+    return clone
+
+
+def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
+    results = clone / "results" / "instruments"
+    for model in MODELS:
+        metrics = json.loads((results / "runs" / f"{model}-0" / "metrics.json").read_text())
+        assert 0 < metrics["mAP_low"] <= metrics["mAP"] <= metrics["mAP_high"] <= 1 and metrics["clips"] == 60
+        record = json.loads((results / "runs" / f"{model}-0" / "run.json").read_text())
+        assert record["code"]["dirty"] is False and record["code"]["revision"] and record["device"]
+        timing = json.loads((results / "throughput" / f"{model}.json").read_text())
+        assert timing["classes"]["527"]["throughput"] > 0 and timing["classes"]["1000"]["parameters"] > 20e6
+        with np.load(clone / "predictions" / "instruments" / f"{model}-0.npz") as predictions:
+            assert predictions["scores"].shape == predictions["targets"].shape == (60, 20)
+        assert model in (clone / "paper_tables" / "instruments" / "table1.csv").read_text()
+        if "_dcls_" in model:
+            epochs = {line.split(",")[0] for line in (results / "runs" / f"{model}-0" / "positions.csv").open()}
+            assert epochs == {"epoch", "0", "1"}
+    shown = run(clone, sys.executable, "-m", "harness", "show")
+    assert all(model in shown for model in MODELS) and "linear" in shown and "report.md" in shown
+
+
+def test_nothing_to_do_takes_seconds(clone: Path) -> None:
+    started = time.monotonic()
+    assert stages_run(run(clone, "dvc", "repro")) == set()
+    assert time.monotonic() - started < 15
+
+
+def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path) -> None:
+    model = "convnext_dcls_audio_tiny"
+    edit(clone, lambda params: params["per_model"][model].update(learning_rate=1.25e-3))
+    try:
+        assert stages_due(clone) == {f"train@{model}-0", f"evaluate@{model}-0", "tables", "figures"}
+    finally:
+        run(clone, "git", "checkout", "--quiet", "params.yaml")
+
+
+def test_a_changed_plot_reruns_no_training(clone: Path) -> None:
+    with (clone / "harness" / "report" / "style.py").open("a") as file:
+        file.write("\n# changed\n")
+    try:
+        assert stages_due(clone) == {"tables", "figures"}
+    finally:
+        run(clone, "git", "checkout", "--quiet", "harness")
+
+
+def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
+    edit(clone, lambda params: params.update(seeds=[0, 7]))
+    try:
+        new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in MODELS}
+        assert stages_due(clone) == new | {"tables", "figures"}
+    finally:
+        run(clone, "git", "checkout", "--quiet", "params.yaml")
+
+
+def test_two_identical_runs_give_the_same_bytes(clone: Path) -> None:
+    names = [f"results/instruments/runs/{model}-0/metrics.json" for model in MODELS]
+    names += [f"runs/instruments/{model}-0/model.safetensors" for model in MODELS]
+    before = {name: (clone / name).read_bytes() for name in names}
+    stages = [f"{stage}@{model}-0" for model in MODELS for stage in ("train", "evaluate")]
+    assert stages_run(run(clone, "dvc", "repro", "--force", "--single-item", *stages)) == set(stages)
+    assert {name: (clone / name).read_bytes() for name in names} == before
+    run(clone, "git", "checkout", "--quiet", ".")
+
+
+def test_a_fresh_clone_without_cache_shows_and_compares_metrics(clone: Path, tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh"
+    run(clone, "git", "clone", "--quiet", str(clone), str(fresh))
+    metrics = "results/instruments/runs/convnext_audio_tiny-0/metrics.json"
+    assert "mAP" in run(fresh, "dvc", "metrics", "show") and "mAP" in run(fresh, "dvc", "metrics", "show", metrics)
+    path = fresh / metrics
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mAP": 0.125}))
+    edit(fresh, lambda params: params["train"].update(weight_decay=0.0625))
+    commit(fresh, "another result")
+    assert "0.125" in run(fresh, "dvc", "metrics", "diff", "HEAD~1")
+    assert "0.0625" in run(fresh, "dvc", "params", "diff", "HEAD~1")
+    assert "index.html" in run(fresh, "dvc", "plots", "diff", "HEAD~1")
+    page = next(fresh.glob("dvc_plots/index.html")).read_text()
+    assert "history.csv" in page
+
+
+def test_interrupted_training_goes_on_and_never_from_other_parameters(clone: Path) -> None:
+    """SIGKILL after the first epoch; going on gives the bytes of an undisturbed run."""
+    model = "convnext_audio_tiny"
+    command = [sys.executable, "-m", "harness", "train", "--model", model, "--seed", "3"]
+    weights = clone / "runs" / "instruments" / f"{model}-3" / "model.safetensors"
+    edit(clone, lambda params: params["per_model"][model].update(epochs=4))
+    try:
+        run(clone, *command)
+        undisturbed = weights.read_bytes()
+        weights.unlink()
+        process = subprocess.Popen(command, cwd=clone, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert "epoch 1/4" in process.stdout.readline()
+        assert "epoch 2/4" in process.stdout.readline()  # the state of epoch 1 is on disk before epoch 2 is done
+        process.kill()
+        process.wait()
+        assert not weights.exists()
+        assert "going on after epoch" in run(clone, *command)
+        assert weights.read_bytes() == undisturbed
+
+        process = subprocess.Popen(command, cwd=clone, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None and "epoch 1/4" in process.stdout.readline()
+        process.stdout.readline()
+        process.kill()
+        process.wait()
+        edit(clone, lambda params: params["train"].update(weight_decay=0.0))
+        assert "going on" not in run(clone, *command)
+    finally:
+        run(clone, "git", "checkout", "--quiet", ".")
+        run(clone, "git", "clean", "--quiet", "--force", "-d")
