@@ -27,8 +27,9 @@ from harness.data.fetch import fetch
 from harness.data.manifest import read_manifest
 from harness.data.soundfont import read_soundfont
 from harness.errors import UserError
+from tests.conftest import ROOT
 
-from .conftest import ROOT, MakeParams
+from .conftest import MakeParams
 
 
 @pytest.fixture(scope="session")

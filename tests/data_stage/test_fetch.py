@@ -17,8 +17,9 @@ from harness.data import npm_files
 from harness.data.fetch import fetch
 from harness.data.npm_files import PACKAGES, Package, extract, tarball
 from harness.errors import UserError
+from tests.conftest import ROOT
 
-from .conftest import ROOT, MakeParams
+from .conftest import MakeParams
 
 SMALL = PACKAGES[1]
 

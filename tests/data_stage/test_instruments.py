@@ -22,8 +22,9 @@ from harness.data.soundfont import read_soundfont
 from harness.data.split import SHARES, split_class
 from harness.errors import UserError
 from harness.params import Params
+from tests.conftest import ROOT
 
-from .conftest import ROOT, MakeParams
+from .conftest import MakeParams
 
 FOLDER = Path("data/packed/instruments")
 

@@ -14,8 +14,9 @@ import pytest
 from harness.data import mixtures
 from harness.data.clips import MixtureClips, open_clips
 from harness.data.shards import RATE
+from tests.conftest import ROOT
 
-from .conftest import ROOT, MakeParams
+from .conftest import MakeParams
 
 DIGESTS = """
 import hashlib, pathlib, sys
