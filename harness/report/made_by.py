@@ -48,7 +48,7 @@ def made_by(results: Results) -> MadeBy:
         ("Trained models", f"{_by_model(results, _trained_model)}; DCLS of {_values(trained, _dcls)}"),
         (
             "Training",
-            f"{_values(trained, _schedule)}, seeds {', '.join(map(str, results.seeds))}, "
+            f"{_values(trained, _batch)}, seeds {', '.join(map(str, results.seeds))}, "
             f"on {_values(trained, _device_and_threads)}, {_values(trained, _precision)}",
         ),
         ("Timing", f"full-size models, {_values(timed, _timing)}"),
@@ -59,7 +59,9 @@ def made_by(results: Results) -> MadeBy:
         f"{_values(trained, _short_scale)}, {_values(trained, _epochs)} on {_values(trained, _device)}; "
         f"full-size timing on {_values(timed, _device)}"
     )
-    return MadeBy(line, facts, tuple(_warnings(results, trained)), tuple(_disagreements(every, trained, timed)))
+    return MadeBy(
+        line, facts, tuple(_warnings(results, trained)), tuple(_disagreements(results, every, trained, timed))
+    )
 
 
 def _warnings(results: Results, trained: Records) -> Iterable[str]:
@@ -84,7 +86,7 @@ def _warnings(results: Results, trained: Records) -> Iterable[str]:
         yield f"Not the paper's experiment ({'; '.join(reasons)}): the published and the reproduced mAP do not compare."
 
 
-def _disagreements(every: Records, trained: Records, timed: Records) -> Iterable[str]:
+def _disagreements(results: Results, every: Records, trained: Records, timed: Records) -> Iterable[str]:
     for what, records, value in (
         ("code revision", every + timed, _code),
         ("data fingerprint", every, _fingerprint),
@@ -92,11 +94,18 @@ def _disagreements(every: Records, trained: Records, timed: Records) -> Iterable
         ("training device", trained, _device),
         ("timing device", timed, _timing),
         ("version of torch", every + timed, _torch),
-        ("epochs and batch", trained, _schedule),
+        ("batch", trained, _batch),
+        *_settings_of_models(results, trained),
         ("DCLS settings", trained + timed, _dcls),
     ):
         if len(_groups(records, value)) > 1:
             yield f"The result files disagree in {what}: {_listed(records, value)}."
+
+
+def _settings_of_models(results: Results, trained: Records) -> Iterable[tuple[str, Records, Callable[[Record], str]]]:
+    """Epochs and sizes may differ from backbone to backbone, but not between the seeds of a model."""
+    for model in results.models:
+        yield f"scale and epochs of {model}", [one for one in trained if one[1]["model"] == model], _trained_model
 
 
 def _groups(records: Records, value: Callable[[Record], str]) -> dict[str, list[str]]:
@@ -150,7 +159,7 @@ def _trained_model(record: Record) -> str:
     size = "full-size models"
     if model["scale"] != "full":
         size = f"reduced models (depths {_dashed(model['depths'])}, widths {_dashed(model['widths'])})"
-    return f"{size}, from {'ImageNet weights' if model['imagenet'] else 'scratch'}"
+    return f"{size}, {_epochs(record)}, from {'ImageNet weights' if model['imagenet'] else 'scratch'}"
 
 
 def _dcls(record: Record) -> str:
@@ -168,8 +177,8 @@ def _epochs(record: Record) -> str:
     return f"{count} epoch{'s' if count > 1 else ''}"
 
 
-def _schedule(record: Record) -> str:
-    return f"{_epochs(record)}, batch {record['parameters']['train']['batch']}"
+def _batch(record: Record) -> str:
+    return f"batch {record['parameters']['train']['batch']}"
 
 
 def _device(record: Record) -> str:

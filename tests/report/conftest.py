@@ -33,7 +33,10 @@ def report_params(params: Params) -> Params:
     return dataclasses.replace(
         params,
         seeds=(0, 1, 2),
-        per_model={name: dataclasses.replace(one, epochs=8) for name, one in params.per_model.items()},
+        per_model={
+            name: dataclasses.replace(one, epochs=8, depths=(1, 1, 3, 1), widths=(32, 64, 128, 256))
+            for name, one in params.per_model.items()
+        },
         evaluate=dataclasses.replace(params.evaluate, bootstrap=100),
     )
 
