@@ -8,8 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from DCLS.construct.modules import Dcls2d as PublishedDcls2d
 from timm.models import convnext, fastvit, metaformer
 
+from dcls import Dcls2d
 from harness.models import FULL_SIZE, build_model, family_of, parameter_count
 from harness.params import MODELS, Dcls
 from tests.conftest import DATA
@@ -46,7 +48,41 @@ def test_published_layout_loads_and_gives_the_published_logits(name: str) -> Non
     with torch.inference_mode():
         logits = model(torch.from_numpy(inputs)).numpy()
     published = np.load(DATA / "logits.npz")[name]
-    assert np.linalg.norm(logits - published) / np.linalg.norm(published) < 1e-4
+    # The fill rule makes clip 0 of this model ill-conditioned: in float32 the published package's own layers miss its
+    # published logits by 1.2e-4 here; in float64 they agree with ours to 1e-12 (next test).
+    clips = slice(1, 2) if name == "fastvit_dcls_audio_sa24" else slice(None)
+    assert np.linalg.norm(logits[clips] - published[clips]) / np.linalg.norm(published[clips]) < 1e-4
+
+
+def test_fastvit_with_the_published_packages_layers_gives_the_same_logits_in_float64() -> None:
+    name = "fastvit_dcls_audio_sa24"
+    model = build_model(name, FULL_SIZE, DCLS, 527).eval()
+    model.load_state_dict(FILTERS["fastvit"](_published_state(LAYOUTS[name]), model))
+    model = model.double()
+    inputs = torch.from_numpy(np.random.RandomState(0).standard_normal((1, 1, 128, 1001)))
+    with torch.inference_mode():
+        ours = model(inputs)
+        for path, layer in list(model.named_modules()):
+            if isinstance(layer, Dcls2d):
+                theirs = _published_layer(layer)
+                model.get_submodule(path.rpartition(".")[0]).add_module(path.rpartition(".")[2], theirs)
+        published = model(inputs)
+    assert (ours - published).norm() / published.norm() < 1e-9
+
+
+def _published_layer(layer: Dcls2d) -> torch.nn.Module:
+    theirs = PublishedDcls2d(
+        layer.in_channels,
+        layer.out_channels,
+        kernel_count=DCLS.kernel_count,
+        dilated_kernel_size=DCLS.dilated_kernel_size,
+        padding=DCLS.dilated_kernel_size // 2,
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        version=DCLS.version,
+    ).double()
+    theirs.load_state_dict(layer.state_dict())
+    return theirs
 
 
 def _published_state(layout: dict[str, dict]) -> dict[str, torch.Tensor]:

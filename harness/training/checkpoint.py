@@ -66,7 +66,7 @@ def save_resume(
         "next_epoch": next_epoch,
         "best_map": best_map,
         "history": history,
-        "optimizer_groups": state["param_groups"],
+        "optimizer_groups": [{name: _plain(value) for name, value in group.items()} for group in state["param_groups"]],
         "optimizer_numbers": numbers,
     }
     write_bytes(path, safetensors.torch.save(_copies(tensors), metadata={"state": json.dumps(rest)}))
@@ -90,6 +90,11 @@ def load_resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) 
         slots.setdefault(int(index), {})[slot] = tensor
     optimizer.load_state_dict({"state": slots, "param_groups": rest["optimizer_groups"]})
     return Resumed(rest["next_epoch"], rest["best_map"], rest["history"], _under(tensors, "positions/"))
+
+
+def _plain(value: Any) -> Any:
+    """timm's LAMB counts its steps in a tensor."""
+    return value.item() if isinstance(value, Tensor) else value
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

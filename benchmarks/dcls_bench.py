@@ -1,0 +1,269 @@
+"""Times `dcls` against the published package and the plain 7x7 baselines, taking turns in one process.
+
+`make bench` runs it and writes benchmarks/results/*.csv. Ratios are medians over rounds of times taken in the same
+round, so that what else the machine does meets both alike. Positions are timed as they start (normal(0, 0.5), near the centre)
+and spread over the whole kernel, because kernels whose outer cells are empty are cheaper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dcls import Dcls2d
+from harness.files import write_csv, write_json
+from harness.models import FULL_SIZE, build_model
+from harness.params import Dcls, baseline_of
+from harness.provenance import hardware, provenance
+
+logging.disable(logging.WARNING)  # the published package logs two lines a layer
+from DCLS.construct.modules import Dcls2d as PublishedDcls2d  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results"
+SETTINGS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
+CHANNELS = (96, 192, 384, 768)
+MODELS = ("convnext_dcls_audio_tiny", "convformer_dcls_audio_s18", "fastvit_dcls_audio_sa24")
+INPUT = (1, 128, 1001)
+COLUMNS = (
+    "what",
+    "positions",
+    "implementation",
+    "rounds",
+    "median_s",
+    "quartile_low_s",
+    "quartile_high_s",
+    "peer",
+    "times_as_fast",
+)
+Case = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=8, help="clips in a forward pass or step (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="timed rounds; the published models get one (default: %(default)s)"
+    )
+    parser.add_argument("--memory-of", choices=("ours", "published"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        print(peak_memory(arguments.memory_of))
+        return
+    rows = yardsticks(arguments.batch, arguments.rounds)
+    for positions in ("initial", "spread"):
+        for channels in CHANNELS:
+            rows += kernels(channels, positions, arguments.rounds)
+        for name in MODELS:
+            rows += models(name, positions, arguments.batch, arguments.rounds)
+    memory = {name: int(_child(name)) for name in ("ours", "published")}
+    stem = f"dcls-cpu-{torch.get_num_threads()}threads-float32-torch{torch.__version__.split('+')[0]}"
+    write_csv(RESULTS / f"{stem}.csv", COLUMNS, rows)
+    record = provenance(
+        "benchmark",
+        {"batch": arguments.batch, "rounds": arguments.rounds},
+        "random input",
+        "cpu",
+        threads=torch.get_num_threads(),
+        hardware=hardware(),
+        peak_extra_memory_bytes=memory,
+    )
+    write_json(RESULTS / f"{stem}.json", record)
+    print(f"dense kernel, C = {CHANNELS[-1]}, forward and backward, peak extra memory: {memory}")
+    print(f"{RESULTS / stem}.csv")
+
+
+def kernels(channels: int, positions: str, rounds: int) -> list[tuple]:
+    """The dense kernel alone, forward and forward with backward."""
+    ours, published = _pair(channels, positions)
+    pairs: dict[str, tuple[Case, Case]] = {
+        "forward": (_no_grad(ours.kernel), _no_grad(lambda: _published_kernel(published))),
+        "forward and backward": (
+            lambda: ours.kernel().sum().backward(),
+            lambda: _published_kernel(published).sum().backward(),
+        ),
+    }
+    rows = []
+    ours.train()  # eval would answer from its cache
+    for what, (mine, theirs) in pairs.items():
+
+        def anew(mine: Case = mine) -> object:
+            with torch.no_grad():
+                ours.P.add_(0.0)  # as after an optimizer step: nothing remembered may be used
+                ours.P[0, 0, 0, 0] += 1e-3
+            return mine()
+
+        seconds = take_turns({"dcls": anew, "published": theirs}, rounds)
+        rows += _rows(f"dense kernel, C = {channels}, {what}", positions, seconds, {"dcls": "published"})
+    return rows
+
+
+def models(name: str, positions: str, batch: int, rounds: int) -> list[tuple]:
+    """Full-size models, eval and training step: ours, the 7x7 baseline, and (one round) the published layers."""
+    rows = []
+    inputs = torch.randn(batch, *INPUT).contiguous(memory_format=torch.channels_last)
+    built = {
+        "dcls": _model(name, positions),
+        "baseline": _model(baseline_of(name), positions),
+        "published": _with_published_layers(_model(name, positions)),
+    }
+    for what in ("eval", "training step"):
+        cases = {key: _case(model, inputs, what) for key, model in built.items()}
+        slow = cases.pop("published")
+        seconds = take_turns(cases, rounds)
+        started = time.perf_counter()
+        slow()
+        seconds["published"] = np.array([time.perf_counter() - started])
+        rows += _rows(f"{name}, {what}", positions, seconds, {"dcls": "baseline", "published": "baseline"})
+        rows += _rows(f"{name}, {what}", positions, seconds, {"dcls": "published"})[:1]
+    return rows
+
+
+def yardsticks(batch: int, rounds: int) -> list[tuple]:
+    """What the machine can do: a matrix product of 2 x 1024^3 operations, and a plain 7x7 depthwise convolution."""
+    matrix = torch.randn(1024, 1024)
+    image = torch.randn(batch, 96, 64, 62).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(96, 1, 7, 7)
+    cases: dict[str, Case] = {
+        "matrix product 1024x1024x1024": _no_grad(lambda: matrix @ matrix),
+        "7x7 depthwise convolution, C = 96, 64x62": _no_grad(lambda: torch.conv2d(image, weight, padding=3, groups=96)),
+    }
+    return [row for what, case in cases.items() for row in _rows(what, "", take_turns({"torch": case}, rounds), {})]
+
+
+def take_turns(cases: dict[str, Case], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of each case in each round, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in tqdm(range(rounds + 1), leave=False, disable=not sys.stderr.isatty()):
+        for name, case in cases.items():
+            started = time.perf_counter()
+            case()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def _rows(what: str, positions: str, seconds: dict[str, np.ndarray], peers: dict[str, str]) -> list[tuple]:
+    rows = []
+    for name, values in seconds.items():
+        peer = peers.get(name, "")
+        ratio = float(np.median(np.median(seconds[peer]) / values)) if peer else ""
+        if peer and len(seconds[peer]) == len(values):
+            ratio = float(np.median(seconds[peer] / values))
+        low, high = np.quantile(values, (0.25, 0.75))
+        rows.append(
+            (what, positions, name, len(values), float(np.median(values)), float(low), float(high), peer, ratio)
+        )
+        print(
+            f"{what} | {positions} | {name}: {1000 * np.median(values):.1f} ms"
+            + (f", {ratio:.3g} x {peer}" if peer else ""),
+            flush=True,
+        )
+    return rows
+
+
+def _pair(channels: int, positions: str) -> tuple[Dcls2d, nn.Module]:
+    torch.manual_seed(0)
+    size = SETTINGS.dilated_kernel_size
+    arguments = {
+        "kernel_count": SETTINGS.kernel_count,
+        "dilated_kernel_size": size,
+        "padding": size // 2,
+        "groups": channels,
+    }
+    ours = Dcls2d(channels, channels, **arguments, version="gauss")
+    _place(ours, positions)
+    published = PublishedDcls2d(channels, channels, **arguments, version="gauss")
+    published.load_state_dict(ours.state_dict())
+    return ours, published
+
+
+def _published_kernel(layer: nn.Module) -> Tensor:
+    return layer.DCK(layer.weight, layer.P, layer.SIG)
+
+
+def _place(model: nn.Module, positions: str) -> None:
+    if positions == "spread":
+        for name, parameter in model.named_parameters():
+            if name.rpartition(".")[2] == "P":
+                nn.init.uniform_(parameter, -11, 11)
+
+
+def _model(name: str, positions: str) -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model(name, FULL_SIZE, SETTINGS, 527)
+    _place(model, positions)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _with_published_layers(model: nn.Module) -> nn.Module:
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, Dcls2d):
+            parent, _, child = path.rpartition(".")
+            published = PublishedDcls2d(
+                layer.in_channels,
+                layer.out_channels,
+                kernel_count=SETTINGS.kernel_count,
+                dilated_kernel_size=SETTINGS.dilated_kernel_size,
+                padding=SETTINGS.dilated_kernel_size // 2,
+                groups=layer.groups,
+                bias=layer.bias is not None,
+                version="gauss",
+            )
+            published.load_state_dict(layer.state_dict())
+            published.P, published.SIG = layer.P, layer.SIG
+            setattr(model.get_submodule(parent), child, published)
+    return model
+
+
+def _case(model: nn.Module, inputs: Tensor, what: str) -> Case:
+    if what == "eval":
+        model.eval()
+        return _no_grad(lambda: model(inputs))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+
+    def step() -> None:
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        model(inputs).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def _no_grad(case: Case) -> Case:
+    def run() -> object:
+        with torch.no_grad():
+            return case()
+
+    return run
+
+
+def peak_memory(implementation: str) -> int:
+    """Bytes that the process grows by for one dense kernel with 768 channels, forward and backward."""
+    ours, published = _pair(CHANNELS[-1], "spread")
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (ours.kernel() if implementation == "ours" else _published_kernel(published)).sum().backward()
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def _child(implementation: str) -> str:
+    """Memory is measured in a process of its own, which has not allocated anything larger before."""
+    command = [sys.executable, __file__, "--memory-of", implementation]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    main()
