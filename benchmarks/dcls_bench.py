@@ -1,8 +1,8 @@
 """Times `dcls` against the published package and the plain 7x7 baselines, taking turns in one process.
 
 `make bench` runs it and writes benchmarks/results/*.csv. Ratios are medians over rounds of times taken in the same
-round, so that what else the machine does meets both alike. Positions are timed as they start (normal(0, 0.5), near the centre)
-and spread over the whole kernel, because kernels whose outer cells are empty are cheaper.
+round, so that what else the machine does meets both alike. Positions are timed as they start (normal(0, 0.5), near the
+centre) and spread over the whole kernel, because kernels whose outer cells are empty are cheaper.
 """
 
 from __future__ import annotations

@@ -64,6 +64,15 @@ def _weighted_precision(target: np.ndarray, score: np.ndarray, weights: np.ndarr
         return np.nansum(gained * true / every, axis=1) / np.where(true[:, -1] > 0, true[:, -1], np.nan)
 
 
+def interval(value: float, resampled: np.ndarray) -> tuple[float, float]:
+    """95% interval of `value` from its bootstrap: the quantiles, less the bootstrap's bias, within [0, 1].
+
+    The bias is not small: clips drawn twice raise the average precision of a small test set.
+    """
+    low, high = np.quantile(resampled, QUANTILES) - (resampled.mean() - value)
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
 def summarize(
     targets: np.ndarray, scores: np.ndarray, labels: list[str], resamples: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -77,11 +86,11 @@ def summarize(
     precisions = average_precisions(targets[:, used], scores[:, used])
     areas = areas_under_roc(targets[:, used], scores[:, used])
     pairs = positives[used] * (clips - positives[used])
-    low, high = np.quantile(bootstrap_map(targets[:, used], scores[:, used], resamples), QUANTILES)
+    low, high = interval(float(precisions.mean()), bootstrap_map(targets[:, used], scores[:, used], resamples))
     metrics = {
         "mAP": float(precisions.mean()),
-        "mAP_low": float(low),
-        "mAP_high": float(high),
+        "mAP_low": low,
+        "mAP_high": high,
         "mean_auc": float(areas.mean()),
         "d_prime_of_mean_auc": d_prime(float(areas.mean()), float(pairs.sum())),
         "d_prime_mean_of_classes": float(np.mean([d_prime(a, n) for a, n in zip(areas, pairs, strict=True)])),
