@@ -261,7 +261,7 @@ def peak_memory(implementation: str) -> int:
 
 def _child(implementation: str) -> str:
     """Memory is measured in a process of its own, which has not allocated anything larger before."""
-    command = [sys.executable, __file__, "--memory-of", implementation]
+    command = [sys.executable, "-m", "benchmarks.dcls_bench", "--memory-of", implementation]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

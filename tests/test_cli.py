@@ -1,0 +1,125 @@
+"""`python -m harness`: help without heavy imports, and one line with exit status 2 for bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.params import load
+from tests.conftest import ROOT
+
+STAGES = ("fetch", "featurize", "train", "evaluate", "linear-baseline", "throughput", "tables", "figures", "show")
+MODEL = "convnext_dcls_audio_tiny"
+Params = dict[str, Any]
+
+
+def harness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=False
+    )
+
+
+def error_line(folder: Path, *arguments: str) -> str:
+    """The one line that the command must give, on stderr, with exit status 2."""
+    done = harness(folder, *arguments)
+    assert done.returncode == 2 and done.stdout == "", done.stdout + done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_documents_itself(tmp_path: Path, stage: str) -> None:
+    done = harness(tmp_path, stage, "--help")
+    assert done.returncode == 0 and "usage: python -m harness " + stage in done.stdout
+    assert stage in harness(tmp_path, "--help").stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'timm', 'numpy', 'pandas', 'matplotlib', 'sklearn', 'soundfile', 'tqdm'}"
+    code = f"import sys, harness.__main__; harness.__main__._parser(); print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
+def test_every_preset_is_valid_and_can_be_switched_to(tmp_path: Path, name: str) -> None:
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
+    done = harness(tmp_path, "preset", name)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "params.yaml").preset == name
+
+
+def test_the_committed_parameters_are_a_preset() -> None:
+    assert (ROOT / "params.yaml").read_bytes() in [path.read_bytes() for path in (ROOT / "presets").glob("*.yaml")]
+
+
+def test_switching_does_not_lose_edits(tmp_path: Path) -> None:
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
+    (tmp_path / "params.yaml").write_text("preset: mine\n")
+    assert "has edits that no preset holds" in error_line(tmp_path, "preset", "esc10")
+    assert (tmp_path / "params.yaml").read_text() == "preset: mine\n"
+    assert "'escc10' is not in presets/" in error_line(tmp_path, "preset", "escc10")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p["train"].update(batchh=3), "train.batchh: unknown key; did you mean 'batch'?"),
+        (lambda p: p["train"].pop("batch"), "train.batch: missing"),
+        (lambda p: p["train"].update(batch="many"), "train.batch: is 'many', must be a whole number"),
+        (lambda p: p["train"].update(batch=0), "train.batch: is 0, must be at least 1"),
+        (lambda p: p["train"].update(weight_decay=float("nan")), "train.weight_decay: is nan, must be finite"),
+        (lambda p: p["data"].update(kind="esc50"), "data.kind: is 'esc50', must be one of instruments, esc10, folder"),
+        (lambda p: p["data"].update(kind="folder"), "data.csv: missing"),
+        (lambda p: p.update(models=["convnext"]), "models[0]: is 'convnext', must be one of"),
+        (lambda p: p.update(seeds=[0, 0]), "seeds: is [0, 0], must not name one twice"),
+        (lambda p: p.update(seeds=[]), "seeds: is [], must be a list with at least one value"),
+        (lambda p: p.update(preset="../up"), "preset: is '../up', must be letters, digits, - and _"),
+        (lambda p: p["dcls"].update(dilated_kernel_size=22), "dcls.dilated_kernel_size: is 22, must be odd"),
+        (
+            lambda p: p["per_model"][MODEL].update(widths=[16, 16]),
+            f"per_model.{MODEL}.widths: is (16, 16), must be four",
+        ),
+        (
+            lambda p: p["per_model"][MODEL].update(depths=[2, 2, 2, 2]),
+            f"per_model.{MODEL}: scale, depths and widths must",
+        ),
+        (lambda p: p["per_model"].pop(MODEL), f"per_model.{MODEL}: missing"),
+        (lambda p: p.update(train=[1]), "train: is [1], must be a mapping"),
+    ],
+)
+def test_impossible_parameters_are_named(tmp_path: Path, change: Callable[[Params], object], said: str) -> None:
+    params = yaml.safe_load((ROOT / "presets" / "instruments.yaml").read_text())
+    change(params)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    assert f"error: params.yaml: {said}" in error_line(tmp_path, "featurize")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "params.yaml: missing"), (b"a: [", "cannot be read as YAML"), (b"\xff\xfe\x00", "cannot be read as YAML")],
+)
+def test_unreadable_parameters_are_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "params.yaml").write_bytes(content)
+    assert said in error_line(tmp_path, "featurize")
+
+
+def test_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
+    text = (ROOT / "presets" / "instruments.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("weight_decay: 0.05", "weight_decay: 5e-2"))
+    assert load(path).train.weight_decay == 0.05
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_stages_before_their_inputs_say_what_is_missing(tmp_path: Path, stage: str) -> None:
+    (tmp_path / "params.yaml").write_bytes((ROOT / "presets" / "instruments.yaml").read_bytes())
+    assert "data/packed/instruments" in error_line(tmp_path, stage, "--model", MODEL, "--seed", "0")
