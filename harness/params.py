@@ -20,6 +20,8 @@ MODELS = (
     "convnext_dcls_audio_tiny",
 )
 
+SHORTEST = 1.27  # seconds: 128 frames, which the stem and three halvings bring down to one column
+
 
 def baseline_of(model: str) -> str:
     """The published baseline that a DCLS model is compared with (a baseline is its own)."""
@@ -144,6 +146,10 @@ def _check(params: Params) -> None:
             raise UserError(f"{name}: is {list(values)}, must not name one twice")
     if not params.preset.replace("-", "").replace("_", "").isalnum():
         raise UserError(f"preset: is {params.preset!r}, must be letters, digits, - and _ (it names folders)")
+    if params.data.clip_seconds < SHORTEST:
+        raise UserError(
+            f"data.clip_seconds: is {params.data.clip_seconds}, must be at least {SHORTEST} (eight stem columns)"
+        )
     if params.data.kind == "folder" and not params.data.csv:
         raise UserError("data.csv: missing; data.kind folder needs a CSV with the columns path, labels, split")
     if params.dcls.dilated_kernel_size % 2 == 0:

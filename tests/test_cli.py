@@ -78,6 +78,7 @@ def test_switching_does_not_lose_edits(tmp_path: Path) -> None:
         (lambda p: p["train"].update(weight_decay=float("nan")), "train.weight_decay: is nan, must be finite"),
         (lambda p: p["data"].update(kind="esc50"), "data.kind: is 'esc50', must be one of instruments, esc10, folder"),
         (lambda p: p["data"].update(kind="folder"), "data.csv: missing"),
+        (lambda p: p["data"].update(clip_seconds=1.0), "data.clip_seconds: is 1.0, must be at least 1.27"),
         (lambda p: p.update(models=["convnext"]), "models[0]: is 'convnext', must be one of"),
         (lambda p: p.update(seeds=[0, 0]), "seeds: is [0, 0], must not name one twice"),
         (lambda p: p.update(seeds=[]), "seeds: is [], must be a list with at least one value"),

@@ -82,7 +82,7 @@ def test_waveforms_are_whole_finite_and_unclipped(inside: Path, make: MakeParams
     clips = mixed(make, "train")
     for index in range(0, len(clips), 16):
         waveform = clips.waveform(index)
-        assert waveform.shape == (32_000,) and waveform.dtype == np.float32
+        assert waveform.shape == (40_960,) and waveform.dtype == np.float32
         assert np.isfinite(waveform).all() and 0.005 < np.abs(waveform).max() <= 0.99001
 
 

@@ -183,7 +183,7 @@ def test_header_says_what_made_it(made: Path) -> None:
             "160 clips and 10 classes",
             "depths 1-1-3-1",
             "8 epochs",
-            "batches of 2, float32",
+            "10 batches of 1, float32",
             "revision 0123456789",
             "not AudioSet; reduced models",
         ):
