@@ -194,6 +194,7 @@ def test_header_says_what_made_it(made: Path) -> None:
 def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params: Params) -> None:
     def as_in_the_paper(record: dict[str, Any]) -> None:
         record["parameters"]["preset"] = "audioset"
+        record["parameters"]["data"]["kind"] = "folder"
         record["parameters"]["model"] |= {
             "epochs": 60,
             "scale": "full",
