@@ -85,8 +85,12 @@ def load_resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) 
         return None
     model.load_state_dict(_under(tensors, "model/"))
     slots: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in rest["optimizer_numbers"].items()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, tensor in _under(tensors, "optimizer/").items():
         index, _, slot = name.partition("/")
+        parameter = parameters[int(index)]
+        if tensor.shape == parameter.shape:  # fused AdamW walks memory: state must lie as its parameter does
+            tensor = torch.empty_like(parameter, device="cpu").copy_(tensor)
         slots.setdefault(int(index), {})[slot] = tensor
     optimizer.load_state_dict({"state": slots, "param_groups": rest["optimizer_groups"]})
     return Resumed(rest["next_epoch"], rest["best_map"], rest["history"], _under(tensors, "positions/"))
