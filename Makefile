@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test bench lint format preset lock clean
+.PHONY: help setup repro show test test-slow bench lint format preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ show: $(STAMP)  ## print the results table and where the report lies
 
 test: $(STAMP)  ## run the tests (under 10 minutes on two cores)
 	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## run the slow tests: torch.compile, every timm family, 200,000 clips (some 10 minutes)
+	$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP)  ## time dcls against the published package and the 7x7 baselines (some 10 minutes)
 	$(BIN)/python -m benchmarks.dcls_bench

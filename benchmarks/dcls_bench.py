@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +21,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks.published import published_kernel, published_like, with_published_layers
 from dcls import Dcls2d
 from harness.files import write_csv, write_json
 from harness.models import FULL_SIZE, build_model
 from harness.params import Dcls, baseline_of
 from harness.provenance import hardware, provenance
-
-logging.disable(logging.WARNING)  # the published package logs two lines a layer
-from DCLS.construct.modules import Dcls2d as PublishedDcls2d  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
@@ -46,6 +43,7 @@ COLUMNS = (
     "quartile_high_s",
     "peer",
     "times_as_fast",
+    "gflops",
 )
 Case = Callable[[], object]
 
@@ -88,10 +86,10 @@ def kernels(channels: int, positions: str, rounds: int) -> list[tuple]:
     """The dense kernel alone, forward and forward with backward."""
     ours, published = _pair(channels, positions)
     pairs: dict[str, tuple[Case, Case]] = {
-        "forward": (_no_grad(ours.kernel), _no_grad(lambda: _published_kernel(published))),
+        "forward": (_no_grad(ours.kernel), _no_grad(lambda: published_kernel(published))),
         "forward and backward": (
             lambda: ours.kernel().sum().backward(),
-            lambda: _published_kernel(published).sum().backward(),
+            lambda: published_kernel(published).sum().backward(),
         ),
     }
     rows = []
@@ -116,7 +114,7 @@ def models(name: str, positions: str, batch: int, rounds: int) -> list[tuple]:
     built = {
         "dcls": _model(name, positions),
         "baseline": _model(baseline_of(name), positions),
-        "published": _with_published_layers(_model(name, positions)),
+        "published": with_published_layers(_model(name, positions)),
     }
     for what in ("eval", "training step"):
         cases = {key: _case(model, inputs, what) for key, model in built.items()}
@@ -131,15 +129,25 @@ def models(name: str, positions: str, batch: int, rounds: int) -> list[tuple]:
 
 
 def yardsticks(batch: int, rounds: int) -> list[tuple]:
-    """What the machine can do: a matrix product of 2 x 1024^3 operations, and a plain 7x7 depthwise convolution."""
+    """What the machine can do: a matrix product, and depthwise convolutions on the first stage's map (64x62).
+
+    `gflops` counts two operations for a multiplication and an addition, and none with the padding's zeros.
+    """
     matrix = torch.randn(1024, 1024)
     image = torch.randn(batch, 96, 64, 62).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(96, 1, 7, 7)
-    cases: dict[str, Case] = {
-        "matrix product 1024x1024x1024": _no_grad(lambda: matrix @ matrix),
-        "7x7 depthwise convolution, C = 96, 64x62": _no_grad(lambda: torch.conv2d(image, weight, padding=3, groups=96)),
-    }
-    return [row for what, case in cases.items() for row in _rows(what, "", take_turns({"torch": case}, rounds), {})]
+    cases: dict[str, tuple[Case, float]] = {"matrix product 1024x1024x1024": (lambda: matrix @ matrix, 2 * 1024**3)}
+    for size in (7, 23):
+        pairs = [sum(cells - abs(shift) for shift in range(-(size // 2), size // 2 + 1)) for cells in (64, 62)]
+        cases[f"{size}x{size} depthwise convolution, C = 96, 64x62"] = (
+            partial(torch.conv2d, image, torch.randn(96, 1, size, size), padding=size // 2, groups=96),
+            2 * batch * 96 * pairs[0] * pairs[1],
+        )
+    rows = []
+    for what, (case, operations) in cases.items():
+        seconds = take_turns({"torch": _no_grad(case)}, rounds)
+        (row,) = _rows(what, "", seconds, {})
+        rows.append((*row[:-1], operations / float(np.median(seconds["torch"])) / 1e9))
+    return rows
 
 
 def take_turns(cases: dict[str, Case], rounds: int) -> dict[str, np.ndarray]:
@@ -163,7 +171,7 @@ def _rows(what: str, positions: str, seconds: dict[str, np.ndarray], peers: dict
             ratio = float(np.median(seconds[peer] / values))
         low, high = np.quantile(values, (0.25, 0.75))
         rows.append(
-            (what, positions, name, len(values), float(np.median(values)), float(low), float(high), peer, ratio)
+            (what, positions, name, len(values), float(np.median(values)), float(low), float(high), peer, ratio, "")
         )
         print(
             f"{what} | {positions} | {name}: {1000 * np.median(values):.1f} ms"
@@ -184,13 +192,7 @@ def _pair(channels: int, positions: str) -> tuple[Dcls2d, nn.Module]:
     }
     ours = Dcls2d(channels, channels, **arguments, version="gauss")
     _place(ours, positions)
-    published = PublishedDcls2d(channels, channels, **arguments, version="gauss")
-    published.load_state_dict(ours.state_dict())
-    return ours, published
-
-
-def _published_kernel(layer: nn.Module) -> Tensor:
-    return layer.DCK(layer.weight, layer.P, layer.SIG)
+    return ours, published_like(ours)
 
 
 def _place(model: nn.Module, positions: str) -> None:
@@ -205,26 +207,6 @@ def _model(name: str, positions: str) -> nn.Module:
     model = build_model(name, FULL_SIZE, SETTINGS, 527)
     _place(model, positions)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _with_published_layers(model: nn.Module) -> nn.Module:
-    for path, layer in list(model.named_modules()):
-        if isinstance(layer, Dcls2d):
-            parent, _, child = path.rpartition(".")
-            published = PublishedDcls2d(
-                layer.in_channels,
-                layer.out_channels,
-                kernel_count=SETTINGS.kernel_count,
-                dilated_kernel_size=SETTINGS.dilated_kernel_size,
-                padding=SETTINGS.dilated_kernel_size // 2,
-                groups=layer.groups,
-                bias=layer.bias is not None,
-                version="gauss",
-            )
-            published.load_state_dict(layer.state_dict())
-            published.P, published.SIG = layer.P, layer.SIG
-            setattr(model.get_submodule(parent), child, published)
-    return model
 
 
 def _case(model: nn.Module, inputs: Tensor, what: str) -> Case:
@@ -251,12 +233,20 @@ def _no_grad(case: Case) -> Case:
 
 
 def peak_memory(implementation: str) -> int:
-    """Bytes that the process grows by for one dense kernel with 768 channels, forward and backward."""
+    """Bytes by which one dense kernel with 768 channels, forward and backward, raises the process's peak (Linux)."""
     ours, published = _pair(CHANNELS[-1], "spread")
     gc.collect()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    (ours.kernel() if implementation == "ours" else _published_kernel(published)).sum().backward()
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again at what is in use now
+    before = _resident("VmRSS")
+    (ours.kernel() if implementation == "ours" else published_kernel(published)).sum().backward()
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return 1024 * int(line.split()[1])
+    raise KeyError(name)
 
 
 def _child(implementation: str) -> str:

@@ -1,5 +1,14 @@
 """Dilated Convolution with Learnable Spacings: exact, and quick on a CPU."""
 
+from pathlib import Path
+
+# where file names ignore case, the published package installs into this folder, and each overwrites the other's files
+if __name__ == "DCLS" or Path(__file__).with_name("construct").is_dir():
+    raise ImportError(
+        f"{Path(__file__).parent} holds both dcls-audio and the published package DCLS, which is one folder where file "
+        "names ignore case; run `pip uninstall dcls dcls-audio`, then install one of them"
+    )
+
 from .base import DclsNd
 from .kernels import axis_of, dense_kernel
 from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d

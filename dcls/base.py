@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .convolution import convolve
-from .kernels import check_version, cropped_kernel, dense_kernel, shared_elements
+from .kernels import check_version, cropped_kernel, dense_kernel, shared_elements, wants_slopes
 from .memory import is_plain, remembered
 
 Size = int | tuple[int, ...]
@@ -18,9 +18,15 @@ CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
 }
 
 
-def to_tuple(value: Size, dimensions: int) -> tuple[int, ...]:
-    """Repeat a number once per dimension; leave a tuple as it is."""
-    return (value,) * dimensions if isinstance(value, int) else tuple(value)
+def to_tuple(value: Size, dimensions: int, name: str) -> tuple[int, ...]:
+    """Repeat one number once per dimension; raise RuntimeError, in torch's words, where their count does not fit."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(values) not in (1, dimensions):
+        raise RuntimeError(
+            f"expected {name} to be a single integer value or a list of {dimensions} values to match the convolution "
+            f"dimensions, but got {name}={list(values)}"
+        )
+    return values * dimensions if len(values) == 1 else values
 
 
 class DclsNd(nn.Module):
@@ -31,7 +37,7 @@ class DclsNd(nn.Module):
     published package 0.1.1. ``dcls.axis_of`` tells which kernel axis an index of P moves along.
 
     Input (N, C, *cells) or (C, *cells), any floating dtype. Raises what ``torch.nn.Conv1d`` to ``Conv3d`` raise
-    for impossible arguments, and ValueError for an unknown version or sizes and counts below 1.
+    for impossible arguments, and ValueError for an unknown version, a size of 0 or a count below 1.
     """
 
     SIG: nn.Parameter | None
@@ -58,11 +64,9 @@ class DclsNd(nn.Module):
         check_version(version)
         if kernel_count < 1:
             raise ValueError(f"kernel_count must be a positive integer, but got {kernel_count}")
-        if min(kernel_size) < 1:
-            raise ValueError(f"dilated_kernel_size must be positive, but got {dilated_kernel_size}")
         dimensions = len(kernel_size)
-        stride = to_tuple(stride, dimensions)
-        padding = padding if isinstance(padding, str) else to_tuple(padding, dimensions)
+        stride = to_tuple(stride, dimensions, "stride")
+        padding = padding if isinstance(padding, str) else to_tuple(padding, dimensions, "padding")
         # torch's own checks and messages, at no cost in memory
         twin = CONVOLUTIONS[dimensions](
             in_channels,
@@ -76,6 +80,8 @@ class DclsNd(nn.Module):
             cast(Any, padding_mode),
             device="meta",
         )
+        if min(kernel_size) < 1:
+            raise ValueError(f"dilated_kernel_size must be positive, but got {dilated_kernel_size}")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_count = kernel_count
@@ -102,7 +108,7 @@ class DclsNd(nn.Module):
         """Weights and bias as in torch's convolutions, positions normal(0, 0.5), SIG 0.23 (gauss) or 0."""
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
-            bound = 1 / math.sqrt(self.weight[0].numel())
+            bound = 1 / math.sqrt(max(1, math.prod(self.weight.shape[1:])))
             nn.init.uniform_(self.bias, -bound, bound)
         nn.init.normal_(self.P, 0, 0.5)
         if self.SIG is not None:
@@ -137,8 +143,9 @@ class DclsNd(nn.Module):
         simple = self.kernel_size == self.dilated_kernel_size and self.padding_mode == "zeros"
         if not simple or not is_plain(self.P) or self.P.dtype not in (torch.float32, torch.float64):
             return self.kernel(), self.pads
-        elements = shared_elements(self.P, self.SIG, self.dilated_kernel_size, self.version)
-        margins = tuple(min(m, *pad) for m, pad in zip(elements.margins, self.pads, strict=True))
+        slopes = wants_slopes(self.P, self.SIG)
+        elements = shared_elements(self.P, self.SIG, self.dilated_kernel_size, self.version, slopes)
+        margins = tuple(max(0, min(m, *pad)) for m, pad in zip(elements.margins, self.pads, strict=True))
         kernel = cropped_kernel(self.weight, self.P, self.SIG, self.dilated_kernel_size, self.version, margins)
         pads = [(pad[0] - m, pad[1] - m) for m, pad in zip(margins, self.pads, strict=True)]
         return kernel, pads

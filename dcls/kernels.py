@@ -19,10 +19,10 @@ NEGLIGIBLE = {torch.float32: 1e-14, torch.float64: 1e-100}
 
 
 class Axis(NamedTuple):
-    """Heights of the elements along one kernel axis, (n, cells, kernel_count), and their derivatives."""
+    """Heights of the elements along one kernel axis, (n, cells, kernel_count), and their derivatives if asked for."""
 
     height: Tensor
-    by_position: Tensor
+    by_position: Tensor | None
     by_spread: Tensor | None
 
 
@@ -71,10 +71,10 @@ def cropped_kernel(
         weight, P, SIG = weight.float(), P.float(), None if SIG is None else SIG.float()
     with without_autocast(weight):
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            axes = crop(axes_of_elements(P, SIG, size, version), margins)
+            axes = crop(axes_of_elements(P, SIG, size, version, slopes=False), margins)
             kernel = combine(weight, [axis.height for axis in axes], version)
         else:
-            kernel = DenseKernel.apply(weight, P, SIG, tuple(size), version, margins)
+            kernel = DenseKernel.apply(weight, P, SIG, tuple(size), version, margins, wants_slopes(P, SIG))
     return kernel.to(dtype)
 
 
@@ -89,18 +89,23 @@ def check_version(version: str) -> None:
         raise ValueError(f"version must be one of {VERSIONS}, but got version='{version}'")
 
 
-def axes_of_elements(P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str) -> list[Axis]:
-    """Heights and derivatives of every element along every kernel axis, in the order of the kernel axes."""
+def wants_slopes(P: Tensor, SIG: Tensor | None) -> bool:
+    """Whether a backward pass will need the derivatives of the heights; they take as long as the heights."""
+    return torch.is_grad_enabled() and (P.requires_grad or (SIG is not None and SIG.requires_grad))
+
+
+def axes_of_elements(P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str, slopes: bool) -> list[Axis]:
+    """Heights and, with slopes, derivatives of all elements along every kernel axis, in the order of the kernel axes."""
     axes: list[Any] = [None] * len(size)
     for d, axis in enumerate(axis_of(version, len(size))):
         position = P[d].flatten(0, -2).unsqueeze(-2) + size[d] // 2
         spread = None if SIG is None else SIG[d].flatten(0, -2).unsqueeze(-2)
         cells = torch.arange(size[axis], device=P.device, dtype=P.dtype).unsqueeze(-1)
-        axes[axis] = heights(cells, position, spread, version)
+        axes[axis] = heights(cells, position, spread, version, slopes)
     return axes
 
 
-def heights(cells: Tensor, position: Tensor, spread: Tensor | None, version: str) -> Axis:
+def heights(cells: Tensor, position: Tensor, spread: Tensor | None, version: str, slopes: bool) -> Axis:
     """Heights over cells (cells, 1) of elements at position (n, 1, kernel_count); see ``dense_kernel``."""
     if version == "v0":  # the derivative at a cell is that to its right, as in the published package
         lower = position.detach().floor()
@@ -116,10 +121,14 @@ def heights(cells: Tensor, position: Tensor, spread: Tensor | None, version: str
         # clamped to just below what counts as 0: an exponential that is denormal takes 20 times as long
         exponent = (-0.5 * scaled.square()).clamp(min=log(negligible) - 1)
         height = F.threshold(torch.exp(exponent), negligible, 0.0)
+        if not slopes:
+            return Axis(height, None, None)
         by_position = height * scaled / deviation
         return Axis(height, by_position, by_position * scaled * spread.sign())
     reach = 1 - distance.abs() if spread is None else 1 + spread.abs() - distance.abs()
     height = torch.relu(reach)
+    if not slopes:
+        return Axis(height, None, None)
     inside = (height > 0).to(height.dtype)
     return Axis(height, distance.sign() * inside, None if spread is None else spread.sign() * inside)
 
@@ -164,13 +173,14 @@ class DenseKernel(torch.autograd.Function):
         size: tuple[int, ...],
         version: str,
         margins: tuple[int, ...],
+        slopes: bool,
     ) -> Tensor:
-        axes = crop(shared_elements(P, SIG, size, version).axes, margins)
+        axes = crop(shared_elements(P, SIG, size, version, slopes).axes, margins)
         return combine(weight, [axis.height for axis in axes], version)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        weight, P, SIG, ctx.size, ctx.version, ctx.margins = inputs
+        weight, P, SIG, ctx.size, ctx.version, ctx.margins, _ = inputs
         ctx.save_for_backward(weight, P, SIG)
 
     @staticmethod
@@ -178,9 +188,9 @@ class DenseKernel(torch.autograd.Function):
         weight, P, SIG = ctx.saved_tensors
         # with gradients on (double backward) the heights must carry a graph, and remembered ones carry none
         if torch.is_grad_enabled():
-            axes = axes_of_elements(P, SIG, ctx.size, ctx.version)
+            axes = axes_of_elements(P, SIG, ctx.size, ctx.version, slopes=True)
         else:
-            axes = shared_elements(P, SIG, ctx.size, ctx.version).axes
+            axes = shared_elements(P, SIG, ctx.size, ctx.version, slopes=True).axes
         axes = crop(axes, ctx.margins)
         sums = [axis.height.sum(1) for axis in axes]
         flat = weight.flatten(0, -2)
@@ -194,8 +204,9 @@ class DenseKernel(torch.autograd.Function):
         by_SIG: list[Any] = [None] * len(axes)
         for d, a in enumerate(axis_of(ctx.version, len(axes))):
             others = by_sum * prod(sums[:a] + sums[a + 1 :], start=torch.ones_like(flat))
-            by_P[d] = scaled * (along[a] * axes[a].by_position).sum(1) + others * axes[a].by_position.sum(1)
-            by_spread = axes[a].by_spread
+            by_position, by_spread = axes[a].by_position, axes[a].by_spread
+            assert by_position is not None
+            by_P[d] = scaled * (along[a] * by_position).sum(1) + others * by_position.sum(1)
             if by_spread is not None:
                 by_SIG[d] = scaled * (along[a] * by_spread).sum(1) + others * by_spread.sum(1)
         return (
@@ -205,25 +216,28 @@ class DenseKernel(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
-def shared_elements(P: Tensor, SIG: Tensor | None, size: tuple[int, ...], version: str) -> Elements:
+def shared_elements(P: Tensor, SIG: Tensor | None, size: tuple[int, ...], version: str, slopes: bool) -> Elements:
     """Elements without a graph, computed once for all layers that share P, until it changes."""
 
     def compute() -> Elements:
-        axes = axes_of_elements(P, SIG, size, version)
+        axes = axes_of_elements(P, SIG, size, version, slopes)
         return Elements(axes, tuple(margin_of(axis) for axis in axes))
 
-    return remembered(P, (P, SIG), (size, version), compute)
+    return remembered(P, (P, SIG), (size, version, slopes), compute)
 
 
 def margin_of(axis: Axis) -> int:
-    """Cells at both ends of an axis on which all heights and their derivatives are 0; 0 elsewhere than on a CPU."""
+    """Cells at both ends of an axis on which all heights and derivatives asked for are 0; 0 elsewhere than on a CPU."""
     cells = axis.height.shape[1]
-    if axis.height.device.type != "cpu":  # to look would be to wait for the device
+    if axis.height.device.type != "cpu" or axis.height.numel() == 0:  # to look would be to wait for the device
         return 0
-    highest = axis.height.amax(0) + axis.by_position.abs().amax(0)
+    highest = axis.height.amax(0)
+    if axis.by_position is not None:
+        highest = highest + axis.by_position.abs().amax(0)
     touched = highest.sum(1).nonzero().flatten().tolist()
     if not touched:
         return (cells - 1) // 2

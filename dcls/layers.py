@@ -23,7 +23,7 @@ class Dcls1d(DclsNd):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        dilated = to_tuple(dilated_kernel_size, 1)
+        dilated = to_tuple(dilated_kernel_size, 1, "dilated_kernel_size")
         super().__init__(
             in_channels,
             out_channels,
@@ -64,7 +64,7 @@ class Dcls2d(DclsNd):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        dilated = to_tuple(dilated_kernel_size, 2)
+        dilated = to_tuple(dilated_kernel_size, 2, "dilated_kernel_size")
         super().__init__(
             in_channels,
             out_channels,
@@ -101,7 +101,7 @@ class Dcls3d(DclsNd):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        dilated = to_tuple(dilated_kernel_size, 3)
+        dilated = to_tuple(dilated_kernel_size, 3, "dilated_kernel_size")
         super().__init__(
             in_channels,
             out_channels,
@@ -139,8 +139,8 @@ class Dcls2_1d(DclsNd):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        dilated = to_tuple(dilated_kernel_size, 1)
-        dense = to_tuple(dense_kernel_size, 1)
+        dilated = to_tuple(dilated_kernel_size, 1, "dilated_kernel_size")
+        dense = to_tuple(dense_kernel_size, 1, "dense_kernel_size")
         super().__init__(
             in_channels,
             out_channels,
@@ -178,8 +178,8 @@ class Dcls3_1d(DclsNd):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        dilated = to_tuple(dilated_kernel_size, 1)
-        dense = to_tuple(dense_kernel_size, 2)
+        dilated = to_tuple(dilated_kernel_size, 1, "dilated_kernel_size")
+        dense = to_tuple(dense_kernel_size, 2, "dense_kernel_size")
         super().__init__(
             in_channels,
             out_channels,
@@ -219,7 +219,7 @@ class Dcls2dK1d(DclsNd):
     ) -> None:
         if flat_dim not in (0, 1):
             raise ValueError(f"flat_dim must be 0 or 1, but got {flat_dim}")
-        dilated = to_tuple(dilated_kernel_size, 1)
+        dilated = to_tuple(dilated_kernel_size, 1, "dilated_kernel_size")
         super().__init__(
             in_channels,
             out_channels,

@@ -18,7 +18,7 @@ def replace_depthwise(
     dilated_kernel_size: Size,
     version: str = "gauss",
     where: Callable[[str, nn.Module], bool] | None = None,
-    share: str = "stage",
+    share: str | None = "stage",
 ) -> dict[str, DclsNd]:
     """Replace depthwise convolutions in place; return the new layers by name, in the order of the model.
 
@@ -27,13 +27,14 @@ def replace_depthwise(
     device and whether there is a bias stay, and so does the output size. Weights start normal(0, 0.02), biases 0.
 
     ``share="stage"``: consecutive layers share one P and one SIG, and a new pair starts where the channel count
-    changes (arXiv 2309.13972, section 3); ``share="layer"``: every layer has its own.
+    changes (arXiv 2309.13972, section 3); ``share="layer"``, or None, which says the same: a layer shares with no
+    other, its P and SIG are its own. Within a layer every channel always has its own positions.
 
     Raises ValueError for an unknown ``share``, where there is nothing to replace, and where no padding keeps the
     output size.
     """
-    if share not in ("stage", "layer"):
-        raise ValueError(f"share must be 'stage' or 'layer', but got share='{share}'")
+    if share not in ("stage", "layer", None):
+        raise ValueError(f"share must be 'stage', 'layer' or None, but got share={share!r}")
     replaced: dict[str, DclsNd] = {}
     made: dict[nn.Module, DclsNd] = {}  # one convolution may sit at two names
     previous: DclsNd | None = None
@@ -65,7 +66,7 @@ def is_depthwise(module: nn.Module) -> bool:
 def layer_like(convolution: nn.Conv2d, kernel_count: int, dilated_kernel_size: Size, version: str, name: str) -> DclsNd:
     """DCLS layer with the channels, stride and output size of a convolution (of any number of dimensions)."""
     dimensions = len(convolution.kernel_size)
-    size = to_tuple(dilated_kernel_size, dimensions)
+    size = to_tuple(dilated_kernel_size, dimensions, "dilated_kernel_size")
     layer = LAYERS[dimensions](
         convolution.in_channels,
         convolution.out_channels,

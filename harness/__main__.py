@@ -37,7 +37,7 @@ def _run(arguments: argparse.Namespace) -> None:
         switch(arguments.name)
         return
     params = load(arguments.params)
-    if stage in ("train", "evaluate", "throughput"):
+    if stage in ("train", "import-checkpoint", "evaluate", "throughput"):
         _require(params, arguments.model)
     if stage == "fetch":
         from harness.data.fetch import fetch
@@ -51,6 +51,10 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.training.loop import train
 
         train(params, arguments.model, arguments.seed)
+    elif stage == "import-checkpoint":
+        from harness.published import import_checkpoint
+
+        import_checkpoint(params, arguments.source, arguments.model, arguments.seed)
     elif stage == "evaluate":
         from harness.evaluation import evaluate
 
@@ -58,7 +62,11 @@ def _run(arguments: argparse.Namespace) -> None:
     elif stage == "linear-baseline":
         from harness.linear_baseline import linear_baseline
 
-        linear_baseline(params)
+        linear_baseline(params, arguments.seed)
+    elif stage == "compare":
+        from harness.comparison import compare
+
+        compare(params)
     elif stage == "throughput":
         from harness.throughput import throughput
 
@@ -93,8 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "fetch", "get the recordings into data/raw, from the mirror folder, the cache or the network")
     _add(stages, "featurize", "write the manifest and the packed clips into data/packed")
     _add(stages, "train", "train one model with one seed; an interrupted run goes on", "model", "seed")
+    _add(stages, "import-checkpoint", "file the authors' trained weights of a model like a training run", "model")
+    taken = stages.choices["import-checkpoint"]
+    taken.add_argument("source", nargs="?", metavar="FILE_OR_URL", help="default: Zenodo's record 8370979")
+    taken.add_argument("--seed", type=int, default=0, help="seed under which it is filed (default: %(default)s)")
     _add(stages, "evaluate", "predictions and metrics of a trained model on the test clips", "model", "seed")
-    _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips")
+    _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips", "seed")
+    _add(stages, "compare", "DCLS minus baseline, paired by seed and clip, with intervals")
     _add(stages, "throughput", "time a full-size model against its counterpart", "model")
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, mAP against throughput, into results")

@@ -10,15 +10,14 @@ import torch
 
 from harness import paths
 from harness.data.clips import Clips, open_clips
-from harness.files import read_json, write_atomic, write_csv, write_json
+from harness.files import write_atomic, write_csv, write_json
 from harness.frontend import FrontEnd
 from harness.metrics import summarize
-from harness.models import build_model, device_of
+from harness.models import build_model, device_name, device_of
 from harness.params import Params
-from harness.provenance import provenance
+from harness.provenance import data_fingerprint, provenance, stage_parameters
 from harness.scoring import score
 from harness.training.checkpoint import load_weights
-from harness.training.loop import device_name, stage_parameters
 
 PER_CLASS = ("label", "positives", "clips", "AP", "AUC")
 
@@ -26,7 +25,7 @@ PER_CLASS = ("label", "positives", "clips", "AP", "AUC")
 def evaluate(params: Params, model_name: str, seed: int) -> None:
     """Score the last checkpoint on the test split. Raises UserError where weights or packed clips are missing."""
     device = device_of()
-    clips = open_clips(params, "test")
+    clips = open_clips(params, "test", seed=seed)
     model = build_model(model_name, params.per_model[model_name], params.dcls, len(clips.labels))
     load_weights(paths.run(params.preset, model_name, seed) / "model.safetensors", model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -39,10 +38,6 @@ def evaluate(params: Params, model_name: str, seed: int) -> None:
     result = paths.result(params.preset, model_name, seed)
     metrics = write_evaluation(params, clips, scores, predictions, result, record)
     print(f"{model_name}-{seed}: test mAP {metrics['mAP']:.3f} ({metrics['mAP_low']:.3f} to {metrics['mAP_high']:.3f})")
-
-
-def data_fingerprint(params: Params) -> str:
-    return read_json(paths.packed(params.preset) / "summary.json")["fingerprint"]
 
 
 def write_evaluation(

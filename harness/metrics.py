@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 QUANTILES = (0.025, 0.975)
+BLOCK = 1_000_000  # weights gathered at a time: what fits in a cache
 
 
 def mean_average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
@@ -43,34 +44,77 @@ def d_prime(auc: float, pairs: float) -> float:
 def bootstrap_map(targets: np.ndarray, scores: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
     """mAP of `resamples` draws of the clips with replacement, float64 (resamples,).
 
-    scikit-learn's average precision with the draws as sample weights, for all draws at once (tested against it): one
-    sort a class instead of one a draw. A class that a draw leaves without a positive is left out of that draw's mean.
+    A class that a draw leaves without a positive is left out of that draw's mean.
     """
-    clips = targets.shape[0]
-    random = np.random.default_rng(seed)
-    weights = random.multinomial(clips, np.full(clips, 1 / clips), size=resamples).astype(np.float64)
-    precisions = np.stack([_weighted_precision(targets[:, c], scores[:, c], weights) for c in range(targets.shape[1])])
-    return np.nanmean(precisions, axis=0)
+    weights = bootstrap_weights(len(targets), resamples, seed)
+    return np.nanmean(bootstrap_precisions(targets, scores, weights), axis=0)
+
+
+def bootstrap_weights(clips: int, resamples: int, seed: int = 0) -> np.ndarray:
+    """How often each draw takes each clip: float32 (resamples, clips) of whole numbers, each row's sum is `clips`."""
+    random, each = np.random.default_rng(seed), np.full(clips, 1 / clips)
+    weights = np.empty((resamples, clips), np.float32)
+    for row in weights:
+        row[:] = random.multinomial(clips, each)
+    return weights
+
+
+def bootstrap_precisions(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average precision of each class under each row of `weights`: float64 (classes, resamples).
+
+    scikit-learn's average precision with the draws as sample weights, for all draws at once (tested against it); NaN
+    where a draw leaves the class no positive. The same weights for two models give paired draws. 1000 draws of
+    20,000 clips x 527 classes take some 25 s on one core, and 80 MB for the weights.
+    """
+    return np.stack([_weighted_precision(targets[:, c], scores[:, c], weights) for c in range(targets.shape[1])])
 
 
 def _weighted_precision(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Average precision of one class under each row of weights (resamples, clips); NaN without a positive."""
+    """Average precision of one class under each row of weights (resamples, clips); NaN without a positive.
+
+    Recall grows only at thresholds that a positive reaches, so clips are summed up between those; the sums are whole
+    numbers, exact in float32 up to 16 million clips.
+    """
     order = np.argsort(-score, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # clips of equal score are one threshold
-    true = np.cumsum(weights[:, order] * target[order], axis=1)[:, ends]
-    every = np.cumsum(weights[:, order], axis=1)[:, ends]
-    gained = np.diff(true, axis=1, prepend=0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nansum(gained * true / every, axis=1) / np.where(true[:, -1] > 0, true[:, -1], np.nan)
+    hits = np.flatnonzero(target[order])
+    if not len(hits):
+        return np.full(len(weights), np.nan)
+    reached, first = np.unique(ends[np.searchsorted(ends, hits)], return_index=True)
+    starts = np.append(0, reached[:-1] + 1)
+    until_last, positives = order[: reached[-1] + 1], order[hits]
+    step = max(1, BLOCK // len(order))
+    found = []
+    for begin in range(0, len(weights), step):
+        block = weights[begin : begin + step]
+        every = np.cumsum(np.add.reduceat(np.take(block, until_last, axis=1), starts, axis=1), axis=1, dtype=np.float64)
+        gained = np.add.reduceat(np.take(block, positives, axis=1), first, axis=1).astype(np.float64)
+        true = np.cumsum(gained, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.nansum(gained * true / every, axis=1) / np.where(true[:, -1] > 0, true[:, -1], np.nan)
+        found.append(precision)
+    return np.concatenate(found)
 
 
 def interval(value: float, resampled: np.ndarray) -> tuple[float, float]:
-    """95% interval of `value` from its bootstrap: the quantiles, less the bootstrap's bias, within [0, 1].
+    """95% interval of a metric in [0, 1] from its bootstrap: bias-corrected, within [0, 1]."""
+    low, high = bias_corrected(value, resampled)
+    return max(0.0, low), min(1.0, high)
+
+
+def bias_corrected(value: float, resampled: np.ndarray) -> tuple[float, float]:
+    """95% interval of `value` from its bootstrap: the quantiles, less the bootstrap's bias; draws of NaN do not count.
 
     The bias is not small: clips drawn twice raise the average precision of a small test set.
     """
-    low, high = np.quantile(resampled, QUANTILES) - (resampled.mean() - value)
-    return max(0.0, float(low)), min(1.0, float(high))
+    low, high = np.nanquantile(resampled, QUANTILES) - (np.nanmean(resampled) - value)
+    return float(low), float(high)
+
+
+def scored_classes(targets: np.ndarray) -> np.ndarray:
+    """Indices of the classes with a positive and a negative clip: those that metrics are means over."""
+    positives = targets.sum(0)
+    return np.flatnonzero((positives > 0) & (positives < len(targets)))
 
 
 def summarize(
@@ -82,7 +126,7 @@ def summarize(
     """
     clips = targets.shape[0]
     positives = targets.sum(0).astype(int)
-    used = np.flatnonzero((positives > 0) & (positives < clips))
+    used = scored_classes(targets)
     precisions = average_precisions(targets[:, used], scores[:, used])
     areas = areas_under_roc(targets[:, used], scores[:, used])
     pairs = positives[used] * (clips - positives[used])

@@ -20,7 +20,18 @@ MODELS = (
     "convnext_dcls_audio_tiny",
 )
 
+LINEAR_BASELINE = "linear_baseline"  # the trivial system that stands beside the six
+CLASS_COUNTS = (527, 1000)  # AudioSet's, and the head that the paper's parameter column counts
 SHORTEST = 1.27  # seconds: 128 frames, which the stem and three halvings bring down to one column
+
+
+def family_of(model: str) -> str:
+    """`convnext`, `convformer` or `fastvit`."""
+    return model.split("_")[0]
+
+
+def is_dcls(model: str) -> bool:
+    return "_dcls_" in model
 
 
 def baseline_of(model: str) -> str:
@@ -29,19 +40,36 @@ def baseline_of(model: str) -> str:
 
 
 @dataclass(frozen=True)
+class Audioset:
+    audio: tuple[str, ...] | None = setting("folders with the recordings, at any depth", default=None)
+    train_segments: tuple[str, ...] | None = setting("AudioSet's segment CSVs to train on", default=None)
+    val_segments: str | None = setting("segment CSV to validate on; null for val_fraction", default=None)
+    test_segments: str | None = setting("segment CSV to test on", default=None)
+    train_hdf5: tuple[str, ...] | None = setting("HDF5 files, as PANNs packs them, to train on", default=None)
+    val_hdf5: str | None = setting("HDF5 file to validate on; null for val_fraction", default=None)
+    test_hdf5: str | None = setting("HDF5 file to test on", default=None)
+    val_fraction: float = setting(
+        "share of the training clips that validates instead of training, by the hash of the id",
+        minimum=0.0,
+        maximum=0.5,
+        default=0.005,
+    )
+
+
+@dataclass(frozen=True)
 class Data:
-    kind: str = setting("where the recordings come from", choices=("instruments", "esc10", "folder"))
+    kind: str = setting("where the recordings come from", choices=("instruments", "esc10", "folder", "audioset"))
     clip_seconds: float = setting(
         "length of a clip; shorter ones are zero-padded, longer ones cut", minimum=0.1, maximum=60.0
     )
     mirror: str | None = setting("folder searched for every download before the network", default=None)
     csv: str | None = setting("folder: CSV with the columns path, labels, split", default=None)
     label_list: str = setting(
-        "folder: the classes, `used` (those in the CSV) or `audioset` (all 527)",
-        choices=("used", "audioset"),
+        "folder, audioset: the classes, `audioset` (all 527), a CSV file with the columns index,mid,display_name or "
+        "display_name alone, or for folder `used` (those that data.csv uses)",
         default="used",
     )
-    test_fold: int = setting("esc10: the fold to test on; the one before it validates", minimum=1, maximum=5, default=5)
+    audioset: Audioset | None = setting("audioset: where its files are", default=None)
     train_mixtures: int = setting("instruments: mixtures an epoch, drawn afresh each epoch", minimum=1, default=1)
     val_mixtures: int = setting("instruments: validation mixtures", minimum=1, default=1)
     test_mixtures: int = setting("instruments: test mixtures", minimum=1, default=1)
@@ -52,7 +80,9 @@ class Data:
 class Model:
     scale: str = setting("the paper's full size, or the depths and widths given here", choices=("full", "reduced"))
     optimizer: str = setting("the paper: lamb for ConvFormer, adamw for the others", choices=("adamw", "lamb"))
-    epochs: int = setting("passes over the training clips", minimum=1)
+    epochs: int = setting(
+        "passes over the training clips; 0 with start published, which are taken as they are", minimum=0
+    )
     learning_rate: float = setting("peak learning rate; P and SIG take five times it", minimum=0.0)
     drop_path: float = setting("rate of the last block, rising linearly from 0", minimum=0.0, maximum=0.9)
     layer_scale: float | None = setting(
@@ -60,7 +90,15 @@ class Model:
     )
     depths: tuple[int, ...] | None = setting("reduced: blocks in each of the four stages", minimum=1, default=None)
     widths: tuple[int, ...] | None = setting("reduced: channels of each of the four stages", minimum=8, default=None)
-    imagenet: bool = setting("start from timm's ImageNet weights", default=False)
+    start: str = setting(
+        "weights to start from; the paper: imagenet for ConvNeXt and ConvFormer, random for FastViT; published are the "
+        "authors' trained ones",
+        choices=("random", "imagenet", "published"),
+        default="random",
+    )
+    weights: str | None = setting(
+        "file to read the weights of `start` from, instead of the network (.pth or .safetensors)", default=None
+    )
 
 
 @dataclass(frozen=True)
@@ -85,6 +123,11 @@ class Train:
     erase_probability: float = setting(
         "chance of erasing a rectangle of the power spectrogram", minimum=0.0, maximum=1.0
     )
+    micro_batch: int | None = setting(
+        "clips in a forward pass and in one mixup, gradients add up to `batch`; null for the whole batch",
+        minimum=1,
+        default=None,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,6 +148,7 @@ class Params:
     preset: str = setting("name under which results are filed")
     models: tuple[str, ...] = setting("which of the six systems to run", choices=MODELS)
     seeds: tuple[int, ...] = setting("a training run for each", minimum=0)
+    linear_baseline_seeds: tuple[int, ...] = setting("a logistic regression for each", minimum=0, may_be_empty=True)
     data: Data = setting("where sounds come from")
     dcls: Dcls = setting("the convolution of the DCLS models")
     train: Train = setting("the recipe that all models share")
@@ -140,7 +184,7 @@ def mirror(params: Params) -> Path | None:
 
 def _check(params: Params) -> None:
     """What no single value shows."""
-    for name in ("models", "seeds"):
+    for name in ("models", "seeds", "linear_baseline_seeds"):
         values = getattr(params, name)
         if len(set(values)) != len(values):
             raise UserError(f"{name}: is {list(values)}, must not name one twice")
@@ -150,15 +194,30 @@ def _check(params: Params) -> None:
         raise UserError(
             f"data.clip_seconds: is {params.data.clip_seconds}, must be at least {SHORTEST} (eight stem columns)"
         )
-    if params.data.kind == "folder" and not params.data.csv:
-        raise UserError("data.csv: missing; data.kind folder needs a CSV with the columns path, labels, split")
+    _check_data(params.data)
     if params.dcls.dilated_kernel_size % 2 == 0:
         raise UserError(f"dcls.dilated_kernel_size: is {params.dcls.dilated_kernel_size}, must be odd")
     if params.train.speed_low > params.train.speed_high:
         raise UserError(f"train.speed_low: is {params.train.speed_low}, must be at most train.speed_high")
+    micro_batch = params.train.micro_batch
+    if micro_batch is not None and params.train.batch % micro_batch:
+        raise UserError(f"train.micro_batch: is {micro_batch}, must divide train.batch, which is {params.train.batch}")
     for model, settings in params.per_model.items():
         if model not in MODELS:
             raise UserError(f"per_model.{model}: unknown model; known: {', '.join(MODELS)}")
+        if (settings.epochs == 0) != (settings.start == "published"):
+            raise UserError(
+                f"per_model.{model}.epochs: is {settings.epochs} with start {settings.start}; "
+                "must be 0 with start published, which are evaluated as they are, and at least 1 otherwise"
+            )
+        if settings.weights and settings.start == "random":
+            raise UserError(
+                f"per_model.{model}.weights: is {settings.weights}, but start is random; set start or drop it"
+            )
+        if settings.start != "random" and settings.scale == "reduced":
+            raise UserError(
+                f"per_model.{model}.start: is {settings.start}, must be random at scale reduced (no such weights)"
+            )
         for name in ("depths", "widths"):
             values = getattr(settings, name)
             if settings.scale == "reduced" and (values is None or len(values) != 4):
@@ -173,3 +232,30 @@ def _check(params: Params) -> None:
             raise UserError(
                 f"per_model.{model}: scale, depths and widths must equal those of {baseline_of(model)}, to compare"
             )
+
+
+def _check_data(data: Data) -> None:
+    """The sources that `folder` and `audioset` need, and that none is named twice."""
+    if data.kind == "folder" and not data.csv:
+        raise UserError("data.csv: missing; data.kind folder needs a CSV with the columns path, labels, split")
+    if data.label_list not in ("used", "audioset") and not data.label_list.lower().endswith(".csv"):
+        raise UserError(f"data.label_list: is {data.label_list!r}, must be used, audioset, or the path of a .csv file")
+    if data.kind != "audioset":
+        return
+    if data.label_list == "used":
+        raise UserError("data.label_list: is 'used', must be audioset or the path of a .csv file at data.kind audioset")
+    given = data.audioset or Audioset()
+    if bool(given.audio) == bool(given.test_hdf5):
+        raise UserError("data.audioset: must name either audio, with test_segments, or test_hdf5 at data.kind audioset")
+    if given.audio and not given.test_segments:
+        raise UserError("data.audioset.test_segments: missing; audio needs the segment CSV of the clips to test on")
+    if given.audio and (given.train_hdf5 or given.val_hdf5):
+        raise UserError("data.audioset.audio: must be null with train_hdf5 or val_hdf5")
+    for kind in ("segments", "hdf5"):
+        train, val, test = (getattr(given, f"{split}_{kind}") for split in ("train", "val", "test"))
+        named = [*(train or ()), *([val] if val else []), *([test] if test else [])]
+        twice = next((name for name in named if named.count(name) > 1), None)
+        if twice:
+            raise UserError(f"data.audioset: {twice} is named twice; a file must train, validate or test")
+    if (given.train_segments or given.train_hdf5) and not (given.val_segments or given.val_hdf5 or given.val_fraction):
+        raise UserError("data.audioset.val_fraction: is 0.0, must be above 0 without val_segments and val_hdf5")

@@ -16,6 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import paths
+from harness.files import read_json
+from harness.params import Params
+
 SCHEMA_VERSION = 1
 LIBRARIES = ("torch", "torchaudio", "timm", "numpy", "scikit-learn", "soundfile", "soxr")
 WRITTEN_BY_RUNS = ("results", "paper_tables", "dvc.lock")  # not counted as changed code
@@ -50,6 +54,24 @@ def code_revision() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         return {"revision": None, "dirty": None}
     return {"revision": revision, "dirty": bool(changed)}
+
+
+def data_fingerprint(params: Params) -> str:
+    """What `featurize` wrote down of the packed clips. Raises UserError where there are none."""
+    return read_json(paths.packed(params.preset) / "summary.json")["fingerprint"]
+
+
+def stage_parameters(params: Params, model: str) -> dict[str, Any]:
+    """What a training run depends on; dvc.yaml lists the same keys."""
+    plain = as_plain(params)
+    del plain["data"]["mirror"]
+    return {
+        "preset": params.preset,
+        "data": plain["data"],
+        "dcls": plain["dcls"],
+        "train": plain["train"],
+        "model": plain["per_model"][model],
+    }
 
 
 def fingerprint_of(parameters: Any, files: Iterable[Path]) -> str:

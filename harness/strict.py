@@ -19,10 +19,11 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    may_be_empty: bool = False,
     default: Any = dataclasses.MISSING,
 ) -> Any:
     """A dataclass field with its doc line and the values allowed (bounds included; for lists, of each element)."""
-    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices}
+    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices, "may_be_empty": may_be_empty}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -63,8 +64,9 @@ def convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any]) -> Any:
             raise UserError(f"{key}: is {value!r}, must be a mapping of keys to values")
         return {str(name): convert(arguments[1], item, f"{key}.{name}", rules) for name, item in value.items()}
     if origin is tuple:
-        if not isinstance(value, list) or not value:
-            raise UserError(f"{key}: is {value!r}, must be a list with at least one value")
+        if not isinstance(value, list) or not (value or rules.get("may_be_empty")):
+            wanted = "a list" if rules.get("may_be_empty") else "a list with at least one value"
+            raise UserError(f"{key}: is {value!r}, must be {wanted}")
         return tuple(convert(arguments[0], item, f"{key}[{index}]", rules) for index, item in enumerate(value))
     return _scalar(hint, value, key, rules)
 

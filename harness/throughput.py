@@ -13,11 +13,10 @@ from tqdm import tqdm
 
 from harness import paths
 from harness.files import read_json, write_json
-from harness.models import FULL_SIZE, build_model, device_of, is_dcls, parameter_count
-from harness.params import Params, baseline_of
+from harness.models import FULL_SIZE, build_model, device_name, device_of, parameter_count
+from harness.params import CLASS_COUNTS, Params, baseline_of, is_dcls
 from harness.provenance import as_plain, provenance
 
-CLASS_COUNTS = (527, 1000)  # AudioSet's, and the head that the paper's parameter column counts
 INPUT = (1, 128, 1001)
 
 
@@ -64,7 +63,7 @@ def throughput(params: Params, model_name: str) -> None:
             "throughput",
             {"dcls": as_plain(params.dcls), "throughput": as_plain(params.throughput)},
             data_fingerprint="random input",
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            device=device_name(device),
             model=model_name,
             counterpart=counterpart_of(model_name),
             scale="full",

@@ -14,7 +14,19 @@ import yaml
 from harness.params import load
 from tests.conftest import ROOT
 
-STAGES = ("fetch", "featurize", "train", "evaluate", "linear-baseline", "throughput", "tables", "figures", "show")
+STAGES = (
+    "fetch",
+    "featurize",
+    "train",
+    "import-checkpoint",
+    "evaluate",
+    "linear-baseline",
+    "compare",
+    "throughput",
+    "tables",
+    "figures",
+    "show",
+)
 MODEL = "convnext_dcls_audio_tiny"
 Params = dict[str, Any]
 

@@ -8,10 +8,9 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from DCLS.construct.modules import Dcls2d as PublishedDcls2d
 from timm.models import convnext, fastvit, metaformer
 
-from dcls import Dcls2d
+from benchmarks.published import with_published_layers
 from harness.models import FULL_SIZE, build_model, family_of, parameter_count
 from harness.params import MODELS, Dcls
 from tests.conftest import DATA
@@ -62,27 +61,8 @@ def test_fastvit_with_the_published_packages_layers_gives_the_same_logits_in_flo
     inputs = torch.from_numpy(np.random.RandomState(0).standard_normal((1, 1, 128, 1001)))
     with torch.inference_mode():
         ours = model(inputs)
-        for path, layer in list(model.named_modules()):
-            if isinstance(layer, Dcls2d):
-                theirs = _published_layer(layer)
-                model.get_submodule(path.rpartition(".")[0]).add_module(path.rpartition(".")[2], theirs)
-        published = model(inputs)
+        published = with_published_layers(model)(inputs)
     assert (ours - published).norm() / published.norm() < 1e-9
-
-
-def _published_layer(layer: Dcls2d) -> torch.nn.Module:
-    theirs = PublishedDcls2d(
-        layer.in_channels,
-        layer.out_channels,
-        kernel_count=DCLS.kernel_count,
-        dilated_kernel_size=DCLS.dilated_kernel_size,
-        padding=DCLS.dilated_kernel_size // 2,
-        groups=layer.groups,
-        bias=layer.bias is not None,
-        version=DCLS.version,
-    ).double()
-    theirs.load_state_dict(layer.state_dict())
-    return theirs
 
 
 def _published_state(layout: dict[str, dict]) -> dict[str, torch.Tensor]:

@@ -48,7 +48,7 @@ def edit(clone: Path, change: Edit) -> None:
 
 
 def shrink(params: dict[str, Any]) -> None:
-    params["seeds"] = [0]
+    params["seeds"] = params["linear_baseline_seeds"] = [0]
     params["data"] |= {"train_mixtures": 32, "val_mixtures": 40, "test_mixtures": 60}
     params["evaluate"]["bootstrap"] = 50
     params["throughput"] = {"batch": 1, "batches": 10, "warmup": 1}
@@ -123,6 +123,7 @@ def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path)
         assert stages_run(run(clone, "dvc", "repro")) == {
             f"train@{model}-0",
             f"evaluate@{model}-0",
+            "compare",
             "tables",
             "figures",
         }
@@ -144,7 +145,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
     edit(clone, lambda params: params.update(seeds=[0, 7]))
     try:
         new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in MODELS}
-        assert stages_due(clone) == new | {"tables", "figures"}
+        assert stages_due(clone) == new | {"compare", "tables", "figures"}
     finally:
         run(clone, "git", "checkout", "--quiet", "params.yaml")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +44,28 @@ def decode(source: Path | bytes) -> tuple[np.ndarray, int]:
     if not np.isfinite(waveform).all():
         raise BadAudio("not_finite", "NaN or infinite samples")
     return waveform, rate
+
+
+def decode_m4a(path: Path) -> tuple[np.ndarray, int]:
+    """As `decode`, for AAC in MPEG-4, which libsndfile does not read: through ffmpeg, where it is on the PATH.
+
+    Raises BadAudio, `unreadable` also where there is no ffmpeg.
+    """
+    if not path.exists():
+        raise BadAudio("missing", "no such file")
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise BadAudio("unreadable", "m4a is read through ffmpeg, which is not on the PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        wav = Path(folder) / "decoded.wav"
+        # file: and -f mov, so that neither the name nor the content can make ffmpeg open anything else
+        source = [program, "-nostdin", "-v", "error", "-f", "mov", "-i", f"file:{path.resolve()}"]
+        done = subprocess.run(
+            [*source, "-map", "0:a:0", "-c:a", "pcm_f32le", str(wav)], capture_output=True, text=True, errors="replace"
+        )
+        if done.returncode or not wav.exists():
+            raise BadAudio("unreadable", " ".join(done.stderr.split())[-200:] or f"ffmpeg ended with {done.returncode}")
+        return decode(wav)
 
 
 def resample(waveform: np.ndarray, rate: int) -> np.ndarray:

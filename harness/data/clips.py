@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -10,9 +11,11 @@ import numpy as np
 
 from harness import paths
 from harness.data import mixtures
+from harness.data.indexed import open_indexed
 from harness.data.labels import read_labels
-from harness.data.manifest import SPLITS, Row, read_manifest
+from harness.data.manifest import LISTED_KINDS, SPLITS, Row, read_manifest
 from harness.data.shards import RATE, open_shard
+from harness.data.split import folds_of
 from harness.errors import UserError
 from harness.params import Params
 
@@ -20,15 +23,15 @@ from harness.params import Params
 class Clips(Protocol):
     """A fixed list of clips. Indexing is cheap and needs no order; any number of processes may read at once.
 
-    `labels` are display names, one a column of `targets`, which is float32 (clips, classes) of 0 and 1; `ids` are the
-    clips' names.
+    `labels` are display names, one a column of `targets`, which is float32 (clips, classes) of 0 and 1, or stands for
+    such an array without being held whole (index.Targets); `ids` are the clips' names.
     """
 
     @property
     def labels(self) -> list[str]: ...
 
     @property
-    def ids(self) -> list[str]: ...
+    def ids(self) -> Sequence[str]: ...
 
     @property
     def targets(self) -> np.ndarray: ...
@@ -125,17 +128,21 @@ class MixtureClips:
         return [np.array([len(recording) for recording in recordings]) for recordings in self._recordings]
 
 
-def open_clips(params: Params, split: str, epoch: int = 0) -> Clips:
+def open_clips(params: Params, split: str, epoch: int = 0, seed: int = 0) -> Clips:
     """The clips of `train`, `val` or `test` as featurized for params.preset.
 
     `instruments`: epoch e of `train` holds mixtures e * train_mixtures and on; val and test are the same in every
-    epoch. Other kinds have no epochs. Raises UserError where nothing is packed, or a class has no recording.
+    epoch. Other kinds have no epochs. `esc10`: which folds a split is made of depends on the run's seed. Raises
+    UserError where nothing is packed, or a class has no recording.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, is {split!r}")
     folder = paths.packed(params.preset)
     labels = read_labels(folder / "labels.csv")
-    rows = [row for row in read_manifest(folder / "manifest.csv") if row.split == split and row.status == "ok"]
+    if params.data.kind in LISTED_KINDS:
+        return open_indexed(params, folder, split, [label.name for label in labels])
+    chosen = folds_of(split, seed) if params.data.kind == "esc10" else {split}
+    rows = [row for row in read_manifest(folder / "manifest.csv") if row.split in chosen and row.status == "ok"]
     if not rows:
         raise UserError(f"{folder / 'manifest.csv'}: no usable clip in split {split}; see its column `reason`")
     samples = round(params.data.clip_seconds * RATE)

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from harness.data.esc10_files import Recording, read_recordings
 from harness.data.labels import Label, by_mid
-from harness.data.manifest import SPLITS, Attribution, Row, Source
+from harness.data.manifest import Attribution, Row, Source
 from harness.data.packing import pack
+from harness.data.split import fold_name
 
-FOLDS = 5
 CLASSES = {  # ESC-10's folder -> the AudioSet class that says the same
     "001 - Dog bark": "/m/05tny_",  # Bark
     "002 - Rain": "/m/06mb1",  # Rain
@@ -33,15 +33,8 @@ def classes() -> list[Label]:
     return sorted((by_mid()[mid] for mid in CLASSES.values()), key=lambda label: label.index)
 
 
-def split_of(fold: int, test_fold: int) -> str:
-    """The fold before the test fold (before 1 comes 5) validates, the other three train."""
-    if fold == test_fold:
-        return "test"
-    return "val" if fold == (test_fold - 2) % FOLDS + 1 else "train"
-
-
-def open_esc10(raw: Path, test_fold: int) -> Source:
-    """The recordings that raw/files.csv lists. Raises UserError where it is missing."""
+def open_esc10(raw: Path) -> Source:
+    """The recordings that raw/files.csv lists, each in the split of its fold. Raises UserError where it is missing."""
     found = read_recordings(raw / "files.csv")
     credits = [
         Attribution(
@@ -55,11 +48,10 @@ def open_esc10(raw: Path, test_fold: int) -> Source:
         )
         for each in found
     ]
-    return Source(classes(), _clips(raw, found, test_fold), credits)
+    return Source(classes(), _clips(raw, found), credits)
 
 
-def _clips(raw: Path, found: list[Recording], test_fold: int) -> Iterator[tuple[Row, np.ndarray | None]]:
-    found = sorted(found, key=lambda each: (SPLITS.index(split_of(each.fold, test_fold)), each.path))
-    for each in tqdm(found, desc="decode", unit="clip", disable=None):
-        row = Row(each.file, split_of(each.fold, test_fold), CLASSES[each.class_dir], str(each.path))
+def _clips(raw: Path, found: list[Recording]) -> Iterator[tuple[Row, np.ndarray | None]]:
+    for each in tqdm(sorted(found, key=lambda each: (each.fold, each.path)), desc="decode", unit="clip", disable=None):
+        row = Row(each.file, fold_name(each.fold), CLASSES[each.class_dir], str(each.path))
         yield pack(row, raw / each.path)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import csv
-import http.client
 import shutil
-import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from harness.download import download, missing, search
 from harness.errors import UserError
-from harness.files import sha256_of, write_csv
+from harness.files import write_csv
 
 HERE = Path(__file__).parent
 COLUMNS = ["file", "class_dir", "fold", "sha256", "licence", "author", "freesound_id", "url"]
 ADDRESS = "https://raw.githubusercontent.com/karoldvl/ESC-10/553c8f1743b9dba6b282e1323c3ca8fa76923448"
 MAX_BYTES = 2 * 1024 * 1024  # of one recording; the largest has 0.2 MB
-TIMEOUT = 30  # seconds without an answer
 
 
 @dataclass(frozen=True)
@@ -76,50 +72,15 @@ def fetch_esc10(
 
 def _found(recording: Recording, mirror: Path | None, cache: Path, address: str) -> Path:
     """The recording in the mirror (or in its folder esc10), the cache, or downloaded into the cache."""
-    cached = cache / recording.path
-    for path in ([mirror / recording.path, mirror / "esc10" / recording.path] if mirror else []) + [cached]:
-        if path.is_file():
-            if sha256_of(path) == recording.sha256:
-                return path
-            print(f"{path}: corrupt (SHA-256 is not {recording.sha256}), not used", file=sys.stderr, flush=True)
+    cached, digest = cache / recording.path, f"sha256:{recording.sha256}"
+    places = [mirror / recording.path, mirror / "esc10" / recording.path] if mirror else []
+    found = search([*places, cached], digest)
+    if found is not None:
+        return found
     url = f"{address}/{urllib.parse.quote(recording.path.as_posix())}"
     try:
-        download(url, cached)
-        if sha256_of(cached) == recording.sha256:
-            return cached
-        cached.unlink()
-        problem = f"what came has not the SHA-256 {recording.sha256}"
-    except (OSError, http.client.HTTPException) as error:
-        problem = str(getattr(error, "reason", None) or error)
-    raise UserError(
-        f"{recording.path}: missing; looked in the mirror ({mirror or 'none given'}), the cache ({cache}) "
-        f"and at {address} ({problem}); "
-        "connect, or name a folder that holds ESC-10 by data.mirror in params.yaml or by DCLS_HARNESS_MIRROR"
-    )
-
-
-def download(url: str, path: Path) -> None:
-    """Over https; what an earlier try left in `path`.partial is gone on with.
-
-    Raises OSError or http.client.HTTPException where it cannot be had.
-    """
-    if urllib.parse.urlsplit(url).scheme != "https":
-        raise OSError(f"{url} is not https")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-            with open(partial, "ab" if resumed else "wb") as file:
-                while piece := answer.read(64 * 1024):
-                    file.write(piece)
-                    if file.tell() > MAX_BYTES:
-                        raise OSError(f"more than {MAX_BYTES} bytes")
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send, or what we have is not a beginning of it
-            partial.replace(path)
-            return
-        raise
-    partial.replace(path)
+        download(url, cached, digest=digest, most=MAX_BYTES)
+    except OSError as error:
+        instead = "name a folder that holds ESC-10 by data.mirror in params.yaml or by DCLS_HARNESS_MIRROR"
+        raise missing(str(recording.path), mirror, cached, url, error, instead) from error
+    return cached

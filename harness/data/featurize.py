@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import paths
+from harness.data.audioset import plan_audioset
+from harness.data.blocks import work_folder
 from harness.data.building import whole_folder
+from harness.data.coverage import Coverage, coverage_of
 from harness.data.esc10 import open_esc10
-from harness.data.folder import open_folder
+from harness.data.folder import plan_folder
 from harness.data.instruments import open_instruments
 from harness.data.labels import Label, write_labels
-from harness.data.manifest import SPLITS, STATUSES, Attribution, Row, Source, write_manifest
+from harness.data.listed import Plan, featurize_listed
+from harness.data.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribution, Row, Source, write_manifest
 from harness.data.shards import RATE, ShardWriter
 from harness.files import sha256_of, write_csv, write_json
 from harness.params import Params
@@ -23,13 +28,30 @@ from harness.params import Params
 SCHEMA = 1
 
 
-def featurize(params: Params) -> None:
-    """Read paths.raw(params.data.kind), write paths.packed(params.preset) and data.json, print a summary.
+def featurize(params: Params, workers: int | None = None) -> None:
+    """Read paths.raw(params.data.kind), write paths.packed(params.preset), data.json and coverage.csv, print a summary.
 
-    The folder is written beside its place and renamed at the end. Raises UserError where a source file is missing or
-    broken, or no clip of a split is usable.
+    The folder is written beside its place and renamed at the end. `folder` and `audioset` are worked on by `workers`
+    processes (null: one a core), whose number changes no byte, and go on where they were interrupted. Raises UserError
+    where a source file is missing or broken.
     """
-    source = _source(params)
+    if params.data.kind in LISTED_KINDS:
+        work = work_folder(params.preset)
+        head = {"schema": SCHEMA, "preset": params.preset, "kind": params.data.kind}
+        summary, coverage = featurize_listed(_plan(params, work), head, work, paths.packed(params.preset), workers)
+    else:
+        work = None
+        summary, coverage = _featurize_whole(params, _source(params))
+    results = paths.results(params.preset)
+    write_json(results / "data.json", summary)  # the packed folder's summary.json, small enough to be committed
+    coverage.write_per_class(results / "coverage.csv")
+    if work:
+        shutil.rmtree(work)
+    print_summary(summary)
+
+
+def _featurize_whole(params: Params, source: Source) -> tuple[dict[str, Any], Coverage]:
+    """Clip after clip, with the manifest in memory: for the small sets."""
     with whole_folder(paths.packed(params.preset)) as folder:
         rows = []
         with ShardWriter(folder) as shards:
@@ -44,18 +66,20 @@ def featurize(params: Params) -> None:
         write_csv(folder / "ATTRIBUTION.csv", header, map(dataclasses.astuple, source.attribution))
         summary = summarize(params, rows, source.labels, fingerprint(folder))
         write_json(folder / "summary.json", summary)
-    write_json(paths.results(params.preset) / "data.json", summary)  # the same, small enough to be committed
-    print_summary(summary)
+    return summary, coverage_of(rows, source.labels, list(summary["clips"]), params.data.kind)
 
 
 def _source(params: Params) -> Source:
     raw = paths.raw(params.data.kind)
-    if params.data.kind == "instruments":
-        return open_instruments(raw)
-    if params.data.kind == "esc10":
-        return open_esc10(raw, params.data.test_fold)
-    assert params.data.csv is not None  # checked when the parameters were read
-    return open_folder(raw / "clips.csv", Path(params.data.csv).parent, params.data.label_list)
+    return open_instruments(raw) if params.data.kind == "instruments" else open_esc10(raw)
+
+
+def _plan(params: Params, work: Path) -> Plan:
+    data, raw = params.data, paths.raw(params.data.kind)
+    if data.kind == "audioset":
+        return plan_audioset(data, raw, work)
+    assert data.csv is not None  # checked when the parameters were read
+    return plan_folder(raw / "clips.csv", Path(data.csv).parent, data.label_list, work)
 
 
 def fingerprint(folder: Path) -> str:
@@ -68,7 +92,8 @@ def fingerprint(folder: Path) -> str:
 def summarize(params: Params, rows: Sequence[Row], labels: Sequence[Label], digest: str) -> dict[str, Any]:
     """Clips and seconds packed, per split and class, and how many rows have each status."""
     good = [row for row in rows if row.status == "ok"]
-    per_class: dict[str, dict[str, int]] = {label.name: dict.fromkeys(SPLITS, 0) for label in labels}
+    splits = sorted({row.split for row in good} - set(SPLITS)) or SPLITS  # folds, where the data set has them
+    per_class: dict[str, dict[str, int]] = {label.name: dict.fromkeys(splits, 0) for label in labels}
     names = {label.mid: label.name for label in labels}
     for row in good:
         for mid in row.labels.split(";"):
@@ -82,18 +107,24 @@ def summarize(params: Params, rows: Sequence[Row], labels: Sequence[Label], dige
         "classes": len(labels),
         "rows": len(rows),
         "statuses": {status: statuses[status] for status in STATUSES if statuses[status]},
-        "clips": {split: sum(row.split == split for row in good) for split in SPLITS},
-        "seconds": {split: round(sum(row.samples for row in good if row.split == split) / RATE, 3) for split in SPLITS},
+        "clips": {split: sum(row.split == split for row in good) for split in splits},
+        "seconds": {split: round(sum(row.samples for row in good if row.split == split) / RATE, 3) for split in splits},
         "clips_per_class": per_class,
         "fingerprint": digest,
     }
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    width = max(len(name) for name in [*summary["clips_per_class"], "seconds"])
-    print(f"{'clips':{width}}" + "".join(f"{split:>8}" for split in SPLITS))
-    for name, counts in summary["clips_per_class"].items():
-        print(f"{name:{width}}" + "".join(f"{counts[split]:8d}" for split in SPLITS))
-    print(f"{'all':{width}}" + "".join(f"{summary['clips'][split]:8d}" for split in SPLITS))
-    print(f"{'seconds':{width}}" + "".join(f"{summary['seconds'][split]:8.0f}" for split in SPLITS))
+    """A table of clips by class, where the summary has them, and the coverage."""
+    per_class = summary.get("clips_per_class", {})
+    width = max(len(name) for name in [*per_class, "seconds"])
+    print(f"{'clips':{width}}" + "".join(f"{split:>8}" for split in summary["clips"]))
+    for name, counts in per_class.items():
+        print(f"{name:{width}}" + "".join(f"{counts[split]:8d}" for split in summary["clips"]))
+    print(f"{'all':{width}}" + "".join(f"{summary['clips'][split]:8d}" for split in summary["clips"]))
+    print(f"{'seconds':{width}}" + "".join(f"{summary['seconds'][split]:8.0f}" for split in summary["clips"]))
     print("rows by status: " + ", ".join(f"{status} {count}" for status, count in summary["statuses"].items()))
+    for split, counts in summary.get("coverage", {}).items():
+        if counts["listed"]:
+            share = 100 * counts["ok"] / counts["listed"]
+            print(f"{share:.1f}% of the {counts['listed']} listed {split} clips are there and good")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-
 from harness import paths
 from harness.data import esc10_files, npm_files
+from harness.data.audioset_files import copy_table, fetch_audioset
 from harness.data.building import whole_folder
+from harness.data.manifest import LISTED_KINDS
 from harness.errors import UserError
 from harness.params import Params, mirror
 
 
 def fetch(params: Params) -> None:
-    """Fill paths.raw(params.data.kind), every file checked against the sums in this repository.
+    """Fill paths.raw(params.data.kind), every file checked against the sums in this repository; of a user's own data
+    the tables are copied, and the sounds stay where they are.
 
     A mirror folder is searched first, then .cache/downloads, then the network; an interrupted download goes on.
     Raises UserError, in one line: a file that is nowhere to be had, where it was looked for, and how to give a mirror.
@@ -27,11 +28,10 @@ def fetch(params: Params) -> None:
             npm_files.fetch_packages(folder, given, paths.DOWNLOADS)
         elif params.data.kind == "esc10":
             esc10_files.fetch_esc10(folder, given, paths.DOWNLOADS / "esc10")
+        elif params.data.kind == "audioset":
+            fetch_audioset(params.data, folder)
         else:
             assert params.data.csv is not None  # checked when the parameters were read
-            try:
-                shutil.copyfile(params.data.csv, folder / "clips.csv")
-            except OSError as error:
-                raise UserError(
-                    f"data.csv: {params.data.csv} cannot be read ({error.strerror}); name an existing CSV"
-                ) from error
+            copy_table("data.csv", params.data.csv, folder / "clips.csv")
+        if params.data.kind in LISTED_KINDS and params.data.label_list not in ("used", "audioset"):
+            copy_table("data.label_list", params.data.label_list, folder / "labels.csv")

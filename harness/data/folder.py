@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from harness.data.labels import Label, audioset, by_mid, by_name
-from harness.data.manifest import SPLITS, Attribution, Row, Source
-from harness.data.packing import pack
+from harness.data import blocks
+from harness.data.labels import Label, audioset, by_mid, by_name, read_label_list
+from harness.data.listed import Plan
+from harness.data.manifest import SPLITS, Row
+from harness.data.packing import pack_block
 from harness.errors import UserError
 
 COLUMNS = ("path", "labels", "split")
 
 
-def open_folder(table: Path, base: Path, label_list: str) -> Source:
-    """The clips that `table` lists; their paths are relative to the folder `base`.
+def plan_folder(table: Path, base: Path, label_list: str, work: Path) -> Plan:
+    """The clips that `table` lists, in blocks; their paths are relative to the folder `base`.
 
-    `labels` are mids or display names of AudioSet, or with label_list `used` any names, joined by `;`. A label that
-    is not AudioSet's gives the clip the status `bad_label` where label_list is `audioset`. Raises UserError, naming
-    file and line, where a column is missing or a split is none of train, val, test.
+    `labels` are mids or display names of the classes, joined by `;`: those of AudioSet, or of the CSV label_list that
+    `fetch` keeps beside `table` as labels.csv. A label that is none gives the clip the status `bad_label`. With
+    label_list `used` the classes are what the table uses, in any words. Raises UserError, naming file and line, where a
+    column is missing or a split is none of train, val, test.
     """
-    rows = [_labelled(row, label_list) for row in _rows(table)]
-    if label_list == "audioset":
-        labels = list(audioset())
+    closed = _closed(table, label_list)
+    if closed is not None:
+        labels = closed
     else:
-        names = {name for row in rows if row.status == "ok" for name in row.labels.split(";")}
-        labels = sorted((_label(name) for name in names), key=lambda label: (label.index < 0, label.index, label.name))
-    credits = [Attribution(row.id, row.source, row.labels, table.name, "", "", "") for row in rows]
-    return Source(labels, _clips(rows, base), credits)
+        used = {name for row in _rows(table) if row.status == "ok" for name in _names(row.labels)}
+        labels = sorted({_audioset(name) for name in used}, key=lambda each: (each.index < 0, each.index, each.name))
+    lookup = {label.name: label for label in labels} | {label.mid: label for label in labels}
+    if closed is None:
+        lookup |= {name: _audioset(name) for name in used}
+    where = "no AudioSet mid or display name" if label_list == "audioset" else f"not in {label_list}"
+    count = blocks.write_listing(work, 0, (_labelled(row, lookup, where) for row in _rows(table)))
+    tasks = [partial(pack_block, work, (base,), number) for number in range(count)]
+    return Plan(labels, tasks, [table.name] * count, None)
+
+
+def _closed(table: Path, label_list: str) -> list[Label] | None:
+    """The classes where a list says which there are."""
+    if label_list == "used":
+        return None
+    return list(audioset()) if label_list == "audioset" else read_label_list(table.with_name("labels.csv"), label_list)
 
 
 def _rows(table: Path) -> Iterator[Row]:
@@ -59,21 +72,21 @@ def _rows(table: Path) -> Iterator[Row]:
         raise UserError(f"{table}: cannot be read as CSV ({error}); save it as UTF-8 text with commas") from error
 
 
-def _labelled(row: Row, label_list: str) -> Row:
+def _names(labels: str) -> list[str]:
+    """The labels as written, each once."""
+    return list(dict.fromkeys(name.strip() for name in labels.split(";") if name.strip()))
+
+
+def _labelled(row: Row, lookup: Mapping[str, Label], where: str) -> Row:
     """The row with its labels as mids (a user's own class: its name), each once, or with the status `bad_label`."""
-    names = dict.fromkeys(name.strip() for name in row.labels.split(";") if name.strip())
-    unknown = [name for name in names if _label(name).index < 0]
-    if not names:
-        return replace(row, status="bad_label", reason="no label")
-    if unknown and label_list == "audioset":
-        return replace(row, status="bad_label", reason=f"{unknown[0]} is no AudioSet mid or display name")
-    return replace(row, labels=";".join(dict.fromkeys(_label(name).mid for name in names)))
+    names = _names(row.labels)
+    unknown = next((name for name in names if name not in lookup), None)
+    if names and unknown is None:
+        return replace(row, labels=";".join(dict.fromkeys(lookup[name].mid for name in names)))
+    if row.status != "ok":
+        return row
+    return replace(row, status="bad_label", reason=f"{unknown} is {where}" if names else "no label")
 
 
-def _label(name: str) -> Label:
+def _audioset(name: str) -> Label:
     return by_mid().get(name) or by_name().get(name) or Label(-1, name, name)
-
-
-def _clips(rows: list[Row], base: Path) -> Iterator[tuple[Row, np.ndarray | None]]:
-    for row in tqdm(rows, desc="decode", unit="clip", disable=None):
-        yield pack(row, base / row.source) if row.status == "ok" else (row, None)

@@ -16,6 +16,7 @@ from harness.files import write_csv
 if TYPE_CHECKING:
     import numpy as np
 
+LISTED_KINDS = ("folder", "audioset")  # their clips are in a list of the user's, long or short, and worked on in blocks
 SPLITS = ("train", "val", "test")
 STATUSES = (
     "ok",
@@ -29,13 +30,15 @@ STATUSES = (
     "not_finite",
     "silent",
     "bad_label",
+    "ghost",  # audioset from HDF5: a row without a name, a sound or a label
 )
 
 
 @dataclass(frozen=True)
 class Row:
     """`labels` are mids joined by `;`. `offset` and `samples` count int16 samples in shard `shard`; empty (-1) where
-    status is not `ok`. `duration` is the source's, in seconds; `sha256` is that of the source's bytes."""
+    status is not `ok`; for audioset from HDF5 `shard` is the split's file and `offset` the row in it. `duration` is the
+    source's, in seconds; `sha256` is that of the source's bytes."""
 
     id: str
     split: str
@@ -77,12 +80,15 @@ class Attribution:
 COLUMNS = [field.name for field in dataclasses.fields(Row)]
 
 
-def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    def cells(row: Row) -> list[object]:
-        values = dataclasses.asdict(row) | {"duration": f"{row.duration:.4f}"}
-        return ["" if value == -1 else value for value in values.values()]
+def cells_of(row: Row) -> list[object]:
+    """The row as it stands in the file."""
+    values = [getattr(row, name) for name in COLUMNS]
+    values[COLUMNS.index("duration")] = f"{row.duration:.4f}"
+    return ["" if value == -1 else value for value in values]
 
-    write_csv(path, COLUMNS, (cells(row) for row in rows))
+
+def write_manifest(path: Path, rows: Iterable[Row]) -> None:
+    write_csv(path, COLUMNS, map(cells_of, rows))
 
 
 def read_manifest(path: Path) -> list[Row]:

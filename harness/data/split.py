@@ -1,4 +1,4 @@
-"""Which clusters train, validate and test: no near-duplicate is in two splits, nor, where it can be, an instrument."""
+"""What trains, validates and tests: by cluster (no near-duplicate is in two splits), by fold, by the hash of a name."""
 
 from __future__ import annotations
 
@@ -44,3 +44,28 @@ def _by_cluster(instruments: Mapping[str, str]) -> dict[str, str]:
         chosen[cluster] = split
         given[split] += 1
     return chosen
+
+
+FOLDS = 5
+
+
+def fold_name(fold: int) -> str:
+    """What stands as a clip's split in the manifest of a data set with folds, which are counted from 1."""
+    return f"fold{fold}"
+
+
+def folds_of(split: str, seed: int) -> set[str]:
+    """The folds that a split is made of in a run with this seed: seeds 0 to 4 are the five-fold cross-validation.
+
+    Fold seed mod 5 + 1 tests, the one before it (before 1 comes 5) validates, the other three train.
+    """
+    test = seed % FOLDS
+    val = (test - 1) % FOLDS
+    chosen = {"test": {test}, "val": {val}, "train": set(range(FOLDS)) - {test, val}}[split]
+    return {fold_name(fold + 1) for fold in chosen}
+
+
+def is_held_out(name: str, share: float) -> bool:
+    """Whether a clip is in the `share` of the training clips that validates: by its name's SHA-256 alone, so that it is
+    the same whatever else is there and in whatever order."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) < share * 2**64

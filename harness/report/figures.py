@@ -7,10 +7,11 @@ from functools import partial
 
 from harness import paths
 from harness.files import write_text
-from harness.params import Params
+from harness.params import Params, is_dcls
 from harness.report import style
+from harness.report.class_differences import class_differences
 from harness.report.learning_curves import learning_curves
-from harness.report.load import Results, is_dcls, load_results, read_text, table_folder
+from harness.report.load import Results, load_results, read_text, table_folder
 from harness.report.made_by import made_by
 from harness.report.position_maps import position_maps
 from harness.report.speed_and_map import map_against_throughput
@@ -38,19 +39,28 @@ def figures(params: Params) -> None:
 def _drawn(results: Results) -> Iterator[tuple[str, str, str]]:
     """Draw the figures; give heading, file name and caption of each."""
     folder = paths.results(results.preset) / "figures"
-    style.draw(folder / "learning_curves", partial(learning_curves, results))
-    means = ", each seed thin and their mean thick" if len(results.seeds) > 1 else ""
-    yield (
-        "Learning curves",
-        "learning_curves",
-        f"Training loss (augmented, mixed clips) and validation mAP by epoch{means}",
-    )
+    one = results.repeats.removesuffix("s")
+    means = f", each {one} thin and their mean thick" if len(results.seeds) > 1 else ""
+    if style.draw(folder / "learning_curves", partial(learning_curves, results)):
+        yield (
+            "Learning curves",
+            "learning_curves",
+            f"Training loss (augmented, mixed clips) and validation mAP by epoch{means}",
+        )
+    if style.draw(folder / "class_differences", partial(class_differences, results)):
+        yield (
+            "Difference by class",
+            "class_differences",
+            f"Test average precision of each class, DCLS minus baseline, mean over {results.repeats}, with its 95% "
+            "interval over clips (paired bootstrap, for these weights; none for a class of few positives). Where "
+            "nothing differs, one interval in twenty leaves out 0 all the same; [CSV](per_class_difference.csv)",
+        )
     style.draw(folder / "map_against_throughput", partial(map_against_throughput, results))
     yield (
         "mAP against throughput",
         "map_against_throughput",
-        "Test mAP (bars: standard deviation over seeds) of the trained models against the throughput of the full-size "
-        "ones (bars: quartiles), with arrows from baseline to DCLS, beside the published points",
+        f"Test mAP (bars: standard deviation over {results.repeats}) of the trained models against the throughput of "
+        "the full-size ones (bars: quartiles), with arrows from baseline to DCLS, beside the published points",
     )
     for model in filter(is_dcls, results.models):
         if style.draw(folder / f"positions_{model}", partial(position_maps, results, model)):
@@ -58,5 +68,5 @@ def _drawn(results: Results) -> Iterator[tuple[str, str, str]]:
                 f"Kernel positions, {results.published[model].backbone}",
                 f"positions_{model}",
                 "Where the elements of the DCLS kernels are at the recorded epochs, by stage on one colour scale, and "
-                "their mean distance from where they started",
+                "their mean distance from where they started (of published weights: where they are)",
             )

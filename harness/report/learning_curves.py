@@ -15,11 +15,15 @@ from harness.report.load import Results, read_numbers
 PANELS = (("train_loss", 1.0, "training loss\n(binary cross-entropy)"), ("val_mAP", 100.0, "validation mAP (%)"))
 
 
-def learning_curves(results: Results) -> Figure:
+def learning_curves(results: Results) -> Figure | None:
     """A column a backbone, loss above mAP; a thin line a seed, and their mean.
 
-    Raises UserError where a history.csv is missing or no history.
+    None where nothing was trained here. Raises UserError where a history.csv is missing or no history.
     """
+    if all(
+        run.training["parameters"]["model"]["start"] == "published" for runs in results.runs.values() for run in runs
+    ):
+        return None
     pairs = list(dict.fromkeys(map(baseline_of, results.models)))
     figure = Figure(figsize=(style.WIDTH if len(pairs) > 1 else 0.8 * style.WIDTH, 5.6), layout="constrained")
     axes = figure.subplots(len(PANELS), len(pairs), sharex="col", sharey="row", squeeze=False)
@@ -44,6 +48,8 @@ def _curves(axes: Axes, results: Results, model: str, name: str, factor: float) 
         path = paths.result(results.preset, model, seed) / "history.csv"
         histories.append({epoch: factor * value for epoch, value in read_numbers(path, ("epoch", name))})
     shared = sorted(set.intersection(*map(set, histories)))
+    if not shared:
+        return  # published weights: no epochs here
     dots = "o" if len(shared) == 1 else ""  # a line of one point does not show
     if len(histories) > 1:
         for history in histories:
@@ -58,11 +64,10 @@ def _curves(axes: Axes, results: Results, model: str, name: str, factor: float) 
 
 def _legend(results: Results) -> list[Line2D]:
     methods = {style.method(model): style.colour(model) for model in results.models}
-    several = len(results.seeds) > 1
-    handles = [
-        Line2D([], [], color=colour, label=f"{method}, mean of {len(results.seeds)} seeds" if several else method)
-        for method, colour in methods.items()
-    ]
+    several, repeats = len(results.seeds) > 1, results.repeats
+    mean = f", mean of {len(results.seeds)} {repeats}" if several else ""
+    handles = [Line2D([], [], color=colour, label=f"{method}{mean}") for method, colour in methods.items()]
     if several:
-        handles.append(Line2D([], [], color=style.GREY, linewidth=0.9, alpha=0.55, label="each seed"))
+        one = f"each {repeats.removesuffix('s')}"
+        handles.append(Line2D([], [], color=style.GREY, linewidth=0.9, alpha=0.55, label=one))
     return handles

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import paths
+from harness.data.split import folds_of
 from harness.errors import UserError
 from harness.files import read_json
-from harness.params import MODELS, Params, baseline_of
+from harness.params import CLASS_COUNTS, LINEAR_BASELINE, MODELS, Params, baseline_of
 from harness.provenance import SCHEMA_VERSION
 
-LINEAR_BASELINE = "linear_baseline"
-CLASS_COUNTS = ("527", "1000")  # AudioSet's, and the head that the paper's parameter column counts
 METRICS = ("mAP", "mAP_low", "mAP_high", "prevalence", "clips", "classes", "classes_left_out")
 PROVENANCE = ("parameters", "data_fingerprint", "code", "versions", "device", "precision")
+COMPARED = ("differences", "mean", "sd", "n", "clips_low", "clips_high", "low", "high")
+VERDICTS = ("verdict", "verdict_for_these_weights")
 TIMES = ("parameters", "throughput", "throughput_low", "throughput_high", "speed_relative_to_counterpart")
 
 
@@ -39,7 +41,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model, scored: metrics.json (mAP in [0, 1]), evaluation.json, and run.json of the training."""
+    """A trained model, scored: metrics.json (mAP in [0, 1]), evaluation.json, and run.json of the training.
+
+    The linear baseline is trained where it is scored, and its `training` is empty.
+    """
 
     model: str
     seed: int
@@ -58,8 +63,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A system that no run of this pipeline scored: mAP and its standard deviation in [0, 1], over n of them."""
+
+    name: str
+    map_mean: float
+    map_sd: float | None
+    n: int | None
+    source: str
+
+
+@dataclass(frozen=True)
 class Results:
-    """All that the reports say, models in the paper's order, runs in the order of params.seeds."""
+    """All that the reports say, models in the paper's order, runs in the order of params.seeds.
+
+    `linear` are the runs of the linear baseline; `compared` are the pairs of comparison.json by DCLS model;
+    `coverage` is how many clips are listed and there in each split, where data.json has it.
+    """
 
     preset: str
     models: tuple[str, ...]
@@ -67,8 +87,33 @@ class Results:
     published: dict[str, Published]
     runs: dict[str, tuple[Run, ...]]
     timings: dict[str, Timing]
-    linear_metrics: dict[str, Any]
-    linear_record: dict[str, Any]
+    linear: tuple[Run, ...]
+    compared: dict[str, dict[str, Any]]
+    compared_record: dict[str, Any]
+    coverage: dict[str, dict[str, int | None]]
+    references: tuple[Reference, ...]
+
+    @property
+    def kind(self) -> str:
+        """Where the clips come from, as in the parameters."""
+        return str(self.scored[0].evaluation["parameters"]["data"]["kind"])
+
+    @property
+    def scored(self) -> tuple[Run, ...]:
+        """A run of each seed, to ask about the test clips, which all models share."""
+        return self.runs[self.models[0]]
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """Test clips by fold where seeds test on folds; empty where all test on the same clips."""
+        if self.kind != "esc10":
+            return {}
+        return {name: run.metrics["clips"] for run in self.scored for name in folds_of("test", run.seed)}
+
+    @property
+    def repeats(self) -> str:
+        """What the runs of a model differ in: `seeds`, or `folds` where each seed has a fold of its own."""
+        return "folds" if len(self.folds) == len(self.seeds) else "seeds"
 
     def records(self) -> Iterable[tuple[str, dict[str, Any]]]:
         """(file under results/PRESET, provenance) of every result but the timings."""
@@ -77,7 +122,10 @@ class Results:
                 folder = paths.result(self.preset, model, run.seed).relative_to(paths.results(self.preset))
                 yield f"{folder}/run.json", run.training
                 yield f"{folder}/evaluation.json", run.evaluation
-        yield f"{LINEAR_BASELINE}/evaluation.json", self.linear_record
+        for run in self.linear:
+            yield f"runs/{LINEAR_BASELINE}-{run.seed}/evaluation.json", run.evaluation
+        if self.compared:
+            yield "comparison.run.json", self.compared_record
 
     def timing_records(self) -> Iterable[tuple[str, dict[str, Any]]]:
         """(file under results/PRESET, provenance) of every timing."""
@@ -86,21 +134,26 @@ class Results:
 
 
 def load_results(params: Params) -> Results:
-    """Read what training, evaluation and throughput wrote for the models and seeds of `params`.
+    """Read what training, evaluation, comparison and throughput wrote for the models and seeds of `params`.
 
-    Raises UserError, naming the file, where one is missing, is no JSON, or lacks a key.
+    Raises UserError, naming the file, where one is missing, is no JSON, lacks a key, or is of other runs.
     """
     models = in_the_papers_order(params)
     folder = paths.results(params.preset)
+    published = load_published(models)
+    runs = {model: tuple(_run(params.preset, model, seed) for seed in params.seeds) for model in models}
     return Results(
         preset=params.preset,
         models=models,
         seeds=params.seeds,
-        published=load_published(models),
-        runs={model: tuple(_run(params.preset, model, seed) for seed in params.seeds) for model in models},
+        published=published,
+        runs=runs,
         timings={model: _timing(folder / "throughput", model) for model in models},
-        linear_metrics=_mapping(folder / LINEAR_BASELINE / "metrics.json", METRICS),
-        linear_record=_record(folder / LINEAR_BASELINE / "evaluation.json"),
+        linear=tuple(_scored(params.preset, LINEAR_BASELINE, seed) for seed in params.linear_baseline_seeds),
+        compared=_compared(folder / "comparison.json", runs),
+        compared_record=_record(folder / "comparison.run.json"),
+        coverage=_mapping(folder / "data.json", ("fingerprint",)).get("coverage", {}),
+        references=load_references({params.preset, params.data.kind}),
     )
 
 
@@ -121,10 +174,6 @@ def read_text(path: Path) -> str:
 
 def in_the_papers_order(params: Params) -> tuple[str, ...]:
     return tuple(model for model in MODELS if model in params.models)
-
-
-def is_dcls(model: str) -> bool:
-    return baseline_of(model) != model
 
 
 def load_published(models: tuple[str, ...]) -> dict[str, Published]:
@@ -155,6 +204,25 @@ def load_published(models: tuple[str, ...]) -> dict[str, Published]:
     return table
 
 
+def load_references(names: set[str]) -> tuple[Reference, ...]:
+    """Reference points of a preset, by its name or kind. Raises UserError where the file is missing or no such file."""
+    path = paths.PUBLISHED.with_name("reference_points.csv")
+    try:
+        return tuple(
+            Reference(
+                name=row["name"],
+                map_mean=float(row["mAP"]),
+                map_sd=float(row["sd"]) if row["sd"] else None,
+                n=int(row["n"]) if row["n"] else None,
+                source=row["source"],
+            )
+            for row in read_rows(path)
+            if row["preset"] in names
+        )
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: {error}; restore the file from Git") from error
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV by column name. Raises UserError, naming the file, where it cannot be read."""
     return list(csv.DictReader(read_text(path).splitlines(), restval=""))
@@ -172,20 +240,42 @@ def read_numbers(path: Path, columns: tuple[str, ...]) -> list[tuple[float, ...]
 
 
 def _run(preset: str, model: str, seed: int) -> Run:
+    path = paths.result(preset, model, seed) / "run.json"
+    scored, training = _scored(preset, model, seed), _record(path, ("model", "trained_parameters", "threads"))
+    _require(path, training["parameters"].get("model"), ("start",))
+    return replace(scored, training=training)
+
+
+def _scored(preset: str, model: str, seed: int) -> Run:
     folder = paths.result(preset, model, seed)
-    return Run(
-        model,
-        seed,
-        _mapping(folder / "metrics.json", METRICS),
-        _record(folder / "evaluation.json"),
-        _record(folder / "run.json", ("trained_parameters", "threads")),
-    )
+    return Run(model, seed, _mapping(folder / "metrics.json", METRICS), _record(folder / "evaluation.json"), {})
+
+
+def _compared(path: Path, runs: dict[str, tuple[Run, ...]]) -> dict[str, dict[str, Any]]:
+    """The pairs among `runs`, checked to be differences of these runs' mAPs."""
+    pairs = _mapping(path, ("pairs",))["pairs"]
+    found = {}
+    for model in runs:
+        baseline = baseline_of(model)
+        if model == baseline or baseline not in runs:
+            continue
+        _require(path, pairs, (model,))
+        _require(path, pairs[model], COMPARED + VERDICTS)
+        found[model] = pairs[model]
+        given = found[model]["differences"]
+        for one, other in zip(runs[model], runs[baseline], strict=True):
+            difference = one.metrics["mAP"] - other.metrics["mAP"]
+            if len(given) != len(runs[model]) or not math.isclose(
+                given.get(str(one.seed), math.nan), difference, abs_tol=1e-9
+            ):
+                raise UserError(f"{path}: {model} is of other runs than those in results; run `compare` again")
+    return found
 
 
 def _timing(folder: Path, model: str) -> Timing:
     path = folder / f"{model}.json"
     classes = _mapping(path, ("classes",))["classes"]
-    for count in CLASS_COUNTS:
+    for count in map(str, CLASS_COUNTS):
         _require(path, classes, (count,))
         _require(path, classes[count], TIMES)
     return Timing(model, classes, _record(folder / f"{model}.run.json", ("input_shape", "threads", "hardware")))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.load import Results
-from harness.report.summary import chance
+from harness.report.summary import chance, clips_tested
 
 PAPER_EPOCHS = 60
 DATA = {
@@ -37,26 +37,28 @@ def made_by(results: Results) -> MadeBy:
     every = list(results.records())
     trained = [one for one in every if one[0].endswith("/run.json")]
     timed = list(results.timing_records())
-    metrics = results.linear_metrics
+    metrics, covered = results.scored[0].metrics, coverage(results)
+    here = [one for one in trained if one[1]["parameters"]["model"]["start"] != "published"]
+    scored = [one for one in every if one[1]["kind"] == "evaluation"]
+    started = any(record["parameters"]["model"]["start"] != "random" for _, record in trained)
     facts = (
         (
             "Data",
-            f"preset {results.preset} ({_values(every, _data)}), test split of {metrics['clips']} clips and "
-            f"{metrics['classes']} classes{_left_out(metrics)}; "
-            f"chance (mean prevalence) is mAP {chance(results):.2f}%; data fingerprint {_values(every, _fingerprint)}",
+            f"preset {results.preset} ({_values(every, _data)}), test split of {clips_tested(results):,} clips"
+            f"{_in_folds(results)}{f' ({covered})' if covered else ''} and {metrics['classes']} "
+            f"classes{_left_out(metrics)}; chance (mean prevalence) is mAP {chance(results):.2f}%; "
+            f"data fingerprint {_values(every, _fingerprint)}",
         ),
         ("Trained models", f"{_by_model(results, _trained_model)}; DCLS of {_values(trained, _dcls)}"),
-        (
-            "Training",
-            f"{_values(trained, _batch)}, seeds {', '.join(map(str, results.seeds))}, "
-            f"on {_values(trained, _device_and_threads)}, {_values(trained, _precision)}",
-        ),
+        *([("Starting weights", _by_model(results, _start))] if started else []),
+        ("Training", _training(results, here, scored)),
         ("Timing", f"full-size models, {_values(timed, _timing)}"),
         ("Code", f"{_values(every + timed, _code)}; torch {_values(every + timed, _torch)}"),
     )
     line = (
-        f"{results.preset}: {metrics['clips']} test clips, {metrics['classes']} classes; "
-        f"{_values(trained, _short_scale)}, {_values(trained, _epochs)} on {_values(trained, _device)}; "
+        f"{results.preset}: {clips_tested(results):,} test clips{_in_folds(results)}"
+        f"{f' ({covered})' if covered else ''}, {metrics['classes']} classes; "
+        f"{_values(trained, _short_scale)}, {_values(trained, _epochs)} on {_values(here or scored, _device)}; "
         f"full-size timing on {_values(timed, _device)}"
     )
     return MadeBy(
@@ -64,23 +66,48 @@ def made_by(results: Results) -> MadeBy:
     )
 
 
+def coverage(results: Results) -> str:
+    """How much of AudioSet's own eval list the test clips are; empty for other data, or where nothing is known."""
+    if results.kind != "audioset" or "test" not in results.coverage:
+        return ""
+    listed, there = results.coverage["test"]["listed"], results.coverage["test"]["ok"]
+    if not listed or there is None:
+        return "share of the official eval clips unknown, no list of them was given"
+    return f"{100 * there / listed:.1f}% of the {listed:,} listed eval clips"
+
+
+def _in_folds(results: Results) -> str:
+    """` in 5 folds of 80`, where there are folds."""
+    if not results.folds:
+        return ""
+    fewest, most = min(results.folds.values()), max(results.folds.values())
+    size = str(most) if fewest == most else f"{fewest} to {most}"
+    return f" in {len(results.folds)} fold{'s' if len(results.folds) > 1 else ''} of {size}"
+
+
+def _training(results: Results, here: Records, scored: Records) -> str:
+    if not here:
+        return f"none here; scored on {_values(scored, _device)}, {_values(scored, _precision)}"
+    seeds = f"seeds {', '.join(map(str, results.seeds))}"
+    if results.folds:
+        seeds += " (seed s tests on fold s mod 5 + 1)"
+    return f"{_values(here, _batch)}, {seeds}, on {_values(here, _device_and_threads)}, {_values(here, _precision)}"
+
+
 def _warnings(results: Results, trained: Records) -> Iterable[str]:
     """Why the reproduced mAP does not compare with the paper's; none where all is as in the paper."""
     reasons = []
-    if any(record["parameters"]["preset"] != "audioset" for _, record in trained):
+    if any(record["parameters"]["data"]["kind"] != "audioset" for _, record in trained):
         reasons.append("not AudioSet")
     if any(record["parameters"]["model"]["scale"] != "full" for _, record in trained):
         reasons.append("reduced models")
-    epochs = {record["parameters"]["model"]["epochs"] for _, record in trained}
-    if epochs != {PAPER_EPOCHS}:
+    models = [record["parameters"]["model"] for _, record in trained]
+    epochs = {model["epochs"] for model in models if model["start"] != "published"}
+    if epochs - {PAPER_EPOCHS}:
         counts = ", ".join(map(str, sorted(epochs)))
         reasons.append(f"{counts} epoch{'' if counts == '1' else 's'} instead of {PAPER_EPOCHS}")
-    scratch = [
-        model
-        for model in results.models
-        if results.published[model].imagenet and not results.runs[model][0].training["parameters"]["model"]["imagenet"]
-    ]
-    if scratch:
+    random = [record for _, record in trained if record["parameters"]["model"]["start"] == "random"]
+    if any(results.published[record["model"]].imagenet for record in random):
         reasons.append("no ImageNet weights at the start")
     if reasons:
         yield f"Not the paper's experiment ({'; '.join(reasons)}): the published and the reproduced mAP do not compare."
@@ -105,7 +132,9 @@ def _disagreements(results: Results, every: Records, trained: Records, timed: Re
 def _settings_of_models(results: Results, trained: Records) -> Iterable[tuple[str, Records, Callable[[Record], str]]]:
     """Epochs and sizes may differ from backbone to backbone, but not between the seeds of a model."""
     for model in results.models:
-        yield f"scale and epochs of {model}", [one for one in trained if one[1]["model"] == model], _trained_model
+        records = [one for one in trained if one[1]["model"] == model]
+        yield f"scale and epochs of {model}", records, _trained_model
+        yield f"starting weights of {model}", records, _start
 
 
 def _groups(records: Records, value: Callable[[Record], str]) -> dict[str, list[str]]:
@@ -159,7 +188,16 @@ def _trained_model(record: Record) -> str:
     size = "full-size models"
     if model["scale"] != "full":
         size = f"reduced models (depths {_dashed(model['depths'])}, widths {_dashed(model['widths'])})"
-    return f"{size}, {_epochs(record)}, from {'ImageNet weights' if model['imagenet'] else 'scratch'}"
+    begun = {"random": ", from scratch", "imagenet": ", from ImageNet weights", "published": ""}[model["start"]]
+    return f"{size}, {_epochs(record)}{begun}"
+
+
+def _start(record: Record) -> str:
+    """Where the weights that training began with came from, and which bytes they were."""
+    if record["parameters"]["model"]["start"] == "random":
+        return "random"
+    start = record["start"]
+    return f"{start['source']}, SHA-256 {start['sha256'][:12]}"
 
 
 def _dcls(record: Record) -> str:
@@ -173,12 +211,16 @@ def _dashed(numbers: list[int]) -> str:
 
 
 def _epochs(record: Record) -> str:
-    count = record["parameters"]["model"]["epochs"]
-    return f"{count} epoch{'s' if count > 1 else ''}"
+    model = record["parameters"]["model"]
+    if model["start"] == "published":
+        return "the authors' published weights"
+    return f"{model['epochs']} epoch{'s' if model['epochs'] > 1 else ''}"
 
 
 def _batch(record: Record) -> str:
-    return f"batch {record['parameters']['train']['batch']}"
+    train = record["parameters"]["train"]
+    micro = train.get("micro_batch")
+    return f"batch {train['batch']}{f' in micro-batches of {micro}' if micro not in (None, train['batch']) else ''}"
 
 
 def _device(record: Record) -> str:

@@ -22,9 +22,11 @@ STAGES = "viridis"
 def position_maps(results: Results, model: str) -> Figure | None:
     """Heat maps (a row a stage, a column a recorded epoch) over the mean displacement by epoch, all seeds together.
 
+    Published weights have neither epochs nor a start: one column, and no displacement.
     None where nothing was recorded. Raises UserError where a position file is missing or no position file.
     """
-    size = results.runs[model][0].training["parameters"]["dcls"]["dilated_kernel_size"]
+    parameters = results.runs[model][0].training["parameters"]
+    size, published = parameters["dcls"]["dilated_kernel_size"], parameters["model"]["start"] == "published"
     shares = _shares(results, model, size)
     if not shares:
         return None
@@ -32,11 +34,12 @@ def position_maps(results: Results, model: str) -> Figure | None:
     epochs = _shown(sorted({epoch for epoch, _ in shares}))
 
     # inches, from the top: title, column titles and maps, their axis label, displacement
-    left, right, top, gap, lower = 1.05, 1.25, 0.7, 0.75, 1.9
+    left, right, top, gap = 1.05, 1.25, 0.7, 0.75
+    lower, foot = (0.0, 0.0) if published else (1.9, 0.6)
     width = max(left + CELL * len(epochs) + right, 7.0)
-    height = top + CELL * len(stages) + gap + lower + 0.6
+    height = top + CELL * len(stages) + gap + lower + foot
     figure = Figure(figsize=(width, height))
-    many = f", {len(results.seeds)} seeds together" if len(results.seeds) > 1 else ""
+    many = f", {len(results.seeds)} {results.repeats} together" if len(results.seeds) > 1 else ""
     title = f"{results.published[model].backbone} + DCLS: where the kernel elements are{many}"
     figure.text(left / width, 1 - 0.28 / height, title, fontsize=12)
 
@@ -51,7 +54,7 @@ def position_maps(results: Results, model: str) -> Figure | None:
             _map(axes, shares.get((epoch, stage)), size, scale)
             axes.tick_params(labelleft=column == 0, labelbottom=row == len(stages) - 1)
             if row == 0:
-                axes.set_title("start" if epoch == 0 else f"epoch {epoch}", fontsize=11)
+                axes.set_title(f"epoch {epoch}" if epoch else "published" if published else "start", fontsize=11)
             if column == 0:
                 axes.set_ylabel(f"stage {stage}", fontsize=11)
     maps_bottom = height - top - CELL * len(stages)
@@ -72,9 +75,9 @@ def position_maps(results: Results, model: str) -> Figure | None:
     colours.set_label("% of the stage's elements in a cell (log scale)\nwhite: none")
     colours.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     colours.outline.set_visible(False)
-    _displacement(
-        figure.add_axes((left / width, 0.6 / height, (maps_right - left) / width, lower / height)), results, model
-    )
+    if not published:
+        box = (left / width, foot / height, (maps_right - left) / width, lower / height)
+        _displacement(figure.add_axes(box), results, model)
     return figure
 
 

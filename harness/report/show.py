@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 
 from harness import paths
 from harness.params import Params
-from harness.report.load import load_results, table_folder
+from harness.report.grid import count, mean_sd, number, rate
+from harness.report.load import Results, load_results, table_folder
 from harness.report.made_by import made_by
 from harness.report.summary import Row, summary
-from harness.report.tables import mean_sd, number, rate
 
 COLUMNS = 100
 LEFT = (0, 1, 6)  # columns aligned at their left
@@ -22,9 +23,10 @@ def show(params: Params) -> None:
     """
     results = load_results(params)
     by = made_by(results)
+    here = f"here, {count(len(results.seeds), results.repeats)}"
     lines = [
         ("", "mAP %", "mAP %", "param.", "clips/s", "speed", "mAP"),
-        ("model", f"here, n={len(results.seeds)}", "paper", "full", "full", "ratio", "DCLS - baseline"),
+        ("model", here, "paper", "full", "full", "ratio", "DCLS - baseline"),
         *map(_cells, summary(results)),
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -35,10 +37,17 @@ def show(params: Params) -> None:
         ]
         print("  ".join(padded).rstrip())
     print()
-    for sentence in (by.line, *by.warnings, *by.disagreements):
+    for sentence in (by.line, *_references(results), *by.warnings, *by.disagreements):
         print(textwrap.fill(sentence, COLUMNS, subsequent_indent="  "))
     print(f"table   {table_folder(params.preset) / 'table1.md'}")
     print(f"report  {paths.results(params.preset) / 'report.md'}")
+
+
+def _references(results: Results) -> Iterator[str]:
+    """One sentence of the preset's reference points, where it has some."""
+    points = [f"{one.name} {100 * one.map_mean:.2f}" for one in results.references]
+    if points:
+        yield f"Reference points, not of this run (mAP %): {'; '.join(points)}."
 
 
 def _cells(row: Row) -> tuple[str, ...]:

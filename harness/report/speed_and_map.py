@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.params import baseline_of
+from harness.params import baseline_of, is_dcls
 from harness.report import style
-from harness.report.load import Results, is_dcls
+from harness.report.load import Results
 from harness.report.summary import chance
 
 # throughput, its lower and upper quartile, mAP in percent, its standard deviation (0 where there is none)
@@ -31,11 +31,10 @@ def map_against_throughput(results: Results) -> Figure:
     paper.set_ylabel("AudioSet mAP (%)")
     here.set_xlabel("throughput of the full-size models (clips/s)")
     paper.set_xlabel("throughput (clips/s)")
-    linear = 100 * results.linear_metrics["mAP"]
-    lines = [
-        here.axhline(linear, color=style.GREY, linewidth=1.2, linestyle="--", label="linear baseline"),
-        here.axhline(chance(results), color=style.GREY, linewidth=1.2, linestyle=":", label="chance"),
-    ]
+    lines = [here.axhline(chance(results), color=style.GREY, linewidth=1.2, linestyle=":", label="chance")]
+    if results.linear:
+        linear = 100 * fmean(run.metrics["mAP"] for run in results.linear)
+        lines.append(here.axhline(linear, color=style.GREY, linewidth=1.2, linestyle="--", label="linear baseline"))
     here.set_ylim(bottom=0)
     figure.legend(handles=[*_legend(results), *lines], loc="outside lower center", ncols=4)
     return figure

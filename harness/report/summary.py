@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
-from harness.params import baseline_of
-from harness.report.load import Results, Run, Timing, is_dcls
+from harness.params import LINEAR_BASELINE, baseline_of, is_dcls
+from harness.report.load import Results, Run, Timing
 
 RULE = (
     "A DCLS model is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "
-    "out 0. The interval's half-width is the root of the summed squares of Student's t interval over the seeds' paired "
-    "differences and of each model's widest bootstrap interval over the test clips (taken as independent though both "
-    "score the same clips: too wide rather than too narrow). One seed alone decides nothing."
+    "out 0. It is paired: by seed, and by clip, since every draw of the bootstrap (bias-corrected) takes the same test "
+    "clips for both models and for all seeds that share them. Each arm is the root of the summed squares of Student's "
+    "t interval over the seeds' differences and of the arm of the bootstrap interval of their mean. One seed alone "
+    "decides nothing but for these weights, by the clips."
 )
-
-
-@dataclass(frozen=True)
-class Difference:
-    """DCLS minus baseline in percent mAP: over seeds, with the 95% interval that `words` follow from."""
-
-    mean: float
-    sd: float | None
-    pairs: int
-    low: float | None
-    high: float | None
-    words: str
+FOLDS_RULE = (
+    "The seeds test on folds, and the bootstrap draws within each fold. The choice of clips then counts twice, in the "
+    "folds' differences and in the bootstrap, which makes the interval too wide; that the folds share training clips, "
+    "which makes Student's t interval too narrow, is left out."
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,8 @@ class Row:
     map_difference_seeds: int | None = None
     map_difference_low: float | None = None
     map_difference_high: float | None = None
+    map_difference_clips_low: float | None = None
+    map_difference_clips_high: float | None = None
     map_difference_in_words: str | None = None
     parameters_published: int | None = None
     parameters_527: int | None = None
@@ -83,9 +79,11 @@ class Row:
     scale: str | None = None
     depths: str | None = None
     widths: str | None = None
+    start: str | None = None
     epochs: int | None = None
     batch: int | None = None
     seeds: str | None = None
+    repeats: str | None = None
     training_device: str | None = None
     timing_device: str | None = None
     timing_threads: int | None = None
@@ -97,60 +95,33 @@ class Row:
 
 def summary(results: Results) -> list[Row]:
     """A row a model in the paper's order, then the linear baseline, then chance."""
-    return [*(_model_row(results, model) for model in results.models), _linear_row(results), _chance_row(results)]
+    models = [_model_row(results, model) for model in results.models]
+    return [*models, *([_linear_row(results)] if results.linear else []), _chance_row(results)]
 
 
-def difference(dcls: Iterable[Run], baseline: Iterable[Run]) -> Difference | None:
-    """DCLS minus baseline, seeds paired; None where they share no seed. See RULE for the words."""
-    pairs = [(one, other) for one in dcls for other in baseline if one.seed == other.seed]
-    if not pairs:
-        return None
-    differences = [100 * (one.metrics["mAP"] - other.metrics["mAP"]) for one, other in pairs]
-    mean = fmean(differences)
-    if len(pairs) == 1:
-        return Difference(mean, None, 1, None, None, words(None, None))
-    sd = stdev(differences)
-    over_seeds = _student(len(pairs) - 1) * sd / math.sqrt(len(pairs))
-    over_clips = [max(_half_width(pair[side]) for pair in pairs) for side in (0, 1)]
-    half_width = math.hypot(over_seeds, *over_clips)
-    low, high = mean - half_width, mean + half_width
-    return Difference(mean, sd, len(pairs), low, high, words(low, high))
-
-
-def words(low: float | None, high: float | None) -> str:
-    """What an interval of DCLS minus baseline says: `higher`, `lower` or `not distinguishable`."""
-    if low is not None and low > 0:
-        return "higher"
-    if high is not None and high < 0:
-        return "lower"
-    return "not distinguishable"
+def in_words(compared: dict[str, Any]) -> str:
+    """The verdict on a pair of comparison.json; that of one seed is on its weights alone."""
+    if compared["n"] > 1:
+        return str(compared["verdict"])
+    said = str(compared["verdict_for_these_weights"])
+    return f"{said} for these weights" if said in ("higher", "lower") else said
 
 
 def chance(results: Results) -> float:
-    """Mean prevalence of the test labels in percent: the mAP of scores that know nothing."""
-    return 100 * results.linear_metrics["prevalence"]
+    """Mean prevalence of the test labels in percent, over the runs' test sets: the mAP of scores that know nothing."""
+    return 100 * fmean(run.metrics["prevalence"] for run in results.scored)
 
 
-def _half_width(run: Run) -> float:
-    """The longer arm of a run's bootstrap interval over clips, in percent."""
-    metrics = run.metrics
-    return 100 * max(metrics["mAP_high"] - metrics["mAP"], metrics["mAP"] - metrics["mAP_low"])
-
-
-def _student(freedom: int) -> float:
-    """97.5% quantile of Student's t."""
-    from scipy.special import stdtrit  # a third of a second to import
-
-    return float(stdtrit(freedom, 0.975))
+def clips_tested(results: Results) -> int:
+    """Clips of all the test sets of the seeds, each counted once."""
+    return sum(results.folds.values()) or int(results.scored[0].metrics["clips"])
 
 
 def _model_row(results: Results, model: str) -> Row:
     published, runs, timing = results.published[model], results.runs[model], results.timings[model]
-    maps = [100 * run.metrics["mAP"] for run in runs]
     parameters = runs[0].training["parameters"]
     settings, dcls = parameters["model"], parameters["dcls"]
     size = dcls["dilated_kernel_size"]
-    compared = _compared(results, model)
     plain, wide = (timing.classes[count] for count in ("527", "1000"))
     records = [run.training for run in runs] + [run.evaluation for run in runs] + [timing.record]
     return Row(
@@ -163,19 +134,9 @@ def _model_row(results: Results, model: str) -> Row:
         kernel_count=dcls["kernel_count"] if is_dcls(model) else published.kernel_count,
         map_published=published.map_mean,
         map_sd_published=published.map_std,
-        map_mean=fmean(maps),
-        map_sd=stdev(maps) if len(maps) > 1 else None,
-        map_seeds=len(maps),
-        map_intervals_lowest=100 * min(run.metrics["mAP_low"] for run in runs),
-        map_intervals_highest=100 * max(run.metrics["mAP_high"] for run in runs),
-        map_over_chance=fmean(run.metrics["mAP"] / run.metrics["prevalence"] for run in runs),
         map_difference_published=_published_difference(results, model),
-        map_difference_mean=compared.mean if compared else None,
-        map_difference_sd=compared.sd if compared else None,
-        map_difference_seeds=compared.pairs if compared else None,
-        map_difference_low=compared.low if compared else None,
-        map_difference_high=compared.high if compared else None,
-        map_difference_in_words=compared.words if compared else None,
+        **_maps(runs),
+        **_difference(results.compared.get(model)),
         parameters_published=round(1e6 * published.params_millions),
         parameters_527=int(plain["parameters"]),
         parameters_1000=int(wide["parameters"]),
@@ -194,14 +155,16 @@ def _model_row(results: Results, model: str) -> Row:
         data=parameters["data"]["kind"],
         data_fingerprint=_joined(run.evaluation["data_fingerprint"] for run in runs),
         clip_seconds=parameters["data"]["clip_seconds"],
-        test_clips=runs[0].metrics["clips"],
+        test_clips=clips_tested(results),
         test_classes=runs[0].metrics["classes"],
         scale=settings["scale"],
         depths=_spaced(settings["depths"]),
         widths=_spaced(settings["widths"]),
+        start=settings["start"],
         epochs=settings["epochs"],
         batch=parameters["train"]["batch"],
         seeds=_joined(run.seed for run in runs),
+        repeats=results.repeats,
         training_device=_joined(run.training["device"] for run in runs),
         timing_device=timing.record["device"],
         timing_threads=timing.record["threads"],
@@ -213,23 +176,22 @@ def _model_row(results: Results, model: str) -> Row:
 
 
 def _linear_row(results: Results) -> Row:
-    metrics, record = results.linear_metrics, results.linear_record
+    runs, records = results.linear, [run.evaluation for run in results.linear]
     return Row(
-        model="linear_baseline",
+        model=LINEAR_BASELINE,
         method="logistic regression on log-mel statistics",
-        map_mean=100 * metrics["mAP"],
-        map_intervals_lowest=100 * metrics["mAP_low"],
-        map_intervals_highest=100 * metrics["mAP_high"],
-        map_over_chance=metrics["mAP"] / metrics["prevalence"],
+        **_maps(runs),
         preset=results.preset,
-        data=record["parameters"]["data"]["kind"],
-        data_fingerprint=record["data_fingerprint"],
-        clip_seconds=record["parameters"]["data"]["clip_seconds"],
-        test_clips=metrics["clips"],
-        test_classes=metrics["classes"],
-        training_device=record["device"],
-        code_revisions=record["code"]["revision"] or "unknown",
-        code_dirty=record["code"]["dirty"],
+        data=results.kind,
+        data_fingerprint=_joined(record["data_fingerprint"] for record in records),
+        clip_seconds=records[0]["parameters"]["data"]["clip_seconds"],
+        test_clips=clips_tested(results),
+        test_classes=runs[0].metrics["classes"],
+        seeds=_joined(run.seed for run in runs),
+        repeats=results.repeats,
+        training_device=_joined(record["device"] for record in records),
+        code_revisions=_joined(record["code"]["revision"] or "unknown" for record in records),
+        code_dirty=_dirty(record["code"]["dirty"] for record in records),
     )
 
 
@@ -240,18 +202,33 @@ def _chance_row(results: Results) -> Row:
         map_mean=chance(results),
         map_over_chance=1.0,
         preset=results.preset,
-        data=results.linear_record["parameters"]["data"]["kind"],
-        data_fingerprint=results.linear_record["data_fingerprint"],
-        test_clips=results.linear_metrics["clips"],
-        test_classes=results.linear_metrics["classes"],
+        data=results.kind,
+        data_fingerprint=_joined(run.evaluation["data_fingerprint"] for run in results.scored),
+        test_clips=clips_tested(results),
+        test_classes=results.scored[0].metrics["classes"],
     )
 
 
-def _compared(results: Results, model: str) -> Difference | None:
-    baseline = baseline_of(model)
-    if not is_dcls(model) or baseline not in results.runs:
-        return None
-    return difference(results.runs[model], results.runs[baseline])
+def _maps(runs: Sequence[Run]) -> dict[str, Any]:
+    """What a row says of its runs' mAP, in percent."""
+    maps = [100 * run.metrics["mAP"] for run in runs]
+    return {
+        "map_mean": fmean(maps),
+        "map_sd": stdev(maps) if len(maps) > 1 else None,
+        "map_seeds": len(maps),
+        "map_intervals_lowest": 100 * min(run.metrics["mAP_low"] for run in runs),
+        "map_intervals_highest": 100 * max(run.metrics["mAP_high"] for run in runs),
+        "map_over_chance": fmean(run.metrics["mAP"] / run.metrics["prevalence"] for run in runs),
+    }
+
+
+def _difference(compared: dict[str, Any] | None) -> dict[str, Any]:
+    """What a row says of DCLS minus baseline, in percent; nothing where the pair is not whole."""
+    if compared is None:
+        return {}
+    names = ("mean", "sd", "low", "high", "clips_low", "clips_high")
+    percent = {f"map_difference_{name}": None if compared[name] is None else 100 * compared[name] for name in names}
+    return {**percent, "map_difference_seeds": compared["n"], "map_difference_in_words": in_words(compared)}
 
 
 def _published_difference(results: Results, model: str) -> float | None:

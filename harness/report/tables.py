@@ -3,90 +3,99 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from harness.files import write_csv, write_text
-from harness.params import Params
-from harness.report.load import is_dcls, load_results, table_folder
-from harness.report.made_by import MadeBy, made_by
-from harness.report.summary import RULE, Row, summary
+from harness.params import Params, is_dcls
+from harness.report.grid import (
+    NONE,
+    Grid,
+    count,
+    latex_grid,
+    markdown_grid,
+    mean_sd,
+    number,
+    quartiles,
+    rate,
+    span,
+)
+from harness.report.load import Reference, Results, load_results, table_folder
+from harness.report.made_by import MadeBy, coverage, made_by
+from harness.report.per_seed import PER_SEED, per_seed_grid, per_seed_rows
+from harness.report.summary import FOLDS_RULE, RULE, Row, summary
 
-NONE = "-"
 TITLE = "Table 1 of arXiv 2309.13972: published and reproduced"
 NOTES = (
-    "mAP is in percent; ± is the standard deviation over n seeds.",
+    "mAP is in percent; ± is the standard deviation over n seeds, or over folds.",
     "Parameters and throughput are those of the full-size models, whatever was trained; the published parameters "
     "count the 1000-class heads.",
     "Throughput is in clips (128x1001 log-mel) a second, the median of the timed batches. The published one is from "
     "the authors' GPU: only the ratios compare.",
 )
-TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
-TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-TEX |= {"±": r"$\pm$", ">": r"\textgreater{}", "|": r"\textbar{}"}
-MINUS = re.compile(r"(?<![\w-])-(?=\d)")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text; the first `words` columns are words, the others numbers."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: int = 1
 
 
 def tables(params: Params) -> None:
-    """Write paper_tables/PRESET/table1.csv, .md and .tex. Raises UserError where a result file is missing."""
+    """Write paper_tables/PRESET/table1.csv, .md, .tex and per_seed.csv, .md.
+
+    Raises UserError where a result file is missing.
+    """
     results = load_results(params)
     rows, by = summary(results), made_by(results)
     folder, names = table_folder(params.preset), [field.name for field in dataclasses.fields(Row)]
     write_csv(folder / "table1.csv", names, (dataclasses.asdict(row) for row in rows))  # None: an empty cell
-    write_text(folder / "table1.md", markdown(rows, by, params.preset))
-    write_text(folder / "table1.tex", latex(rows, by, params.preset))
-    print(f"{folder}: table1.csv, table1.md, table1.tex")
+    write_text(folder / "table1.md", markdown(results, rows, by))
+    write_text(folder / "table1.tex", latex(results, rows, by))
+    write_csv(folder / "per_seed.csv", PER_SEED, per_seed_rows(results))
+    grid = per_seed_grid(results)
+    write_text(folder / "per_seed.md", f"# {grid.caption}\n\n{by.line}.\n\n{markdown_grid(grid)}\n")
+    print(f"{folder}: table1.csv, table1.md, table1.tex, per_seed.csv, per_seed.md")
 
 
-def grids(rows: Sequence[Row]) -> list[Grid]:
-    """What Markdown and LaTeX show: the paper's table, DCLS against baseline, and the details."""
-    models = [row for row in rows if row.parameters_527 is not None]
-    found = [_main(rows)]
-    if any(is_dcls(row.model) for row in models):
-        found.append(_comparison([row for row in models if is_dcls(row.model)]))
-    return [*found, _details(rows)]
+def grids(results: Results, rows: Sequence[Row]) -> list[Grid]:
+    """What Markdown and LaTeX show: the paper's table, reference points, DCLS against baseline, and the details."""
+    found = [_main(rows, coverage(results))]
+    if results.references:
+        found.append(_references(results.references))
+    dcls = [row for row in rows if row.parameters_527 is not None and is_dcls(row.model)]
+    if dcls:
+        found.append(_comparison(dcls, results.repeats))
+    return [*found, _details(rows, results.repeats)]
 
 
-def markdown(rows: Sequence[Row], by: MadeBy, preset: str) -> str:
+def notes(results: Results) -> tuple[str, ...]:
+    """What stands below the tables."""
+    return (*NOTES, RULE, FOLDS_RULE) if results.folds else (*NOTES, RULE)
+
+
+def markdown(results: Results, rows: Sequence[Row], by: MadeBy) -> str:
     """The page: what made it, warnings, tables with aligned columns (readable in a terminal too), notes."""
-    parts = [f"# {TITLE} ({preset})"]
+    parts = [f"# {TITLE} ({results.preset})"]
     parts.append("\n".join(f"- **{heading}**: {text}." for heading, text in by.facts))
     parts += [f"> **Warning.** {sentence}" for sentence in (*by.warnings, *by.disagreements)]
-    for grid in grids(rows):
-        parts += [f"**{grid.caption}**", _markdown_grid(grid)]
-    parts.append("\n".join(f"- {note}" for note in (*NOTES, RULE)))
+    for grid in grids(results, rows):
+        parts += [f"**{grid.caption}**", markdown_grid(grid)]
+    parts.append("\n".join(f"- {note}" for note in notes(results)))
     return "\n\n".join(parts) + "\n"
 
 
-def latex(rows: Sequence[Row], by: MadeBy, preset: str) -> str:
+def latex(results: Results, rows: Sequence[Row], by: MadeBy) -> str:
     """Table floats to \\input into a document that loads booktabs and graphicx; what made them under the first."""
-    found = grids(rows)
+    found = grids(results, rows)
     below = [""] * len(found)
     below[0] = " ".join((*(f"{heading}: {text}." for heading, text in by.facts), *by.warnings, *by.disagreements))
-    below[-1] = " ".join((*NOTES, RULE))
-    parts = [f"% {TITLE} ({preset}). Needs \\usepackage{{booktabs,graphicx}}."]
+    below[-1] = " ".join(notes(results))
+    parts = [f"% {TITLE} ({results.preset}). Needs \\usepackage{{booktabs,graphicx}}."]
     for place, (grid, text) in enumerate(zip(found, below, strict=True), 1):
-        parts.append(_latex_grid(grid, f"tab:dcls-{preset}-{place}", text))
+        parts.append(latex_grid(grid, f"tab:dcls-{results.preset}-{place}", text))
     return "\n\n".join(parts) + "\n"
 
 
-def _main(rows: Iterable[Row]) -> Grid:
+def _main(rows: Iterable[Row], covered: str) -> Grid:
     header = (
         "model",
         "kernel size / count",
         "mAP published",
-        "mAP reproduced",
+        f"mAP reproduced{f' ({covered})' if covered else ''}",
         "mAP / chance",
         "parameters published",
         "reproduced (1000 / 527 classes)",
@@ -113,13 +122,29 @@ def _main_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _comparison(rows: Iterable[Row]) -> Grid:
+def _references(references: Iterable[Reference]) -> Grid:
+    header = ("system", "where from", "mAP")
+    cells = tuple(
+        (
+            one.name,
+            one.source,
+            mean_sd(
+                100 * one.map_mean, None if one.map_sd is None else 100 * one.map_sd, f"n {one.n}" if one.n else ""
+            ),
+        )
+        for one in references
+    )
+    return Grid("Reference points: not produced by this run", header, cells, words=2)
+
+
+def _comparison(rows: Iterable[Row], repeats: str) -> Grid:
     header = (
         "DCLS against its baseline",
         "mAP, in words",
         "mAP difference published",
         "reproduced",
-        "95% interval",
+        f"95% interval ({repeats} and clips)",
+        "95% interval (clips alone)",
         "speed ratio published",
         "reproduced (527 classes)",
         "(1000 classes)",
@@ -129,8 +154,14 @@ def _comparison(rows: Iterable[Row]) -> Grid:
             row.model,
             row.map_difference_in_words or "baseline not run",
             number(row.map_difference_published, "+.2f"),
-            mean_sd(row.map_difference_mean, row.map_difference_sd, row.map_difference_seeds, sign="+"),
+            mean_sd(
+                row.map_difference_mean,
+                row.map_difference_sd,
+                count(row.map_difference_seeds, row.repeats),
+                sign="+",
+            ),
             span(row.map_difference_low, row.map_difference_high, sign="+"),
+            span(row.map_difference_clips_low, row.map_difference_clips_high, sign="+"),
             number(row.speed_ratio_published, ".2f"),
             number(row.speed_ratio_527, ".2f"),
             number(row.speed_ratio_1000, ".2f"),
@@ -140,10 +171,10 @@ def _comparison(rows: Iterable[Row]) -> Grid:
     return Grid("DCLS minus baseline (mAP), DCLS over baseline (speed)", header, cells, words=2)
 
 
-def _details(rows: Iterable[Row]) -> Grid:
+def _details(rows: Iterable[Row], repeats: str) -> Grid:
     header = (
         "model",
-        "mAP: the seeds' 95% intervals over clips span",
+        f"mAP: the {repeats}' 95% intervals over clips span",
         "parameters trained",
         "parameters, 527 classes",
         "1000 classes",
@@ -157,8 +188,8 @@ def _details(rows: Iterable[Row]) -> Grid:
             number(row.parameters_trained, ","),
             number(row.parameters_527, ","),
             number(row.parameters_1000, ","),
-            _quartiles(row.throughput_527, row.throughput_527_low, row.throughput_527_high),
-            _quartiles(row.throughput_1000, row.throughput_1000_low, row.throughput_1000_high),
+            quartiles(row.throughput_527, row.throughput_527_low, row.throughput_527_high),
+            quartiles(row.throughput_1000, row.throughput_1000_low, row.throughput_1000_high),
         )
         for row in rows
         if row.map_intervals_lowest is not None
@@ -167,32 +198,7 @@ def _details(rows: Iterable[Row]) -> Grid:
 
 
 def reproduced_map(row: Row) -> str:
-    return mean_sd(row.map_mean, row.map_sd, row.map_seeds)
-
-
-def mean_sd(mean: float | None, sd: float | None, n: int | None = None, sign: str = "") -> str:
-    """`43.14 ± 0.03 (n 3)`, less what is None."""
-    if mean is None:
-        return NONE
-    spread = f" ± {sd:.2f}" if sd is not None else ""
-    return f"{mean:{sign}.2f}{spread}{f' (n {n})' if n is not None else ''}"
-
-
-def number(value: float | None, form: str) -> str:
-    return NONE if value is None else format(value, form)
-
-
-def rate(value: float | None) -> str:
-    """Three significant digits, one decimal from 100 on, as the paper has it."""
-    return NONE if value is None else f"{value:.1f}" if value >= 100 else f"{value:#.3g}"
-
-
-def span(low: float | None, high: float | None, sign: str = "") -> str:
-    return NONE if low is None or high is None else f"{low:{sign}.2f} to {high:{sign}.2f}"
-
-
-def _quartiles(median: float | None, low: float | None, high: float | None) -> str:
-    return NONE if median is None else f"{rate(median)} ({rate(low)} to {rate(high)})"
+    return mean_sd(row.map_mean, row.map_sd, count(row.map_seeds, row.repeats))
 
 
 def _millions(count: float | None) -> str:
@@ -210,45 +216,3 @@ def _kernel(row: Row) -> str:
         )
     )
     return here if here == published else f"{published}, here {here}"
-
-
-def _markdown_grid(grid: Grid) -> str:
-    lines = [grid.header, *grid.rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(grid.header))]
-    rule = ["-" * width if column < grid.words else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    padded = [
-        [
-            cell.ljust(width) if column < grid.words else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in (cells[0], rule, *cells[1:])
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
-
-
-def _latex_grid(grid: Grid, label: str, notes: str) -> str:
-    columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
-    lines = [" & ".join(map(escape, line)) + r" \\" for line in (grid.header, *grid.rows)]
-    parts = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(grid.caption)}}}",
-        rf"\label{{{label}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        lines[0],
-        r"\midrule",
-        *lines[1:],
-        r"\bottomrule",
-        r"\end{tabular}}",
-    ]
-    if notes:
-        parts.append(rf"\par\smallskip\begin{{minipage}}{{\linewidth}}\footnotesize {escape(notes)}\end{{minipage}}")
-    return "\n".join([*parts, r"\end{table}"])
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX shows it, character by character."""
-    return MINUS.sub("$-$", "".join(TEX.get(character, character) for character in text))

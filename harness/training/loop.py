@@ -6,12 +6,13 @@ import math
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
@@ -19,70 +20,65 @@ from dcls import clamp_positions
 from harness import paths
 from harness.data.clips import open_clips
 from harness.errors import UserError
-from harness.files import read_json, write_bytes, write_csv, write_json
+from harness.files import write_bytes, write_csv, write_json
 from harness.frontend import FrontEnd
 from harness.metrics import mean_average_precision
-from harness.models import build_model, device_of, parameter_count
+from harness.models import build_model, device_name, device_of, parameter_count, start_weights
 from harness.params import Params
-from harness.provenance import as_plain, fingerprint_of, provenance
+from harness.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters
 from harness.scoring import score
-from harness.training import augment, checkpoint, positions, recipe
+from harness.training import batches, checkpoint, positions, recipe
 
 HISTORY = ("epoch", "learning_rate", "train_loss", "val_mAP", "samples_per_s")
-ORDER, STEP = 2**32 - 1, 2**32 - 2  # third parts of generator keys that no sample index reaches
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run works on."""
+
+    params: Params
+    name: str
+    seed: int
+    model: nn.Module
+    front_end: FrontEnd
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}-{self.seed}"
 
 
 def train(params: Params, model_name: str, seed: int) -> None:
     """Train, or go on with an interrupted training of the same parameters, data and code.
 
-    Raises UserError where packed clips are missing or the loss is not finite.
+    Raises UserError where packed clips or the weights to start from are missing, or the loss is not finite.
     """
-    device = device_of()
+    settings = params.per_model[model_name]
+    if settings.start == "published":
+        from harness.published import import_checkpoint
+
+        import_checkpoint(params, settings.weights, model_name, seed)
+        return
     folder, result = paths.run(params.preset, model_name, seed), paths.result(params.preset, model_name, seed)
-    parameters = stage_parameters(params, model_name)
-    data_fingerprint = read_json(paths.packed(params.preset) / "summary.json")["fingerprint"]
-    resume = _resume_path(params.preset, model_name, seed, [parameters, data_fingerprint, device.type])
+    parameters, data = stage_parameters(params, model_name), data_fingerprint(params)
+    device = device_of()
+    resume = _resume_path(params.preset, model_name, seed, [parameters, data, device.type])
     started = time.perf_counter()
 
     torch.manual_seed(seed)
-    classes = len(open_clips(params, "val").labels)
-    model = build_model(model_name, params.per_model[model_name], params.dcls, classes)
+    classes = len(open_clips(params, "val", seed=seed).labels)
+    model = build_model(model_name, settings, params.dcls, classes)
+    start = start_weights(model, model_name, settings)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    front_end = FrontEnd().to(device)
-    optimizer = recipe.build_optimizer(model, params.per_model[model_name], params.train)
+    optimizer = recipe.build_optimizer(model, settings, params.train)
+    run = Trained(params, model_name, seed, model, FrontEnd().to(device), optimizer, device)
     state = checkpoint.load_resume(resume / "state.safetensors", model, optimizer)
     if state is None:
         state = checkpoint.Resumed(0, -1.0, [], positions.snapshot(model, 0))
     else:
-        print(f"{model_name}-{seed}: going on after epoch {state.next_epoch}", flush=True)
-    best_map, history, recorded = state.best_map, list(state.history), dict(state.positions)
-
-    last = params.per_model[model_name].epochs
-    bar = tqdm(
-        total=last, initial=state.next_epoch, unit="epoch", desc=f"{model_name}-{seed}", disable=not sys.stderr.isatty()
-    )
-    for epoch in range(state.next_epoch, last):
-        row = _epoch(params, model_name, seed, epoch, model, front_end, optimizer, device)
-        val = open_clips(params, "val")
-        row["val_mAP"] = mean_average_precision(
-            val.targets, score(model, front_end, val, params.evaluate.batch, device)
-        )
-        history.append(row)
-        if positions.recorded_at(epoch + 1, last):
-            recorded |= positions.snapshot(model, epoch + 1)
-        if row["val_mAP"] > best_map:
-            best_map = row["val_mAP"]
-            checkpoint.save_weights(resume / "best.safetensors", model)
-        checkpoint.save_resume(resume / "state.safetensors", model, optimizer, epoch + 1, best_map, history, recorded)
-        bar.update()
-        bar.set_postfix(loss=f"{row['train_loss']:.4f}", val_mAP=f"{row['val_mAP']:.3f}")
-        if bar.disable:
-            print(
-                f"{model_name}-{seed} epoch {epoch + 1}/{last} loss {row['train_loss']:.4f} "
-                f"val mAP {row['val_mAP']:.3f} {row['samples_per_s']:.0f} clips/s",
-                flush=True,
-            )
-    bar.close()
+        print(f"{run.title}: going on after epoch {state.next_epoch}", flush=True)
+    history, recorded = _epochs(run, state, resume)
 
     checkpoint.save_weights(folder / "model.safetensors", model)
     write_bytes(folder / "best.safetensors", (resume / "best.safetensors").read_bytes())
@@ -99,10 +95,11 @@ def train(params: Params, model_name: str, seed: int) -> None:
         provenance(
             "training",
             parameters,
-            data_fingerprint,
+            data,
             device_name(device),
             model=model_name,
             seed=seed,
+            start=start,
             threads=torch.get_num_threads(),
             classes=classes,
             trained_parameters=parameter_count(model),
@@ -113,99 +110,80 @@ def train(params: Params, model_name: str, seed: int) -> None:
     shutil.rmtree(resume)
 
 
-def stage_parameters(params: Params, model_name: str) -> dict[str, Any]:
-    """What a training run depends on; dvc.yaml lists the same keys."""
-    plain = as_plain(params)
-    del plain["data"]["mirror"]
-    return {
-        "preset": params.preset,
-        "data": plain["data"],
-        "dcls": plain["dcls"],
-        "train": plain["train"],
-        "model": plain["per_model"][model_name],
-    }
+def _epochs(
+    run: Trained, state: checkpoint.Resumed, resume: Path
+) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    """The epochs that `state` lacks, a checkpoint after each; the whole history and all recorded positions."""
+    best_map, history, recorded = state.best_map, list(state.history), dict(state.positions)
+    last = run.params.per_model[run.name].epochs
+    val = open_clips(run.params, "val", seed=run.seed)
+    bar = tqdm(total=last, initial=state.next_epoch, unit="epoch", desc=run.title, disable=not sys.stderr.isatty())
+    for epoch in range(state.next_epoch, last):
+        row = _epoch(run, epoch)
+        row["val_mAP"] = mean_average_precision(
+            val.targets, score(run.model, run.front_end, val, run.params.evaluate.batch, run.device)
+        )
+        history.append(row)
+        if positions.recorded_at(epoch + 1, last):
+            recorded |= positions.snapshot(run.model, epoch + 1)
+        if row["val_mAP"] > best_map:
+            best_map = row["val_mAP"]
+            checkpoint.save_weights(resume / "best.safetensors", run.model)
+        checkpoint.save_resume(
+            resume / "state.safetensors", run.model, run.optimizer, epoch + 1, best_map, history, recorded
+        )
+        bar.update()
+        bar.set_postfix(loss=f"{row['train_loss']:.4f}", val_mAP=f"{row['val_mAP']:.3f}")
+        if bar.disable:
+            print(
+                f"{run.title} epoch {epoch + 1}/{last} loss {row['train_loss']:.4f} "
+                f"val mAP {row['val_mAP']:.3f} {row['samples_per_s']:.0f} clips/s",
+                flush=True,
+            )
+    bar.close()
+    return history, recorded
 
 
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _epoch(
-    params: Params,
-    model_name: str,
-    seed: int,
-    epoch: int,
-    model: nn.Module,
-    front_end: FrontEnd,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> dict[str, float]:
+def _epoch(run: Trained, epoch: int) -> dict[str, float]:
     """One pass over the training clips: its row of the history."""
-    clips = open_clips(params, "train", epoch)
-    order = augment.generator(seed, epoch, ORDER).permutation(len(clips))
-    size = min(params.train.batch, len(clips))
-    steps = len(clips) // size  # a ragged last batch is left out, as in the paper; the order changes every epoch
+    settings, train = run.params.per_model[run.name], run.params.train
+    clips = open_clips(run.params, "train", epoch, run.seed)
+    division = batches.divide(train, len(clips))
+    if epoch == 0 and division.accumulation > 1:
+        print(f"{run.title}: {division}", flush=True)
+    order = batches.epoch_order(run.seed, epoch, len(clips))
     rates = recipe.learning_rates(
-        params.per_model[model_name].learning_rate,
-        params.train.final_learning_rate,
-        params.per_model[model_name].epochs,
-        params.train.warmup_fraction,
-        steps,
+        settings.learning_rate, train.final_learning_rate, settings.epochs, train.warmup_fraction, division.steps
     )
-    model.train()
+    run.model.train()
     losses, started = [], time.perf_counter()
     for step in tqdm(
-        range(steps), unit="step", leave=False, desc=f"epoch {epoch + 1}", disable=not sys.stderr.isatty()
+        range(division.steps), unit="step", leave=False, desc=f"epoch {epoch + 1}", disable=not sys.stderr.isatty()
     ):
-        indices = order[step * size : (step + 1) * size].tolist()
-        random = augment.generator(seed, epoch, STEP, step)
-        torch.manual_seed(int(random.integers(2**63)))  # drop path
-        log_mel, targets = _batch(params, clips, indices, seed, epoch, front_end, random, device)
-        rate = float(rates[epoch * steps + step])
-        recipe.set_learning_rate(optimizer, rate)
-        loss = binary_cross_entropy_with_logits(model(log_mel), targets)
-        value = loss.item()
-        if not math.isfinite(value):
-            ids = ", ".join(clips.ids[index] for index in indices)
-            raise UserError(
-                f"{model_name}-{seed}: loss is {value} at epoch {epoch + 1}, step {step + 1}, learning rate {rate:g}; "
-                f"lower per_model.{model_name}.learning_rate, or look at the clips {ids}"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        clamp_positions(model)
-        losses.append(value)
+        rate = float(rates[epoch * division.steps + step])
+        recipe.set_learning_rate(run.optimizer, rate)
+        run.optimizer.zero_grad(set_to_none=True)
+        for number, indices in batches.micro_batches(division, order, step):
+            random = batches.randomness(run.seed, epoch, number)
+            torch.manual_seed(int(random.integers(2**63)))  # drop path
+            log_mel, targets = batches.read_mixed(train, clips, indices, (run.seed, epoch), random, run.front_end)
+            loss = binary_cross_entropy_with_logits(run.model(log_mel), targets)
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                ids = ", ".join(clips.ids[index] for index in indices)
+                raise UserError(
+                    f"{run.title}: loss is {losses[-1]} at epoch {epoch + 1}, step {step + 1}, learning rate {rate:g}; "
+                    f"lower per_model.{run.name}.learning_rate, or look at the clips {ids}"
+                )
+            (loss / division.accumulation).backward()
+        run.optimizer.step()
+        clamp_positions(run.model)
     return {
         "epoch": epoch + 1,
         "learning_rate": rate,
         "train_loss": float(np.mean(losses)),
-        "samples_per_s": round(steps * size / (time.perf_counter() - started), 2),
+        "samples_per_s": round(division.steps * division.batch / (time.perf_counter() - started), 2),
     }
-
-
-def _batch(
-    params: Params,
-    clips: Any,
-    indices: list[int],
-    seed: int,
-    epoch: int,
-    front_end: FrontEnd,
-    random: np.random.Generator,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Augmented, mixed log-mel (clips, 1, 128, frames) and targets (clips, classes)."""
-    waveforms = [clips.waveform(index) for index in indices]
-    frames = 1 + waveforms[0].shape[0] // front_end.spectrogram.hop_length
-    bins = front_end.spectrogram.n_fft // 2 + 1
-    draws = [augment.draw(params.train, augment.generator(seed, epoch, index), bins, frames) for index in indices]
-    changed = [augment.roll_and_speed(waveform, one) for waveform, one in zip(waveforms, draws, strict=True)]
-    with torch.no_grad():
-        power = augment.erase(front_end.power(torch.from_numpy(np.stack(changed)).to(device)), draws)
-        targets = torch.from_numpy(clips.targets[indices]).to(device)
-        targets = recipe.smooth(targets, params.train.label_smoothing)
-        log_mel, targets = augment.mixup(front_end.log_mel(power), targets, params.train.mixup_alpha, random)
-    return log_mel.contiguous(memory_format=torch.channels_last), targets
 
 
 def _resume_path(preset: str, model_name: str, seed: int, inputs: Any) -> Path:

@@ -74,7 +74,7 @@ def test_from_a_mirror(tmp_path: Path, tree: tuple[Path, list[Recording]], neste
 
 def test_splits_targets_and_padding(tmp_path: Path, tree: tuple[Path, list[Recording]], make: MakeParams) -> None:
     mirror, recordings = tree
-    params = make(preset="esc10", kind="esc10", clip_seconds=1.5, test_fold=1)
+    params = make(preset="esc10", kind="esc10", clip_seconds=1.5)
     raw = tmp_path / "data" / "raw" / "esc10"
     raw.mkdir(parents=True)
     fetch_esc10(raw, mirror, tmp_path / "cache", recordings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_labels_bad_clips_and_order(tmp_path: Path, make: MakeParams) -> None:
     assert train.labels == ["Speech", "Piano", "Another own", "My own"]
     np.testing.assert_array_equal(train.targets, [[0, 1, 0, 1]])
     np.testing.assert_array_equal(test.targets, [[1, 0, 1, 0]])
-    assert test.ids == ["é.wav"]
+    assert list(test.ids) == ["é.wav"]
 
 
 def test_all_of_audioset_as_the_label_list(tmp_path: Path, make: MakeParams) -> None:
@@ -119,6 +120,71 @@ def test_all_of_audioset_as_the_label_list(tmp_path: Path, make: MakeParams) -> 
     with contextlib.chdir(tmp_path):
         clips = open_clips(make(preset="folder", kind="folder", csv="mine/clips.csv"), "train")
     assert clips.targets.shape == (1, 527) and clips.targets[0, 526] == 1
+
+
+LISTS = {
+    "names": 'display_name\nWren\n"Owl, tawny"\nSpeech\n',
+    "whole": '\ufeffindex,mid,display_name\r\n1,/x/owl,"Owl, tawny"\r\n2,,Speech\r\n0,/x/wren,Wren\r\n',
+}
+
+
+@pytest.mark.parametrize("which", LISTS)
+def test_the_users_own_label_list(tmp_path: Path, make: MakeParams, which: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "birds.csv").write_text(LISTS[which], encoding="utf-8", newline="")
+    for name in "abc":
+        soundfile.write(tmp_path / "mine" / f"{name}.wav", sine(32_000), 32_000)
+    table = 'path,labels,split\na.wav,"Owl, tawny;/m/09x0r",train\nb.wav,Wren,train\nc.wav,Piano,train\n'
+    rows = run(tmp_path, make, table, "birds.csv")
+    assert [row.status for row in rows] == ["ok", "ok", "bad_label"]
+    assert rows[2].reason == "Piano is not in birds.csv"
+    with contextlib.chdir(tmp_path):
+        clips = open_clips(make(preset="folder", kind="folder", csv="mine/clips.csv"), "train")
+    order = {"names": ["Wren", "Owl, tawny", "Speech"], "whole": ["Wren", "Owl, tawny", "Speech"]}[which]
+    assert clips.labels == order, "a model has as many outputs as the list has classes, used or not"
+    np.testing.assert_array_equal(clips.targets, [[0, 1, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name\nWren\n", r"birds\.csv: no column display_name; begin it with index,mid,display_name"),
+        ("display_name\nWren\nWren\n", r"birds\.csv: class 'Wren' is empty, has a semicolon or is there twice"),
+        ("display_name\nWren; Owl\n", r"birds\.csv: class 'Wren; Owl' is empty, has a semicolon"),
+        ("index,mid,display_name\n1,/x/a,Wren\n2,/x/b,Owl\n", r"birds\.csv: its column index must count from 0 to 1"),
+        ("index,mid,display_name\n0,/x/a,Wren\n1,/x/a,Owl\n", r"birds\.csv: class '/x/a' is empty, has a semi"),
+        ("display_name\n", r"birds\.csv: no class in it"),
+        ("display_name\nOwl, tawny\n", r"birds\.csv: a line has more values than there are columns"),
+    ],
+)
+def test_a_wrong_label_list_is_named(tmp_path: Path, make: MakeParams, content: str, message: str) -> None:
+    (tmp_path / "birds.csv").write_text(content)
+    with pytest.raises(UserError, match=message) as raised:
+        run(tmp_path, make, "path,labels,split\na.wav,Wren,train\n", "birds.csv")
+    assert "\n" not in str(raised.value)
+    (tmp_path / "birds.csv").unlink()
+    with pytest.raises(UserError, match=r"data\.label_list: birds\.csv cannot be read"):
+        run(tmp_path, make, "path,labels,split\na.wav,Wren,train\n", "birds.csv")
+
+
+def test_coverage_of_a_users_table(tmp_path: Path, make: MakeParams) -> None:
+    (tmp_path / "mine").mkdir()
+    soundfile.write(tmp_path / "mine" / "a.wav", sine(32_000), 32_000)
+    run(tmp_path, make, "path,labels,split\na.wav,Speech,train\nb.wav,Speech;Music,train\nc.wav,Music,test\n")
+    data = json.loads((tmp_path / "results/folder/data.json").read_text())
+    assert data["coverage"] == {
+        "train": {"listed": 2, "ok": 1},
+        "val": {"listed": 0, "ok": 0},
+        "test": {"listed": 1, "ok": 0},
+    }
+    assert data["clips_per_class"]["Speech"] == {"train": 1, "val": 0, "test": 0}
+    lines = (tmp_path / "results/folder/coverage.csv").read_text().splitlines()
+    assert lines[0] == "mid,display_name,train_listed,train_ok,val_listed,val_ok,test_listed,test_ok"
+    assert lines[1:] == ["/m/09x0r,Speech,2,1,0,0,0,0", "/m/04rlf,Music,1,0,0,0,1,0"]
+    missing = (tmp_path / "data/packed/folder/missing.csv").read_text().splitlines()[1:]
+    assert missing == ["b.wav,train,missing,no such file,b.wav", "c.wav,test,missing,no such file,c.wav"]
+    credits = (tmp_path / "data/packed/folder/ATTRIBUTION.csv").read_text().splitlines()
+    assert credits[1] == "a.wav,a.wav,/m/09x0r,clips.csv,,,"
 
 
 @pytest.mark.parametrize(

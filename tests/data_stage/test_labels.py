@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from harness.data import esc10, instruments
 from harness.data.labels import audioset, by_mid, by_name
+from harness.data.manifest import SPLITS
+from harness.data.split import folds_of
 
 # AudioSet's ontology (Gemmeke et al., 2017), as far as classes of `instruments` have descendants among the 527
 BELOW = {
@@ -43,8 +45,8 @@ def test_esc10_has_ten_classes_in_audioset_order() -> None:
     assert len(set(indices)) == 10 and indices == sorted(indices)
 
 
-def test_validation_fold_comes_before_the_test_fold() -> None:
-    for test_fold, val_fold in [(5, 4), (2, 1), (1, 5)]:
-        splits = {fold: esc10.split_of(fold, test_fold) for fold in range(1, 6)}
-        assert splits.pop(test_fold) == "test" and splits.pop(val_fold) == "val"
-        assert set(splits.values()) == {"train"}
+def test_five_seeds_are_five_folds_with_the_validation_fold_before_the_test_fold() -> None:
+    for seed, test_fold, val_fold in [(0, 1, 5), (1, 2, 1), (4, 5, 4), (9, 5, 4)]:
+        splits = {split: folds_of(split, seed) for split in SPLITS}
+        assert splits["test"] == {f"fold{test_fold}"} and splits["val"] == {f"fold{val_fold}"}
+        assert splits["train"] == {f"fold{fold}" for fold in range(1, 6)} - splits["test"] - splits["val"]

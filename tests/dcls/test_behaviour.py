@@ -167,6 +167,37 @@ def test_autocast(input, dtype, groups):
         assert (grad - parameter.grad).abs().max() <= 0.05 * parameter.grad.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("layer", [dcls.Dcls1d, dcls.Dcls2d, dcls.Dcls3d])
+def test_autocast_leaves_the_kernel_alone(layer, dtype):
+    made = layer(2, 2, 4, dilated_kernel_size=5)
+    expected = made.kernel()
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(made.kernel(), expected)
+        assert torch.equal(made.kernel_and_pads()[0], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_of_a_model(dtype):
+    """Layers that share positions, of which the second gets a 16-bit input; with gradients and in evaluation."""
+    model = nn.Sequential(depthwise(), nn.Conv2d(8, 8, 1), depthwise())
+    model[2].P, model[2].SIG = model[0].P, model[0].SIG
+    input = torch.randn(2, 8, 12, 10)
+    exact = model(input)
+    exact.square().sum().backward()
+    expected = model[0].P.grad.clone()
+    model.zero_grad()
+    with torch.autocast("cpu", dtype):
+        output = model(input)
+        output.float().square().sum().backward()
+        with torch.no_grad():
+            quiet = model(input)
+    assert output.dtype == quiet.dtype == dtype
+    assert torch.equal(output, quiet)
+    assert (output - exact).abs().max() <= 0.02 * exact.abs().max()
+    assert (model[0].P.grad - expected).abs().max() <= 0.05 * expected.abs().max()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
 def test_other_dtypes(input, dtype):
     layer = depthwise().to(dtype)
@@ -194,6 +225,46 @@ def test_meta_device():
         assert layer(torch.randn(2, 8, 12, 10)).shape == (2, 8, 12, 10)
         with torch.no_grad():
             assert layer(torch.randn(2, 8, 12, 10)).is_meta
+        layer(torch.randn(2, 8, 12, 10)).sum().backward()
+    assert layer.P.is_meta
+    assert layer.P.grad.shape == layer.P.shape
+
+
+def test_from_the_meta_device(input):
+    """`to_empty` and `reset_parameters` give what a layer made on the CPU has."""
+    with torch.device("meta"):
+        layer = depthwise()
+    layer = layer.to_empty(device="cpu")
+    torch.manual_seed(0)
+    layer.reset_parameters()
+    assert torch.equal(layer(input), depthwise()(input))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("version", ["gauss", "max", "v1", "v0"])
+def test_on_a_gpu(input, version):
+    """As on the CPU, and in evaluation a change of the parameters counts at once."""
+    layer = depthwise(version, dtype=torch.float64)
+    there = copy.deepcopy(layer).cuda()
+    for one, data in ((layer, input.double()), (there, input.double().cuda())):
+        one(data).square().sum().backward()
+        with torch.no_grad():
+            one(data)
+            one.P.add_(0.3)
+    for ours, theirs in zip(there.parameters(), layer.parameters(), strict=True):
+        assert torch.allclose(ours.grad.cpu(), theirs.grad, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        assert torch.allclose(there(input.double().cuda()).cpu(), layer(input.double()), rtol=1e-9, atol=1e-9)
+
+
+def test_tracing(input):
+    """A traced layer follows its parameters."""
+    layer = depthwise()
+    traced = torch.jit.trace(layer, (input,))
+    with torch.no_grad():
+        layer.P.add_(0.3)
+    assert torch.allclose(traced(input), layer(input), atol=1e-6)
 
 
 def test_functional_gradient(input):
@@ -281,6 +352,7 @@ def test_distributed(tmp_path):
         {"padding_mode": "mirror"},
         {"padding": "full"},
         {"padding": "same", "stride": 2},
+        {"groups": -1},
     ],
     ids=str,
 )
@@ -291,6 +363,36 @@ def test_messages_of_impossible_arguments(arguments):
     with pytest.raises(ValueError) as raised:
         dcls.Dcls2d(kernel_count=3, dilated_kernel_size=5, **given)
     assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"stride": 0},
+        {"stride": -1},
+        {"stride": (1, 2, 3)},
+        {"padding": -1},
+        {"padding": (1, 2, 3)},
+        {"padding": 20, "padding_mode": "reflect"},
+        {"in_channels": -8},
+        {"in_channels": 0},
+        {"out_channels": 0},
+        {"dtype": torch.int64},
+        {"device": "nowhere"},
+    ],
+    ids=str,
+)
+def test_messages_of_arguments_that_torch_refuses_later(arguments, groups):
+    """Torch builds most of these layers and raises when they are called."""
+    given = {"in_channels": 8, "out_channels": 8, "groups": groups, **arguments}
+    messages = []
+    for kind, sizes in ((nn.Conv2d, {"kernel_size": 5}), (dcls.Dcls2d, {"kernel_count": 3, "dilated_kernel_size": 5})):
+        with pytest.raises((RuntimeError, ValueError)) as raised:
+            kind(**sizes, **given)(torch.randn(1, 8, 12, 12))
+        messages.append((raised.type, str(raised.value)))
+    assert messages[0] == messages[1]
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 12, 12), (2, 8, 3, 3), (2, 8), (8,)], ids=str)
@@ -311,6 +413,10 @@ def test_other_messages():
         dcls.Dcls2d(8, 8, 0)
     with pytest.raises(ValueError, match="dilated_kernel_size"):
         dcls.Dcls2d(8, 8, 3, dilated_kernel_size=0)
+    with pytest.raises(RuntimeError, match="expected dilated_kernel_size to be a single integer value or a list of 2"):
+        dcls.Dcls2d(8, 8, 3, dilated_kernel_size=(5, 5, 5))
+    with pytest.raises(RuntimeError, match="expected dense_kernel_size to be a single integer value or a list of 2"):
+        dcls.Dcls3_1d(8, 8, 3, dense_kernel_size=(3, 3, 3))
     with pytest.raises(ValueError, match="needs SIG"):
         dcls.dense_kernel(torch.ones(1, 1), torch.zeros(1, 1, 1), None, (3,), "gauss")
     with pytest.raises(ValueError, match="flat_dim"):

@@ -1,5 +1,6 @@
 """Kernels, outputs and gradients against the published package 0.1.1, and against what defines them."""
 
+import inspect
 import itertools
 import logging
 
@@ -128,6 +129,18 @@ def test_one_learned_dimension_of_three(version):
     compare(ours, theirs, torch.randn(2, 4, 5, 6, 7, dtype=torch.float64), 1e-12)
 
 
+def test_one_learned_dimension_of_three_v0():
+    """Not comparable with the published layer: a `Dcls1d` for every row of the kernel."""
+    with pytest.raises(RuntimeError, match="No active exception"):
+        published.Dcls3_1d(4, 4, 3, dense_kernel_size=2, dilated_kernel_size=6, version="v0")(
+            torch.randn(1, 4, 8, 8, 8)
+        )
+    layer = dcls.Dcls3_1d(4, 4, 3, dense_kernel_size=2, dilated_kernel_size=6, version="v0")
+    assert layer(torch.randn(1, 4, 8, 8, 8)).shape == (1, 4, 7, 7, 3)
+    row = dcls.dense_kernel(layer.weight[:, :, 1, 0], layer.P[:, :, :, 1, 0], None, (6,), "v0")
+    close(layer.kernel()[:, :, 1, 0], row, 1e-6)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_dense_and_learned_axis(version):
     """``Dcls2_1d`` is a ``Dcls1d`` for every row of its kernel."""
@@ -141,6 +154,17 @@ def test_dense_and_learned_axis(version):
             row.weight.copy_(layer.weight[:, :, i])
             row.P.copy_(layer.P[:, :, :, i])
         close(layer.kernel()[:, :, i], row.kernel(), 1e-6)
+
+
+@pytest.mark.parametrize("name", ["Dcls1d", "Dcls2d", "Dcls3d", "Dcls3_1d", "Dcls2dK1d"])
+def test_published_arguments(name):
+    """The published arguments, by name, in order and with their defaults; ours follow them."""
+    ours, theirs = (
+        [(p.name, p.default) for p in inspect.signature(getattr(package, name)).parameters.values()]
+        for package in (dcls, published)
+    )
+    assert ours[: len(theirs)] == theirs
+    assert [argument for argument, _ in ours[len(theirs) :]] == ["device", "dtype"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

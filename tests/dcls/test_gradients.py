@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import dcls
 from dcls.convolution import convolve
+from dcls.kernels import axes_of_elements, combine
 
 VERSIONS = ["gauss", "max", "v1", "v0"]
 SIZES = [(5,), (4, 5), (3, 3, 4)]
@@ -60,6 +61,35 @@ def test_double_backward_of_the_convolution():
         results.append((*first, *second))
     for ours, theirs in zip(*results, strict=True):
         assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("beyond", [False, True], ids=["cropped kernel", "whole kernel"])
+def test_double_backward_of_a_layer(version, beyond):
+    """A penalty on the gradients of input, weight and P, against operations that autograd differentiates itself."""
+    torch.manual_seed(0)
+    layer = dcls.Dcls2d(4, 4, 3, 1, 7, 15, 4, version=version)
+    with torch.no_grad():
+        layer.P.uniform_(0.1, 0.9)
+        if layer.SIG is not None:
+            layer.SIG.uniform_(0.1, 0.3)
+        if beyond:
+            layer.P[:, 0, 0, 0] = 6.7
+            layer.P[:, 1, 0, 0] = -6.7
+    assert (layer.kernel_and_pads()[0].shape[2] < 15) is not beyond
+    input = torch.randn(2, 4, 10, 12, requires_grad=True)
+    sources = list(layer.parameters())
+
+    def penalty(output):
+        first = torch.autograd.grad(output.square().sum(), (input, layer.weight, layer.P), create_graph=True)
+        return torch.autograd.grad(sum(part.square().mean() for part in first), (input, *sources))
+
+    axes = axes_of_elements(layer.P, layer.SIG, (15, 15), version, slopes=False)  # no backward of our own in these
+    plain = combine(layer.weight, [axis.height for axis in axes], version)
+    expected = penalty(torch.nn.functional.conv2d(input, plain, layer.bias, 1, 7, 1, 4))
+    for ours, theirs in zip(penalty(layer(input)), expected, strict=True):
+        assert theirs.abs().max() > 0
+        assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,6 +1,8 @@
 """Replacing depthwise convolutions in models, fusing them again, and what a training loop needs."""
 
 import copy
+import itertools
+import random
 
 import pytest
 import timm
@@ -8,24 +10,41 @@ import torch
 from torch import nn
 
 import dcls
+from dcls.replace import is_depthwise
 
-# families with depthwise convolutions in as many styles, each in its smallest size
-FAMILIES = [
-    "convnext_atto",
-    "convnextv2_atto",
-    "convformer_s18",
-    "fastvit_t8",
-    "mobilenetv2_035",
-    "mobilenetv3_small_050",
-    "efficientnet_lite0",
-    "edgenext_xx_small",
-    "ghostnet_050",
-    "repvit_m0_9",
-    "mobileone_s0",
-    "starnet_s1",
-    "inception_next_atto",
-    "lcnet_035",
+# what `drawn_models` draws, so that nobody here chose them; test_every_family_of_timm draws them again
+DRAWN = [
+    "repvit_m1_0",
+    "gernet_s",
+    "efficientformerv2_s0",
+    "csatv2",
+    "starnet_s2",
+    "hardcorenas_b",
+    "pit_ti_distilled_224",
+    "ghostnet_130",
+    "rexnet_150",
+    "shvit_s1",
 ]
+
+
+def small_model_of(module, draw):
+    """The first of three drawn models of a timm module with depthwise convolutions and at most 12M parameters."""
+    names = [name for name in timm.list_models(module=module) if not name.startswith("test_")]
+    for name in draw.sample(names, min(3, len(names))):
+        with torch.device("meta"):
+            model = timm.create_model(name)
+        if any(map(is_depthwise, model.modules())) and sum(p.numel() for p in model.parameters()) <= 12e6:
+            return name
+    return None
+
+
+def drawn_models(count):
+    """Names of small models, each of another module of timm, in a drawn order; none of the paper's families."""
+    draw = random.Random(2309_13972)
+    modules = [module for module in timm.list_modules() if module not in ("convnext", "metaformer", "fastvit")]
+    draw.shuffle(modules)
+    models = filter(None, (small_model_of(module, draw) for module in modules))
+    return list(itertools.islice(models, count))
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +93,19 @@ def test_no_padding_keeps_the_size():
         dcls.replace_depthwise(nn.Sequential(nn.Conv2d(4, 4, 3, 2, padding=1, groups=4)), 3, 8)
 
 
-def test_where_and_share(small):
+@pytest.mark.parametrize(("share", "positions"), [("stage", 2), ("layer", 3), (None, 3)])
+def test_where_and_share(small, share, positions):
     model = copy.deepcopy(small)
     replaced = dcls.replace_depthwise(
-        model, 5, 9, "max", where=lambda name, module: module.stride == (1, 1), share="layer"
+        model, 5, 9, "max", where=lambda name, module: module.stride == (1, 1), share=share
     )
     assert list(replaced) == ["1", "3", "5"]
-    assert len({id(layer.P) for layer in replaced.values()}) == 3
+    assert len({id(layer.P) for layer in replaced.values()}) == positions
+    assert len({id(layer.SIG) for layer in replaced.values()}) == positions
+
+
+def test_messages(small):
+    model = copy.deepcopy(small)
     with pytest.raises(ValueError, match="share must be"):
         dcls.replace_depthwise(model, 5, 9, share="all")
     with pytest.raises(ValueError, match="no depthwise convolution"):
@@ -107,22 +132,65 @@ def test_other_dimensions(dimensions):
     assert model(input).shape == input.shape
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_timm_families(family):
-    """Same output shape, gradients to every position, and the same outputs once fused."""
+def input_of(model):
+    """One random image of 64x64 cells, or of the one size that the model takes."""
+    settings = model.pretrained_cfg
+    shape = settings["input_size"] if settings.get("fixed_input_size") else (3, 64, 64)
+    return torch.randn(1, *shape)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_timm_families(name):
+    """Same output shape, gradients to all positions, and the same outputs once fused."""
     torch.manual_seed(0)
-    model = timm.create_model(family, num_classes=5).eval()
-    input = torch.randn(1, 3, 64, 64)
+    model = timm.create_model(name, num_classes=5).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # some start at 0, through which no gradient passes
+    input = input_of(model)
     with torch.no_grad():
         shape = model(input).shape
     replaced = dcls.replace_depthwise(model, 4, 9)
     output = model(input)
     assert output.shape == shape
     output.square().sum().backward()
-    assert all(layer.P.grad is not None and layer.P.grad.isfinite().all() for layer in replaced.values())
+    for layer in replaced.values():
+        assert layer.P.grad.isfinite().all()
+        assert layer.P.grad.abs().max() > 0
     fused = dcls.fuse(copy.deepcopy(model))
     assert not any(isinstance(module, dcls.DclsNd) for module in fused.modules())
     assert torch.allclose(fused(input), output, rtol=1e-4, atol=1e-4 * output.abs().max().item())
+
+
+@pytest.mark.slow
+def test_every_family_of_timm():
+    """One drawn model of every module of timm, on the meta device: same output shape, a gradient for all positions.
+
+    All that may fail is a convolution of an even size that moves by strides, which an odd kernel cannot replace.
+    """
+    assert drawn_models(len(DRAWN)) == DRAWN
+    draw = random.Random(0)
+    worked, refused = [], {}
+    for module in timm.list_modules():
+        with torch.device("meta"):
+            model = timm.create_model(draw.choice(timm.list_models(module=module)))
+            if not any(map(is_depthwise, model.modules())):
+                continue
+            input = torch.randn(2, *model.pretrained_cfg["input_size"])
+            shape = model(input).shape
+            try:
+                replaced = dcls.replace_depthwise(model, 4, 9)
+            except ValueError as error:
+                refused[module] = str(error)
+                continue
+            output = model(input)
+            assert output.shape == shape, module
+            output.sum().backward()
+            assert all(layer.P.grad is not None for layer in replaced.values()), module
+        worked.append(module)
+    assert len(worked) >= 40, worked
+    assert all("no padding gives a kernel of size (9, 9)" in reason for reason in refused.values()), refused
+    assert len(refused) <= 2, refused
 
 
 @pytest.mark.parametrize(
@@ -142,7 +210,7 @@ def test_parameters_of_the_papers_models(name, layers, difference):
 
 
 @pytest.mark.parametrize("version", ["gauss", "max", "v1", "v0"])
-@pytest.mark.parametrize("padding", [0, (2, 1), "same"])
+@pytest.mark.parametrize("padding", [0, (2, 1), "same", "valid"])
 def test_fuse(version, padding):
     torch.manual_seed(0)
     layer = dcls.Dcls2d(4, 6, 3, 1, padding, (5, 4), 2, version=version, dtype=torch.float64)
@@ -150,6 +218,25 @@ def test_fuse(version, padding):
     assert type(fused) is nn.Conv2d
     input = torch.randn(2, 4, 9, 8, dtype=torch.float64)
     assert torch.allclose(fused(input), layer(input), atol=1e-12)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [2, "same"])
+def test_padding_modes(dimensions, mode, padding):
+    """As torch's convolution pads, also on one side more for a kernel of even size."""
+    torch.manual_seed(0)
+    size = (4, 5, 3)[:dimensions]
+    layer = getattr(dcls, f"Dcls{dimensions}d")(3, 3, 2, 1, padding, size, 3, padding_mode=mode)
+    input = torch.randn(2, 3, *(7, 6, 8)[:dimensions])
+    output = layer(input)
+    if padding == "same":
+        assert output.shape == input.shape
+    twin = getattr(nn, f"Conv{dimensions}d")(3, 3, size, 1, padding, 1, 3, padding_mode=mode)
+    with torch.no_grad():
+        twin.weight.copy_(layer.kernel())
+        twin.bias.copy_(layer.bias)
+    assert torch.allclose(output, twin(input), atol=1e-6)
 
 
 def test_fused_model_in_onnx(small, tmp_path):

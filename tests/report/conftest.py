@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +17,17 @@ import torch
 from torch import nn
 
 from dcls import Dcls2d
-from harness import evaluation, linear_baseline, paths, provenance, throughput
+from harness import comparison, evaluation, paths, provenance, throughput
 from harness.files import write_csv, write_json
-from harness.params import Params
+from harness.params import LINEAR_BASELINE, Params
+from harness.report.tables import tables
 from harness.training import loop, positions
 
 ROOT = Path(__file__).parent.parent.parent
 CLIPS, CLASSES = 160, 10
+TABLE = Path("paper_tables/instruments/table1")
+RESULTS = paths.results("instruments")
+DCLS, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 SKILL = {"convformer": 0.25, "fastvit": 0.6, "convnext": 0.35}  # how far positives stand out, in standard deviations
 SECONDS = {"convformer": 0.5, "fastvit": 0.3, "convnext": 0.4}
@@ -33,6 +39,7 @@ def report_params(params: Params) -> Params:
     return dataclasses.replace(
         params,
         seeds=(0, 1, 2),
+        linear_baseline_seeds=(0, 1, 2),
         per_model={
             name: dataclasses.replace(one, epochs=8, depths=(1, 1, 3, 1), widths=(32, 64, 128, 256))
             for name, one in params.per_model.items()
@@ -57,25 +64,63 @@ def workplace(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     yield tmp_path
 
 
+@pytest.fixture
+def made(workplace: Path, report_params: Params) -> Path:
+    """With the tables."""
+    tables(report_params)
+    return workplace
+
+
+@pytest.fixture(scope="session")
+def fold_params(report_params: Params) -> Params:
+    """Preset esc10 with the five seeds that test on its five folds."""
+    data = dataclasses.replace(report_params.data, kind="esc10", clip_seconds=5.0)
+    return dataclasses.replace(
+        report_params, preset="esc10", seeds=(0, 1, 2, 3, 4), linear_baseline_seeds=(0, 1, 2, 3, 4), data=data
+    )
+
+
+@pytest.fixture(scope="session")
+def written_folds(fold_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("folds")
+    with pytest.MonkeyPatch.context() as patch:
+        write_results(fold_params, root, patch)
+    return root
+
+
+@pytest.fixture
+def folds(written_folds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same of preset esc10."""
+    shutil.copytree(written_folds, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
 def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None:
     """All that tables and figures read, under `root`."""
     patch.chdir(root)
     patch.setattr(provenance, "code_revision", lambda: {"revision": REVISION, "dirty": False})
     write_json(paths.HARDWARE, provenance.hardware())
     paths.PUBLISHED.parent.mkdir()
-    shutil.copy(ROOT / paths.PUBLISHED, paths.PUBLISHED)
+    for name in ("published.csv", "reference_points.csv"):
+        shutil.copy(ROOT / paths.PUBLISHED.with_name(name), paths.PUBLISHED.with_name(name))
+    write_json(paths.results(params.preset) / "data.json", {"kind": params.data.kind, "fingerprint": "d" * 64})
     random = np.random.default_rng(0)
-    targets = (random.random((CLIPS, CLASSES)) < 0.15).astype(np.float32)
     for model in params.models:
         for seed in params.seeds:
-            _write_run(params, model, seed, targets, random)
+            _write_run(params, model, seed, random)
         _write_times(params, model, random, patch)
-    _write_scores(params, targets, 0.5, random, paths.results(params.preset) / linear_baseline.NAME, _linear(params))
+    parameters = provenance.stage_parameters(params, params.models[0])
+    del parameters["model"], parameters["dcls"], parameters["train"]
+    for seed in params.linear_baseline_seeds:
+        record = provenance.provenance("linear_baseline", parameters, "d" * 64, "cpu", model=LINEAR_BASELINE, seed=seed)
+        write_scores(params, LINEAR_BASELINE, seed, 0.5, random, record)
+    comparison.compare(params)
 
 
-def _write_run(params: Params, model: str, seed: int, targets: np.ndarray, random: np.random.Generator) -> None:
+def _write_run(params: Params, model: str, seed: int, random: np.random.Generator) -> None:
     folder = paths.result(params.preset, model, seed)
-    parameters = loop.stage_parameters(params, model)
+    parameters = provenance.stage_parameters(params, model)
     more: dict[str, Any] = {"model": model, "seed": seed}
     write_json(
         folder / "run.json",
@@ -85,6 +130,7 @@ def _write_run(params: Params, model: str, seed: int, targets: np.ndarray, rando
             "d" * 64,
             "cpu",
             **more,
+            start=None,
             threads=2,
             classes=CLASSES,
             trained_parameters=1_234_567,
@@ -93,9 +139,8 @@ def _write_run(params: Params, model: str, seed: int, targets: np.ndarray, rando
         ),
     )
     skill = SKILL[model.split("_")[0]] + (0.1 if "_dcls_" in model else 0.0) + 0.05 * random.standard_normal()
-    _write_scores(
-        params, targets, skill, random, folder, provenance.provenance("evaluation", parameters, "d" * 64, "cpu", **more)
-    )
+    record = provenance.provenance("evaluation", parameters, "d" * 64, "cpu", **more)
+    write_scores(params, model, seed, skill, random, record)
     epochs = range(1, params.per_model[model].epochs + 1)
     rows = [
         {
@@ -117,20 +162,20 @@ def _write_run(params: Params, model: str, seed: int, targets: np.ndarray, rando
     )
 
 
-def _write_scores(
-    params: Params, targets: np.ndarray, skill: float, random: np.random.Generator, folder: Path, record: dict[str, Any]
+def write_scores(
+    params: Params, model: str, seed: int, skill: float, random: np.random.Generator, record: dict[str, Any]
 ) -> None:
+    """The predictions of a run, scored by the evaluation itself: `skill` is how far positives stand out."""
+    fold = seed % 5 if params.data.kind == "esc10" else 0
+    count = CLIPS // 5 if params.data.kind == "esc10" else CLIPS
+    targets = (np.random.default_rng(100 + fold).random((count, CLASSES)) < 0.15).astype(np.float32)
+    targets[0] = 1 - targets[1]  # every class has a positive and a negative
     clips: Any = SimpleNamespace(
-        ids=[str(n) for n in range(CLIPS)], targets=targets, labels=[f"class {n}" for n in range(CLASSES)]
+        ids=[f"{fold}-{n}" for n in range(count)], targets=targets, labels=[f"class {n}" for n in range(CLASSES)]
     )
     scores = skill * targets + random.standard_normal(targets.shape).astype(np.float32)
-    evaluation.write_evaluation(params, clips, scores, Path("predictions.npz"), folder, record)
-
-
-def _linear(params: Params) -> dict[str, Any]:
-    plain = provenance.as_plain(params)
-    parameters = {"preset": params.preset, "data": plain["data"], "evaluate": plain["evaluate"]}
-    return provenance.provenance("linear_baseline", parameters, "d" * 64, "cpu")
+    predictions, folder = paths.predictions(params.preset, model, seed), paths.result(params.preset, model, seed)
+    evaluation.write_evaluation(params, clips, scores, predictions, folder, record)
 
 
 def _write_times(params: Params, model: str, random: np.random.Generator, patch: pytest.MonkeyPatch) -> None:
@@ -173,3 +218,20 @@ def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
         if positions.recorded_at(epoch, last):
             recorded |= positions.snapshot(layers, epoch)
     return recorded
+
+
+def folder_of(model: str, seed: int) -> Path:
+    return paths.result("instruments", model, seed)
+
+
+def rows_of_table() -> dict[str, dict[str, str]]:
+    """table1.csv by model."""
+    with open(TABLE.with_suffix(".csv"), newline="") as file:
+        return {row["model"]: row for row in csv.DictReader(file)}
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a JSON file in place."""
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))

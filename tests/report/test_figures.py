@@ -15,24 +15,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import paths
+from harness.comparison import compare
 from harness.errors import UserError
 from harness.files import write_csv
 from harness.params import Params
 from harness.report import style
+from harness.report.class_differences import ABOVE, BELOW, MOST, class_differences
 from harness.report.figures import figures
 from harness.report.learning_curves import learning_curves
 from harness.report.load import load_results
 from harness.report.position_maps import position_maps
 from harness.report.speed_and_map import map_against_throughput
 from harness.report.tables import tables
-
-DCLS, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"
-RESULTS = paths.results("instruments")
-
-
-def _folder(model: str, seed: int) -> Path:
-    return paths.result("instruments", model, seed)
+from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of
 
 
 def _columns(path: Path, *names: str) -> np.ndarray:
@@ -41,13 +36,15 @@ def _columns(path: Path, *names: str) -> np.ndarray:
 
 
 def test_page_and_pictures(workplace: Path, report_params: Params) -> None:
-    params = dataclasses.replace(report_params, models=(DCLS, BASELINE), seeds=(0, 1))
+    params = dataclasses.replace(report_params, models=(DCLS, BASELINE), seeds=(0, 1), linear_baseline_seeds=(0, 1))
+    compare(params)
     tables(params)
     figures(params)
     page = (RESULTS / "report.md").read_text()
     assert page.startswith(Path("paper_tables/instruments/table1.md").read_text().rstrip())
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
-    assert [Path(one).stem for one in pictures] == ["learning_curves", "map_against_throughput", f"positions_{DCLS}"]
+    names = ["learning_curves", "class_differences", "map_against_throughput", f"positions_{DCLS}"]
+    assert [Path(one).stem for one in pictures] == names
     for one in pictures:
         with Image.open(RESULTS / one) as picture:
             assert picture.size[0] >= 1000 and picture.info["dpi"][0] == pytest.approx(150, abs=0.1)
@@ -65,7 +62,7 @@ def test_figures_need_the_table(workplace: Path, report_params: Params) -> None:
 
 @pytest.mark.parametrize("missing", ["history.csv", "positions.csv", "position_density.csv"])
 def test_a_missing_file_is_named(workplace: Path, report_params: Params, missing: str) -> None:
-    path = _folder(DCLS, 1) / missing
+    path = folder_of(DCLS, 1) / missing
     path.unlink()
     results = load_results(report_params)
     with pytest.raises(UserError, match=f"^{re.escape(str(path))}: missing"):
@@ -73,14 +70,14 @@ def test_a_missing_file_is_named(workplace: Path, report_params: Params, missing
 
 
 def test_a_broken_file_is_named(workplace: Path, report_params: Params) -> None:
-    (_folder(DCLS, 1) / "history.csv").write_text("epoch,learning_rate,train_loss,val_mAP\n1,0.1,high,0.2\n")
+    (folder_of(DCLS, 1) / "history.csv").write_text("epoch,learning_rate,train_loss,val_mAP\n1,0.1,high,0.2\n")
     with pytest.raises(UserError, match=r"history.csv: could not convert string to float: 'high'"):
         learning_curves(load_results(report_params))
 
 
 def test_the_same_results_give_the_same_bytes(workplace: Path, report_params: Params) -> None:
-    results = load_results(dataclasses.replace(report_params, models=(DCLS, BASELINE), seeds=(0, 1)))
-    for figure in (learning_curves, map_against_throughput, partial(position_maps, model=DCLS)):
+    results = load_results(dataclasses.replace(report_params, models=(DCLS, BASELINE)))
+    for figure in (learning_curves, class_differences, map_against_throughput, partial(position_maps, model=DCLS)):
         for name in ("one", "two"):
             style.draw(Path(name), partial(figure, results))
         assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
@@ -89,9 +86,10 @@ def test_the_same_results_give_the_same_bytes(workplace: Path, report_params: Pa
 
 def test_curves_are_the_histories_and_their_mean(workplace: Path, report_params: Params) -> None:
     figure = learning_curves(load_results(report_params))
+    assert figure is not None
     titles = [axes.get_title() for axes in figure.axes[:3]]
     assert titles == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
-    histories = [_columns(_folder(DCLS, seed) / "history.csv", "epoch", "val_mAP") for seed in (0, 1, 2)]
+    histories = [_columns(folder_of(DCLS, seed) / "history.csv", "epoch", "val_mAP") for seed in (0, 1, 2)]
     lines = [line for line in figure.axes[5].lines if line.get_color() == style.DCLS]
     for line, history in zip(lines, histories, strict=False):
         np.testing.assert_allclose(np.array(line.get_data()).T, history * [1, 100])
@@ -103,7 +101,7 @@ def test_heat_maps_have_frequency_upwards_and_time_rightwards(workplace: Path, r
     """All elements in the cell of the highest frequency offset and the middle of time."""
     for seed in report_params.seeds:
         write_csv(
-            _folder(DCLS, seed) / "position_density.csv",
+            folder_of(DCLS, seed) / "position_density.csv",
             ("epoch", "stage", "row", "column", "count"),
             [(0, 1, 22, 11, 5), (0, 1, 0, 11, 15)],
         )
@@ -121,7 +119,7 @@ def test_displacement_is_the_mean_over_seeds(workplace: Path, report_params: Par
     figure = position_maps(load_results(report_params), DCLS)
     assert figure is not None
     lines = {line.get_label(): line for line in figure.axes[-1].lines}
-    files = [_folder(DCLS, seed) / "positions.csv" for seed in (0, 1, 2)]
+    files = [folder_of(DCLS, seed) / "positions.csv" for seed in (0, 1, 2)]
     rows = [_columns(path, "stage", "epoch", "mean_displacement") for path in files]
     for stage in (1, 2, 3, 4):
         moved = np.mean([one[one[:, 0] == stage, 2] for one in rows], axis=0)
@@ -133,7 +131,7 @@ def test_points_are_the_numbers_and_arrows_join_the_pairs(workplace: Path, repor
     figure = map_against_throughput(load_results(dataclasses.replace(report_params, models=(BASELINE, DCLS))))
     here, paper = figure.axes
     for place, model in enumerate((BASELINE, DCLS)):
-        maps = [100 * json.loads((_folder(model, seed) / "metrics.json").read_text())["mAP"] for seed in (0, 1, 2)]
+        maps = [100 * json.loads((folder_of(model, seed) / "metrics.json").read_text())["mAP"] for seed in (0, 1, 2)]
         times = json.loads((RESULTS / "throughput" / f"{model}.json").read_text())["classes"]["527"]
         point = here.containers[place].lines[0]
         assert point.get_xdata()[0] == times["throughput"]
@@ -148,18 +146,102 @@ def test_one_seed_one_epoch_and_missing_partners(
     workplace: Path, report_params: Params, models: tuple[str, ...]
 ) -> None:
     for model in models:
-        folder = _folder(model, 0)
+        folder = folder_of(model, 0)
         first = [line for line in (folder / "history.csv").read_text().splitlines()[:2]]
         (folder / "history.csv").write_text("\n".join(first) + "\n")
         for name in ("positions.csv", "position_density.csv"):
             lines = (folder / name).read_text().splitlines()
             (folder / name).write_text("\n".join([lines[0], *(one for one in lines[1:] if one[0] == "0")]) + "\n")
-    results = load_results(dataclasses.replace(report_params, models=models, seeds=(0,)))
+    params = dataclasses.replace(report_params, models=models, seeds=(0,), linear_baseline_seeds=(0,))
+    compare(params)
+    results = load_results(params)
+    assert not style.draw(Path("classes"), partial(class_differences, results))
     style.draw(Path("curves"), partial(learning_curves, results))
     style.draw(Path("speed"), partial(map_against_throughput, results))
     if DCLS in models:
         assert style.draw(Path("positions"), partial(position_maps, results, DCLS))
-    shutil.copy(_folder(BASELINE, 0) / "position_density.csv", _folder(DCLS, 0) / "position_density.csv")
+    shutil.copy(folder_of(BASELINE, 0) / "position_density.csv", folder_of(DCLS, 0) / "position_density.csv")
     assert (
         not style.draw(Path("nothing"), lambda: position_maps(results, models[0])) and not Path("nothing.png").exists()
     )
+
+
+def test_class_differences_are_the_rows_sorted(workplace: Path, report_params: Params) -> None:
+    figure = class_differences(load_results(report_params))
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
+    with open(RESULTS / "per_class_difference.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == DCLS]
+    rows.sort(key=lambda row: -float(row["difference"]))
+    axes = figure.axes[2]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [row["label"] for row in rows]
+    points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    assert [line.get_xdata()[0] for line in points] == [100 * float(row["difference"]) for row in rows]
+    bars = [line for line in axes.lines if line.get_marker() == "None" and len(set(line.get_ydata())) == 1]
+    for bar, row in zip(bars, rows, strict=True):
+        np.testing.assert_array_equal(bar.get_xdata(), [100 * float(row["low"]), 100 * float(row["high"])])
+    assert axes.yaxis_inverted()  # the best class is on top
+
+
+def _class_rows(count: int) -> None:
+    """Differences 0, 1, 2, ... points; of the intervals one is above 0, one below 0, one missing."""
+    rows = [(DCLS, BASELINE, f"class {n}", 9, 0.1, 0.1, n / 100, -1, 1) for n in range(count)]
+    rows[0] = (*rows[0][:7], -0.2, -0.1)
+    rows[1] = (*rows[1][:7], "", "")
+    rows[-1] = (*rows[-1][:7], 0.1, 0.9)
+    header = ("model", "baseline", "label", "positives", "AP_baseline", "AP_dcls", "difference", "low", "high")
+    write_csv(RESULTS / "per_class_difference.csv", header, rows)
+
+
+def test_of_many_classes_the_two_ends_are_shown_and_the_others_counted(workplace: Path, report_params: Params) -> None:
+    params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
+    _class_rows(527)
+    figure = class_differences(load_results(params))
+    assert figure is not None
+    axes = figure.axes[0]
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert len(names) == MOST + 1 and names[MOST // 2] == f"... {527 - MOST} between ..."
+    assert (names[0], names[-1]) == ("class 526", "class 0")
+    assert axes.get_xlabel() == "1 above 0, 1 below\nof 527 classes"
+    points = {line.get_xdata()[0]: line for line in axes.lines if line.get_marker() in ("o", "s")}
+    assert len(points) == MOST
+    looks = {name: (points[x].get_color(), points[x].get_marker()) for name, x in ((ABOVE, 526), (BELOW, 0))}
+    assert looks == {ABOVE: (style.DCLS, "o"), BELOW: (style.BASELINE, "s")}
+
+
+def test_class_differences_of_other_runs_are_refused(workplace: Path, report_params: Params) -> None:
+    _class_rows(10)
+    with pytest.raises(UserError, match=r"per_class_difference.csv: no row of convformer_dcls.*`compare`"):
+        class_differences(load_results(report_params))
+    (RESULTS / "per_class_difference.csv").write_text("model\nx\n" + f"{DCLS}\n")
+    with pytest.raises(UserError, match=r"per_class_difference.csv: 'difference'; delete it"):
+        class_differences(load_results(report_params))
+
+
+def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params) -> None:
+    """Published weights: a history of no rows; beside models that were trained they are left out."""
+    params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
+    for model, drawn in ((DCLS, True), (BASELINE, False)):
+        for seed in params.seeds:
+            folder = folder_of(model, seed)
+            (folder / "history.csv").write_text("epoch,learning_rate,train_loss,val_mAP,samples_per_s\n")
+            record = json.loads((folder / "run.json").read_text())
+            record["parameters"]["model"] |= {"start": "published", "epochs": 0}
+            record["start"] = {"source": "elsewhere", "sha256": "a" * 64}
+            (folder / "run.json").write_text(json.dumps(record))
+        assert style.draw(Path("curves"), partial(learning_curves, load_results(params))) == drawn
+    compare(params)
+    tables(params)
+    figures(params)
+    maps = position_maps(load_results(params), DCLS)
+    assert maps is not None and maps.axes[0].get_title() == "published" and not maps.axes[-1].lines
+    assert "Learning curves" not in (RESULTS / "report.md").read_text()
+
+
+def test_folds_are_called_folds(folds: Path, fold_params: Params) -> None:
+    params = dataclasses.replace(fold_params, models=(BASELINE,))
+    tables(params)
+    figures(params)
+    page = Path("results/esc10/report.md").read_text()
+    assert "160 test clips in 5 folds of 32, 10 classes" in page and "standard deviation over folds" in page
+    assert "mean of 5 folds" in Path("results/esc10/figures/learning_curves.svg").read_text()

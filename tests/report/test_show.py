@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
+from harness.comparison import compare
 from harness.errors import UserError
 from harness.params import Params
 from harness.report.show import show
@@ -32,7 +34,7 @@ def test_the_same_numbers_as_the_table_within_100_columns(
     ratio, difference, *words = printed["convnext_dcls_audio_tiny"][7:]
     assert ratio == f"{float(rows['convnext_dcls_audio_tiny']['speed_ratio_527']):.2f}"
     assert float(difference) == pytest.approx(float(rows["convnext_dcls_audio_tiny"]["map_difference_mean"]), abs=0.005)
-    assert " ".join(words) == "not distinguishable"
+    assert " ".join(words) == rows["convnext_dcls_audio_tiny"]["map_difference_in_words"]
     assert {"linear_baseline", "chance"} < set(printed)
     assert lines[-2:] == ["table   paper_tables/instruments/table1.md", "report  results/instruments/report.md"]
     assert any(
@@ -41,9 +43,36 @@ def test_the_same_numbers_as_the_table_within_100_columns(
 
 
 def test_one_seed_without_baseline(workplace: Path, report_params: Params, capsys: pytest.CaptureFixture[str]) -> None:
-    show(dataclasses.replace(report_params, seeds=(0,), models=("convnext_dcls_audio_tiny",)))
+    params = dataclasses.replace(
+        report_params, seeds=(0,), linear_baseline_seeds=(0,), models=("convnext_dcls_audio_tiny",)
+    )
+    compare(params)
+    show(params)
     line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("convnext"))
     assert "±" not in line and "distinguishable" not in line
+
+
+def test_folds_and_reference_points_fit_too(
+    folds: Path, fold_params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(fold_params)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "here, 5 folds" in out and "esc10: 160 test clips in 5 folds of 32, 10 classes" in out
+    assert "Reference points, not of this run (mAP %): YAMNet, zero-shot 92.20; log-mel" in out
+
+
+def test_the_longest_words_fit(workplace: Path, report_params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+    params = dataclasses.replace(report_params, seeds=(0,), linear_baseline_seeds=(0,))
+    compare(params)
+    path = Path("results/instruments/comparison.json")
+    found = json.loads(path.read_text())
+    for pair in found["pairs"].values():
+        pair["verdict_for_these_weights"] = "higher"
+    path.write_text(json.dumps(found))
+    show(params)
+    out = capsys.readouterr().out
+    assert "higher for these weights" in out and max(map(len, out.splitlines())) <= 100
 
 
 def test_missing_results(workplace: Path, report_params: Params) -> None:

@@ -14,52 +14,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import t
 
-from harness import paths
+from harness.comparison import compare
 from harness.errors import UserError
 from harness.params import Params
-from harness.report.load import Run, load_results
-from harness.report.summary import difference, summary
-from harness.report.tables import escape, tables
-
-TABLE = Path("paper_tables/instruments/table1")
-RESULTS = paths.results("instruments")
-DCLS, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"
-
-
-def _folder(model: str, seed: int) -> Path:
-    return paths.result("instruments", model, seed)
-
-
-@pytest.fixture
-def made(workplace: Path, report_params: Params) -> Path:
-    tables(report_params)
-    return workplace
-
-
-def _csv() -> dict[str, dict[str, str]]:
-    with open(TABLE.with_suffix(".csv"), newline="") as file:
-        return {row["model"]: row for row in csv.DictReader(file)}
+from harness.report.grid import escape
+from harness.report.load import load_results
+from harness.report.summary import summary
+from harness.report.tables import tables
+from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table
 
 
 def _maps(model: str, key: str = "mAP") -> np.ndarray:
-    return np.array([json.loads((_folder(model, seed) / "metrics.json").read_text())[key] for seed in (0, 1, 2)])
-
-
-def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
-
-
-def _run(seed: int, value: float, half_width: float = 0.0) -> Run:
-    metrics = {"mAP": value, "mAP_low": value - half_width, "mAP_high": value + half_width}
-    return Run("any", seed, metrics, {}, {})
+    return np.array([json.loads((folder_of(model, seed) / "metrics.json").read_text())[key] for seed in (0, 1, 2)])
 
 
 def test_means_and_deviations_over_seeds_are_numpys(made: Path, report_params: Params) -> None:
-    rows = _csv()
+    rows = rows_of_table()
     assert list(rows) == [*report_params.models, "linear_baseline", "chance"]
     for model in report_params.models:
         row = rows[model]
@@ -73,23 +44,64 @@ def test_means_and_deviations_over_seeds_are_numpys(made: Path, report_params: P
     assert float(rows[DCLS]["map_over_chance"]) == pytest.approx(_maps(DCLS).mean() / prevalence, rel=1e-12)
 
 
-def test_differences_are_of_paired_seeds_and_the_interval_is_the_rule(made: Path) -> None:
-    row, paired = _csv()[DCLS], 100 * (_maps(DCLS) - _maps(BASELINE))
-    assert float(row["map_difference_mean"]) == pytest.approx(paired.mean(), rel=1e-9)
-    assert float(row["map_difference_sd"]) == pytest.approx(paired.std(ddof=1), rel=1e-9)
-    parts = [t.ppf(0.975, 2) * paired.std(ddof=1) / np.sqrt(3)]
-    for model in (DCLS, BASELINE):
-        up, down = _maps(model, "mAP_high") - _maps(model), _maps(model) - _maps(model, "mAP_low")
-        parts.append(100 * np.maximum(up, down).max())
-    half_width = np.sqrt(np.square(parts).sum())
-    assert float(row["map_difference_low"]) == pytest.approx(paired.mean() - half_width, rel=1e-9)
-    assert float(row["map_difference_high"]) == pytest.approx(paired.mean() + half_width, rel=1e-9)
-    assert row["map_difference_in_words"] == "not distinguishable"
+def test_differences_intervals_and_words_are_those_of_the_comparison(made: Path) -> None:
+    row, found = rows_of_table()[DCLS], json.loads((RESULTS / "comparison.json").read_text())["pairs"][DCLS]
+    assert float(row["map_difference_mean"]) == pytest.approx(100 * (_maps(DCLS) - _maps(BASELINE)).mean(), rel=1e-9)
+    for name in ("mean", "sd", "low", "high", "clips_low", "clips_high"):
+        assert float(row[f"map_difference_{name}"]) == 100 * found[name]
+    assert row["map_difference_in_words"] == found["verdict"] and row["map_difference_seeds"] == "3"
     assert float(row["map_difference_published"]) == 0.69
+    lines = TABLE.with_suffix(".md").read_text().split("**DCLS minus")[1].splitlines()
+    shown = next(line for line in lines if line.startswith(f"| {DCLS} ") and f"| {found['verdict']} " in line)
+    assert f"{100 * found['low']:+.2f} to {100 * found['high']:+.2f}" in shown
+    assert f"{100 * found['clips_low']:+.2f} to {100 * found['clips_high']:+.2f}" in shown
+
+
+@pytest.mark.parametrize(("said", "shown"), [("higher", "higher for these weights"), ("not distinguishable", None)])
+def test_one_seed_speaks_for_its_weights_alone(
+    workplace: Path, report_params: Params, said: str, shown: str | None
+) -> None:
+    params = dataclasses.replace(report_params, seeds=(1,), linear_baseline_seeds=(1,), models=(DCLS, BASELINE))
+    compare(params)
+    edit(RESULTS / "comparison.json", lambda one: one["pairs"][DCLS].update(verdict_for_these_weights=said))
+    tables(params)
+    row = rows_of_table()[DCLS]
+    assert row["map_difference_in_words"] == (shown or said)
+    assert row["map_difference_low"] == "" != row["map_difference_clips_low"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one["pairs"][DCLS]["differences"].update({"1": 0.5}),  # other weights
+        lambda one: one["pairs"][DCLS]["differences"].update({"3": 0.5}),  # a seed more
+        lambda one: one["pairs"][DCLS]["differences"].pop("2"),
+    ],
+)
+def test_a_comparison_of_other_runs_is_refused(
+    workplace: Path, report_params: Params, change: Callable[[dict[str, Any]], object]
+) -> None:
+    edit(RESULTS / "comparison.json", change)
+    with pytest.raises(UserError, match=rf"^results/instruments/comparison.json: {DCLS} is of other runs .*`compare`"):
+        tables(report_params)
+
+
+def test_every_run_has_its_line(made: Path, report_params: Params) -> None:
+    with open("paper_tables/instruments/per_seed.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows[::3]] == [*report_params.models, "linear_baseline"]
+    page = Path("paper_tables/instruments/per_seed.md").read_text()
+    assert "seed 0" in page and "fold" not in page
+    for row in rows:
+        metrics = json.loads((folder_of(row["model"], int(row["seed"])) / "metrics.json").read_text())
+        values = [float(row[name]) for name in ("map", "map_low", "map_high")]
+        assert values == [100 * metrics[name] for name in ("mAP", "mAP_low", "mAP_high")]
+        assert row["test_clips"] == "160" and row["fold"] == ""
+        assert f"{values[0]:.2f} ({values[1]:.2f} to {values[2]:.2f})" in page
 
 
 def test_times_parameters_and_ratio_are_those_of_the_files(made: Path) -> None:
-    row = _csv()[DCLS]
+    row = rows_of_table()[DCLS]
     timing = json.loads((RESULTS / "throughput" / f"{DCLS}.json").read_text())["classes"]
     for classes in ("527", "1000"):
         assert float(row[f"throughput_{classes}"]) == timing[classes]["throughput"]
@@ -99,44 +111,15 @@ def test_times_parameters_and_ratio_are_those_of_the_files(made: Path) -> None:
         assert int(row[f"parameters_{classes}"]) == timing[classes]["parameters"]
     assert float(row["speed_ratio_published"]) == 509.4 / 591.4
     assert row["parameters_published"] == "28600000" and row["parameters_trained"] == "1234567"
-    assert _csv()[BASELINE]["speed_ratio_527"] == ""  # the ratio is DCLS over baseline, said once
-
-
-@pytest.mark.parametrize(
-    ("dcls", "baseline", "half_width", "said"),
-    [
-        ([0.50, 0.51, 0.52], [0.40, 0.41, 0.42], 0.01, "higher"),
-        ([0.40, 0.41, 0.42], [0.50, 0.51, 0.52], 0.01, "lower"),
-        ([0.50, 0.51, 0.52], [0.40, 0.41, 0.42], 0.08, "not distinguishable"),  # few test clips
-        ([0.50, 0.41, 0.62], [0.40, 0.41, 0.42], 0.0, "not distinguishable"),  # seeds differ
-        ([0.50, 0.53], [0.45, 0.45], 0.0, "not distinguishable"),  # two seeds weigh little
-        ([0.90], [0.10], 0.0, "not distinguishable"),  # one seed says nothing
-        ([0.5, 0.5], [0.5, 0.5], 0.0, "not distinguishable"),
-    ],
-)
-def test_words_say_no_more_than_the_data_hold(
-    dcls: list[float], baseline: list[float], half_width: float, said: str
-) -> None:
-    runs = [[_run(seed, value, half_width) for seed, value in enumerate(values)] for values in (dcls, baseline)]
-    found = difference(*runs)
-    assert found is not None and found.words == said and found.pairs == len(dcls)
-
-
-def test_difference_pairs_by_seed_and_needs_a_common_one() -> None:
-    found = difference([_run(0, 0.3), _run(7, 0.5)], [_run(7, 0.4), _run(0, 0.1)])
-    assert (
-        found is not None
-        and found.mean == pytest.approx(15)
-        and found.sd == pytest.approx(100 * np.std([0.2, 0.1], ddof=1))
-    )
-    assert difference([_run(0, 0.3)], [_run(1, 0.3)]) is None
+    assert rows_of_table()[BASELINE]["speed_ratio_527"] == ""  # the ratio is DCLS over baseline, said once
 
 
 def test_one_seed_or_no_baseline(workplace: Path, report_params: Params) -> None:
-    tables(
-        dataclasses.replace(report_params, seeds=(1,), models=(DCLS, "fastvit_audio_sa24", "fastvit_dcls_audio_sa24"))
-    )
-    rows = _csv()
+    models = (DCLS, "fastvit_audio_sa24", "fastvit_dcls_audio_sa24")
+    params = dataclasses.replace(report_params, seeds=(1,), linear_baseline_seeds=(1,), models=models)
+    compare(params)
+    tables(params)
+    rows = rows_of_table()
     assert list(rows)[:3] == ["fastvit_audio_sa24", "fastvit_dcls_audio_sa24", DCLS]  # the paper's order
     assert rows[DCLS]["map_sd"] == "" and rows[DCLS]["map_seeds"] == "1"
     assert rows[DCLS]["map_difference_mean"] == "" and rows[DCLS]["speed_ratio_527"] != ""
@@ -166,7 +149,7 @@ def test_markdown_and_latex_hold_the_numbers_of_the_csv(made: Path, report_param
         if line.endswith(r" \\")
     ]
     assert cells == in_latex
-    rows, shown = _csv(), {row[0]: row for row in reversed(cells)}  # the first table's rows
+    rows, shown = rows_of_table(), {row[0]: row for row in reversed(cells)}  # the first table's rows
     for model in report_params.models:
         row = rows[model]
         assert shown[model][2] == f"{float(row['map_published']):.2f} ± {float(row['map_sd_published']):.2f}"
@@ -174,82 +157,6 @@ def test_markdown_and_latex_hold_the_numbers_of_the_csv(made: Path, report_param
         assert shown[model][5] == f"{float(row['parameters_published']) / 1e6:.1f}M"
         assert shown[model][7] == row["throughput_published"]
         assert float(shown[model][8]) == pytest.approx(float(row["throughput_527"]), rel=5e-3)
-
-
-def test_header_says_what_made_it(made: Path) -> None:
-    for suffix in (".md", ".tex"):
-        text = TABLE.with_suffix(suffix).read_text()
-        for part in (
-            "160 clips and 10 classes",
-            "depths 1-1-3-1",
-            "8 epochs",
-            "10 batches of 1, float32",
-            "revision 0123456789",
-            "not AudioSet; reduced models",
-        ):
-            assert part in text
-        assert "disagree" not in text and "uncommitted" not in text
-
-
-def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params: Params) -> None:
-    def as_in_the_paper(record: dict[str, Any]) -> None:
-        record["parameters"]["preset"] = "audioset"
-        record["parameters"]["data"]["kind"] = "folder"
-        record["parameters"]["model"] |= {
-            "epochs": 60,
-            "scale": "full",
-            "imagenet": True,
-            "depths": None,
-            "widths": None,
-        }
-
-    for path in RESULTS.glob("runs/*/*.json"):
-        if path.name != "metrics.json":
-            _edit(path, as_in_the_paper)
-    tables(report_params)
-    text = TABLE.with_suffix(".md").read_text()
-    assert "Not the paper's experiment" not in text
-    trained = "full-size models, 60 epochs, from ImageNet weights; DCLS of 26 elements in 23x23, gauss."
-    assert f"- **Trained models**: {trained}" in text
-    assert "disagree in data settings" in text  # the linear baseline was left as it was
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "said"),
-    [
-        (
-            "evaluation.json",
-            lambda one: one["code"].update(revision="f" * 40),
-            "disagree in code revision: revision 0123456789",
-        ),
-        ("run.json", lambda one: one["code"].update(dirty=True), "revision 0123456789 with uncommitted changes in"),
-        ("evaluation.json", lambda one: one.update(data_fingerprint="e" * 64), "disagree in data fingerprint"),
-        ("run.json", lambda one: one.update(device="NVIDIA H200"), f"NVIDIA H200 in runs/{DCLS}-1/run.json"),
-        (
-            "run.json",
-            lambda one: one["parameters"]["model"].update(epochs=3),
-            f"disagree in scale and epochs of {DCLS}",
-        ),
-        ("run.json", lambda one: one["code"].update(revision=None), "not from a Git checkout"),
-    ],
-)
-def test_disagreeing_files_are_named(
-    workplace: Path, report_params: Params, name: str, change: Callable[[dict[str, Any]], object], said: str
-) -> None:
-    _edit(_folder(DCLS, 1) / name, change)
-    tables(report_params)
-    assert said in TABLE.with_suffix(".md").read_text()
-    assert f"{DCLS}-1/{name}" in TABLE.with_suffix(".md").read_text()
-
-
-def test_models_of_different_scales_are_told_apart(workplace: Path, report_params: Params) -> None:
-    for seed in report_params.seeds:
-        for model in (DCLS, BASELINE):
-            _edit(_folder(model, seed) / "run.json", lambda one: one["parameters"]["model"].update(depths=[2, 2, 2, 2]))
-    tables(report_params)
-    said = f"reduced models (depths 2-2-2-2, widths 32-64-128-256), 8 epochs, from scratch ({BASELINE}, {DCLS})"
-    assert said in TABLE.with_suffix(".md").read_text()
-    assert _csv()[DCLS]["depths"] == "2 2 2 2"
 
 
 @pytest.mark.parametrize(
@@ -260,8 +167,11 @@ def test_models_of_different_scales_are_told_apart(workplace: Path, report_param
         f"runs/{DCLS}-2/run.json",
         f"throughput/{DCLS}.json",
         f"throughput/{DCLS}.run.json",
-        "linear_baseline/metrics.json",
-        "linear_baseline/evaluation.json",
+        "runs/linear_baseline-2/metrics.json",
+        "runs/linear_baseline-2/evaluation.json",
+        "comparison.json",
+        "comparison.run.json",
+        "data.json",
     ],
 )
 def test_a_missing_file_is_named_on_one_line(workplace: Path, report_params: Params, missing: str) -> None:
@@ -272,11 +182,11 @@ def test_a_missing_file_is_named_on_one_line(workplace: Path, report_params: Par
 
 
 def test_files_of_another_version_are_refused(workplace: Path, report_params: Params) -> None:
-    _edit(_folder(DCLS, 0) / "metrics.json", lambda one: one.pop("mAP_low"))
+    edit(folder_of(DCLS, 0) / "metrics.json", lambda one: one.pop("mAP_low"))
     with pytest.raises(UserError, match=rf"{DCLS}-0/metrics.json: no 'mAP_low' in it"):
         tables(report_params)
-    _edit(_folder(DCLS, 0) / "metrics.json", lambda one: one.update(mAP_low=0.1))
-    _edit(_folder(DCLS, 0) / "run.json", lambda one: one.update(schema_version=0))
+    edit(folder_of(DCLS, 0) / "metrics.json", lambda one: one.update(mAP_low=0.1))
+    edit(folder_of(DCLS, 0) / "run.json", lambda one: one.update(schema_version=0))
     with pytest.raises(UserError, match=rf"{DCLS}-0/run.json: schema version 0"):
         tables(report_params)
     Path("paper_tables/published.csv").write_text("model,backbone\nx,y\n")

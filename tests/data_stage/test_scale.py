@@ -1,0 +1,150 @@
+"""Two hundred thousand clips: the memory that `featurize` and an epoch take for each, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SMALL, LARGE = 20_000, 200_000
+MOST = 400  # bytes a clip: at two million clips 0.8 GB
+
+SCRIPT = """
+import dataclasses, os, resource, sys
+from pathlib import Path
+
+import numpy as np
+
+SAMPLES, TEST = 640, 1000
+
+
+def parameters(**files):
+    from harness.params import Audioset, load
+
+    params = load(Path(sys.argv[3]))
+    files = Audioset(**files)
+    given = dict(kind="audioset", label_list="audioset", clip_seconds=SAMPLES / 32_000, audioset=files)
+    train = dataclasses.replace(params.train, batch=256, micro_batch=None)
+    return dataclasses.replace(
+        params, preset="audioset", train=train, data=dataclasses.replace(params.data, **given)
+    )
+
+
+def write_hdf5(path, rows, first):
+    import h5py
+
+    random = np.random.default_rng(first)
+    sounds = random.integers(-3000, 3000, (1024, SAMPLES), dtype=np.int16)
+    with h5py.File(path, "w") as file:
+        names = file.create_dataset("audio_name", (rows,), "S20")
+        waveforms = file.create_dataset("waveform", (rows, SAMPLES), np.int16)
+        targets = file.create_dataset("target", (rows, 527), bool)
+        for start in range(0, rows, 1024):
+            count = min(1024, rows - start)
+            names[start : start + count] = [f"Y{first + start + row:011d}.wav".encode() for row in range(count)]
+            waveforms[start : start + count] = sounds[:count]
+            labels = np.zeros((count, 527), bool)
+            labels[np.arange(count), random.integers(0, 527, count)] = True
+            targets[start : start + count] = labels
+
+
+def make_hdf5(clips):
+    write_hdf5("train.h5", clips - TEST, 0)
+    write_hdf5("test.h5", TEST, clips)
+
+
+def make_folders(clips):
+    import soundfile
+
+    with open("train.csv", "w") as train, open("test.csv", "w") as test:
+        for clip in range(clips):
+            part = clip // 20_000  # a disk allows only so many names for one file
+            if clip % 20_000 == 0:
+                os.makedirs(f"audio/{part}")
+                soundfile.write(f"audio/{part}.wav", np.random.default_rng(part).uniform(-0.3, 0.3, SAMPLES), 32_000)
+            os.link(f"audio/{part}.wav", f"audio/{part}/Y{clip:011d}.wav")
+            print(f'{clip:011d}, 30.000, 40.000, "/m/09x0r,/m/05zppz"', file=test if clip < TEST else train)
+
+
+def featurize_all(params):
+    from harness.data.featurize import featurize
+    from harness.data.fetch import fetch
+
+    fetch(params)
+    featurize(params)
+
+
+def epoch(params):
+    import torch
+
+    from harness.data.clips import open_clips
+    from harness.frontend import FrontEnd
+    from harness.training import batches
+
+    torch.set_num_threads(1)
+    front_end = FrontEnd()
+    clips = open_clips(params, "train")
+    division = batches.divide(params.train, len(clips))
+    order = batches.epoch_order(0, 0, len(clips))
+    for step in range(division.steps):
+        for number, indices in batches.micro_batches(division, order, step):
+            random = batches.randomness(0, 0, number)
+            log_mel, targets = batches.read_mixed(params.train, clips, indices, (0, 0), random, front_end)
+    assert log_mel.shape[0] == 256 and targets.shape == (256, 527) and step > 50
+    return len(clips)
+
+
+if __name__ == "__main__":
+    stage, clips = sys.argv[1], int(sys.argv[2])
+    hdf5 = dict(train_hdf5=("train.h5",), test_hdf5="test.h5")
+    folders = dict(audio=("audio",), train_segments=("train.csv",), test_segments="test.csv")
+    if stage == "make_hdf5":
+        make_hdf5(clips)
+    elif stage == "make_folders":
+        make_folders(clips)
+    elif stage == "featurize_hdf5":
+        featurize_all(parameters(**hdf5))
+    elif stage == "featurize_folders":
+        featurize_all(parameters(**folders))
+    elif stage == "epoch_hdf5":
+        epoch(parameters(**hdf5))
+    elif stage == "epoch_folders":
+        epoch(parameters(**folders))
+    print("kB", *(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+"""
+
+
+def peak(folder: Path, stage: str, clips: int) -> tuple[int, int]:
+    """The most memory, in bytes, that the process which ran the stage held, and that one of its workers held."""
+    (folder / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py", stage, str(clips), str(ROOT / "presets" / "instruments.yaml")],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alone, worker = map(int, done.stdout.split("kB")[-1].split())
+    return 1024 * alone, 1024 * worker
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["hdf5", "folders"])
+def test_memory_grows_by_less_than_400_bytes_a_clip(tmp_path: Path, source: str) -> None:
+    peaks: dict[str, list[tuple[int, int]]] = {"featurize": [], "epoch": []}
+    for clips in (SMALL, LARGE):
+        folder = tmp_path / str(clips)
+        folder.mkdir()
+        peak(folder, f"make_{source}", clips)
+        for stage, found in peaks.items():
+            found.append(peak(folder, f"{stage}_{source}", clips))
+    for stage, (small, large) in peaks.items():
+        alone, worker = ((more - less) / (LARGE - SMALL) for less, more in zip(small, large, strict=True))
+        print(f"{source}: {stage} {large[0] / 2**20:.0f} MiB at {LARGE} clips, {alone:.0f} bytes more a clip")
+        assert max(alone, worker) < MOST, f"{stage}: {alone:.0f} bytes a clip, {worker:.0f} in a worker"

@@ -1,0 +1,179 @@
+"""The distribution: what it holds and needs, and what happens beside the published package."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import DCLS
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import dcls
+
+ROOT = Path(dcls.__file__).parent.parent
+OURS, THEIRS = Path(dcls.__file__).parent, Path(DCLS.__file__).parent
+UNCACHED = shutil.ignore_patterns("__pycache__")
+
+
+def run(code, folder, *arguments):
+    """Run code in a process that finds packages in `folder` before all others, and not in the checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built offline, by pip, from a copy of this checkout."""
+    if Version(metadata.version("setuptools")) < Version("77"):
+        pytest.skip(f"setuptools {metadata.version('setuptools')} is too old to build this; `make setup` brings 81")
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("dcls", "harness", "tests", "benchmarks", "examples", "presets", "results", "paper_tables"):
+        shutil.copytree(ROOT / name, copy / name, ignore=UNCACHED)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "."]
+    built = subprocess.run([*command, "--wheel-dir", "dist"], cwd=copy, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = (copy / "dist").iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel, tmp_path_factory):
+    """The wheel as it would lie in site-packages."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_requires_torch_alone(unpacked):
+    (distribution,) = metadata.distributions(path=[str(unpacked)])
+    assert distribution.metadata["Name"] == "dcls-audio"
+    required = [Requirement(text) for text in distribution.requires]
+    assert [r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})] == ["torch"]
+    extra = {canonicalize_name(r.name) for r in required if r.marker and r.marker.evaluate({"extra": "harness"})}
+    assert {"torch", "torchaudio", "timm", "soundfile"} <= extra
+
+
+def test_contents(wheel):
+    """Both packages with their data files, the licence, and nothing else."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [Path(name) for name in archive.namelist() if not name.endswith("/")]
+    copy = wheel.parent.parent
+    info = {name for name in names if name.parts[0] == "dcls_audio-0.1.0.dist-info"}
+    assert any(name.name == "LICENSE" for name in info)
+    expected = [
+        path.relative_to(copy)
+        for package in ("dcls", "harness")
+        for path in (copy / package).rglob("*")
+        if path.suffix in (".py", ".csv")
+    ]
+    assert sorted(set(names) - info) == sorted(expected)
+    assert Path("harness/data/audioset_labels.csv") in expected
+
+
+def test_imports_torch_alone(unpacked):
+    """Beyond the standard library, `import dcls` and a forward load nothing that torch has not loaded."""
+    code = """
+import sys, torch
+before = set(sys.modules)
+import dcls
+dcls.Dcls2d(2, 2, 3, dilated_kernel_size=5, groups=2)(torch.randn(1, 2, 8, 8)).sum().backward()
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(dcls.__file__)
+print(*sorted(new - set(sys.stdlib_module_names) - {"torch"}))
+"""
+    done = run(code, unpacked)
+    assert done.stdout.splitlines() == [str(unpacked / "dcls" / "__init__.py"), "dcls"], done.stderr
+
+
+def test_harness_of_the_wheel_finds_its_data(unpacked):
+    code = """
+import runpy, sys
+import harness.data.npm_files, harness.data.labels
+print(len(harness.data.npm_files.PACKAGES), harness.data.labels.__file__)
+sys.argv = ["harness", "--help"]
+runpy.run_module("harness", run_name="__main__")
+"""
+    done = run(code, unpacked)
+    assert done.stdout.startswith(f"2 {unpacked}"), done.stderr
+    assert "usage: python -m harness" in done.stdout
+
+
+def test_the_extra_names_what_the_harness_imports():
+    """Each distribution imported anywhere in harness/, in a range that the installed version lies in."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = {canonicalize_name(r.name): r for r in map(Requirement, project["optional-dependencies"]["harness"])}
+    for name, requirement in extra.items():
+        assert requirement.specifier.contains(metadata.version(name)), requirement
+        assert {s.operator for s in requirement.specifier} == {">=", "<"}, requirement
+    modules = set()
+    for path in (ROOT / "harness").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules.add(node.module.partition(".")[0])
+    modules -= {*sys.stdlib_module_names, "dcls", "harness"}
+    distributions = metadata.packages_distributions()
+    imported = {canonicalize_name(distributions[module][0]) for module in modules}
+    assert imported <= set(extra), imported - set(extra)
+
+
+@pytest.fixture
+def keeps_case(tmp_path):
+    (tmp_path / "case").touch()
+    if (tmp_path / "CASE").exists():
+        pytest.skip("file names ignore case here")
+
+
+def test_beside_the_published_package(keeps_case, tmp_path):
+    """In one site-packages, and in one process: `dcls` and `DCLS` are two packages, with equal kernels."""
+    shutil.copytree(OURS, tmp_path / "dcls", ignore=UNCACHED)
+    shutil.copytree(THEIRS, tmp_path / "DCLS", ignore=UNCACHED)
+    code = """
+import DCLS, dcls, torch
+from DCLS.construct.modules import Dcls2d
+torch.manual_seed(0)
+theirs = Dcls2d(4, 4, 3, dilated_kernel_size=7, groups=4).double()
+ours = dcls.Dcls2d(4, 4, 3, dilated_kernel_size=7, groups=4, dtype=torch.float64)
+ours.load_state_dict(theirs.state_dict())
+difference = (ours.kernel() - theirs.DCK(theirs.weight, theirs.P, theirs.SIG)).abs().max()
+print(DCLS.__file__, dcls.__file__, (difference / ours.kernel().abs().max()).item() < 1e-12)
+"""
+    done = run(code, tmp_path)
+    files = [str(tmp_path / name / "__init__.py") for name in ("DCLS", "dcls")]
+    assert done.stdout.split() == [*files, "True"], done.stderr
+
+
+# a folder keeps the name that it was made with, a file the content that was written last
+@pytest.mark.parametrize(
+    ("folder", "packages", "imported", "says"),
+    [
+        ("DCLS", (THEIRS, OURS), "DCLS", "one folder where file names ignore case"),
+        ("DCLS", (THEIRS, OURS), "dcls", "No module named 'dcls'"),
+        ("dcls", (OURS, THEIRS, OURS), "dcls", "one folder where file names ignore case"),
+        ("dcls", (OURS, THEIRS), "dcls", "cannot import name 'Dcls2d' from 'dcls'"),
+    ],
+    ids=["theirs, ours, import DCLS", "theirs, ours", "theirs upgraded over by ours", "ours, theirs"],
+)
+def test_one_folder_for_both(keeps_case, tmp_path, folder, packages, imported, says):
+    """What a file system without case makes of both: one folder, and an import that fails in one line."""
+    for package in packages:
+        shutil.copytree(package, tmp_path / folder, dirs_exist_ok=True, ignore=UNCACHED)
+    done = run(f"from {imported} import Dcls2d", tmp_path)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "Error: " in last
+    assert says in last
