@@ -95,7 +95,7 @@ def wants_slopes(P: Tensor, SIG: Tensor | None) -> bool:
 
 
 def axes_of_elements(P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str, slopes: bool) -> list[Axis]:
-    """Heights and, with slopes, derivatives of all elements along every kernel axis, in the order of the kernel axes."""
+    """Heights and, with slopes, derivatives of all elements along each kernel axis, in the order of the kernel axes."""
     axes: list[Any] = [None] * len(size)
     for d, axis in enumerate(axis_of(version, len(size))):
         position = P[d].flatten(0, -2).unsqueeze(-2) + size[d] // 2

@@ -18,7 +18,7 @@ from harness.evaluation import write_evaluation
 from harness.frontend import FrontEnd
 from harness.metrics import mean_average_precision
 from harness.params import LINEAR_BASELINE, Params
-from harness.provenance import as_plain, data_fingerprint, provenance
+from harness.provenance import as_plain, data_fingerprint, data_parameters, provenance
 from harness.scoring import read_batch
 
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # the best on validation is used
@@ -40,11 +40,9 @@ def linear_baseline(params: Params, seed: int) -> None:
         fitted.append((mean_average_precision(val.targets, model.predict_proba(val_features)), inverse_penalty, model))
     val_map, inverse_penalty, model = max(fitted, key=lambda one: one[0])
     scores = model.predict_proba(test_features)
-    plain = as_plain(params)
-    del plain["data"]["mirror"]
     record = provenance(
         "linear_baseline",
-        {"preset": params.preset, "data": plain["data"], "evaluate": plain["evaluate"]},
+        {"preset": params.preset, "data": data_parameters(params), "evaluate": as_plain(params.evaluate)},
         data_fingerprint(params),
         "cpu",
         model=LINEAR_BASELINE,

@@ -63,15 +63,18 @@ def data_fingerprint(params: Params) -> str:
 
 def stage_parameters(params: Params, model: str) -> dict[str, Any]:
     """What a training run depends on; dvc.yaml lists the same keys."""
-    plain = as_plain(params)
-    del plain["data"]["mirror"]
     return {
         "preset": params.preset,
-        "data": plain["data"],
-        "dcls": plain["dcls"],
-        "train": plain["train"],
-        "model": plain["per_model"][model],
+        "data": data_parameters(params),
+        "dcls": as_plain(params.dcls),
+        "train": as_plain(params.train),
+        "model": as_plain(params.per_model[model]),
     }
+
+
+def data_parameters(params: Params) -> dict[str, Any]:
+    """The data section without the places where the user's files lie: the data fingerprint says what lay there."""
+    return {key: value for key, value in as_plain(params.data).items() if key not in ("mirror", "audioset")}
 
 
 def fingerprint_of(parameters: Any, files: Iterable[Path]) -> str:
