@@ -110,7 +110,7 @@ def kernels(channels: int, positions: str, rounds: int) -> list[tuple]:
 def models(name: str, positions: str, batch: int, rounds: int) -> list[tuple]:
     """Full-size models, eval and training step: ours, the 7x7 baseline, and the published layers.
 
-    Those get one round, at initial positions: it takes up to a minute, and where the elements are does not matter there.
+    Those get one round, at initial positions: it takes up to a minute, and where elements are does not matter there.
     """
     rows = []
     inputs = torch.randn(batch, *INPUT).contiguous(memory_format=torch.channels_last)
