@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test test-slow bench lint format preset lock clean
+.PHONY: help setup repro show test test-slow test-gpu bench lint format preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ test: $(STAMP)  ## run the tests (under 10 minutes on two cores)
 test-slow: $(STAMP)  ## run the slow tests: torch.compile, every timm family, 200,000 clips (some 10 minutes)
 	$(BIN)/python -m pytest -m slow
 
+test-gpu: $(STAMP)  ## run the tests that need a CUDA GPU
+	$(BIN)/python -m pytest -m gpu
+
 bench: $(STAMP)  ## time dcls against the published package and the 7x7 baselines (some 10 minutes)
 	$(BIN)/python -m benchmarks.dcls_bench
 
@@ -46,7 +49,7 @@ format: $(STAMP)  ## let ruff format and mend the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, folder)
+preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, audioset-checkpoints, folder)
 	@$(BIN)/python -m harness preset "$(NAME)"
 
 lock: $(STAMP)  ## compile requirements.in into requirements.txt, pins and hashes for every platform

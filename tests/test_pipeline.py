@@ -70,16 +70,21 @@ def commit(clone: Path, message: str) -> None:
     run(clone, "git", "commit", "--quiet", "--message", message)
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory, tarballs: Path) -> Path:
-    """A clone of this checkout (with what is not committed yet), shrunk, and run once."""
-    clone = tmp_path_factory.mktemp("pipeline") / "clone"
+def new_clone(clone: Path) -> Path:
+    """A clone of this checkout, with what is not committed yet."""
     run(ROOT, "git", "clone", "--quiet", str(ROOT), str(clone))
     names = run(ROOT, "git", "ls-files", "-z", "--modified", "--others", "--exclude-standard").split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, clone / name)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, tarballs: Path) -> Path:
+    """A clone, shrunk, and run once."""
+    clone = new_clone(tmp_path_factory.mktemp("pipeline") / "clone")
     (clone / ".cache").mkdir()
     shutil.copytree(tarballs, clone / ".cache" / "downloads")
     run(clone, sys.executable, "-m", "harness", "preset", "instruments")
