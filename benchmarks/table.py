@@ -1,0 +1,74 @@
+"""The table of dcls/README.md, made from the committed results: `python -m benchmarks.table`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+MODELS = {"convnext": "ConvNeXt-T", "convformer": "ConvFormer-S18", "fastvit": "FastViT-SA24"}
+GOALS = {"eval": {"convnext": 0.86, "convformer": 0.77, "fastvit": 0.87}, "training step": dict.fromkeys(MODELS, 0.70)}
+PLACES = ("initial", "spread")
+PUBLISHED_GOALS = {"eval": 35, "training step": 15}
+
+
+def table(path: Path) -> str:
+    """Markdown: what was measured, with elements as they start and spread over the kernel, and the goal.
+
+    `path` is a CSV that `benchmarks.dcls_bench` wrote; its record lies beside it as JSON.
+    """
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    memory = json.loads(path.with_suffix(".json").read_text())["peak_extra_memory_bytes"]
+    lines = ["| what | elements near the centre | spread over the kernel | goal |", "|---|---:|---:|---:|"]
+    for what, goal in (("forward", 100), ("forward and backward", 50)):
+        cells = [_range([row for row in rows if _kernel(row, what) and row["positions"] == at]) for at in PLACES]
+        lines.append(_line(f"dense kernel, {what}, against the published package", *cells, f"{goal} times"))
+    lines.append(
+        _line(
+            "peak extra memory of that, 768 channels",
+            "",
+            f"{memory['ours'] / 2**20:.0f} of {memory['published'] / 2**20:.0f} MiB",
+            "a tenth",
+        )
+    )
+    for step, goals in GOALS.items():
+        for family, name in MODELS.items():
+            cells = [_ratio(rows, family, step, at, "baseline") for at in PLACES]
+            lines.append(_line(f"{name}, {step}, against its 7x7 baseline", *cells, f"{goals[family]:.2f}"))
+    for step, goal in PUBLISHED_GOALS.items():
+        for family, name in MODELS.items():
+            cell = f"{_ratio(rows, family, step, 'initial', 'published')} times"
+            lines.append(_line(f"{name}, {step}, against the published package", cell, "", f"{goal} times"))
+    return "\n".join(lines)
+
+
+def _kernel(row: dict[str, str], what: str) -> bool:
+    return bool(re.fullmatch(rf"dense kernel, C = \d+, {what}", row["what"])) and row["implementation"] == "dcls"
+
+
+def _range(rows: list[dict[str, str]]) -> str:
+    ratios = [float(row["times_as_fast"]) for row in rows]
+    return f"{min(ratios):.0f} to {max(ratios):.0f} times"
+
+
+def _ratio(rows: list[dict[str, str]], family: str, step: str, positions: str, peer: str) -> str:
+    (row,) = (
+        row
+        for row in rows
+        if row["what"].startswith(f"{family}_")
+        and row["what"].endswith(f", {step}")
+        and (row["positions"], row["implementation"], row["peer"]) == (positions, "dcls", peer)
+    )
+    return f"{float(row['times_as_fast']):.2f}" if peer == "baseline" else f"{float(row['times_as_fast']):.0f}"
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    for result in sorted(RESULTS.glob("*.csv")):
+        print(f"{result.name}\n\n{table(result)}\n")
