@@ -1,4 +1,4 @@
-"""Where the time of the DCLS models goes when their elements are spread over the kernel: `python -m benchmarks.profile`.
+"""Where the time of the DCLS models goes with elements spread over the kernel: `python -m benchmarks.profile`.
 
 Writes benchmarks/results/profile-*.txt: PyTorch's profiler, by operator, one pass or training step a model.
 """
