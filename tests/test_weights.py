@@ -38,7 +38,7 @@ def as_the_authors_save(state: dict[str, Tensor], path: Path, **how: Any) -> Non
     model(torch.zeros(1, 2)).sum().backward()
     optimizer.step()
     optimizer.param_groups[0]["lr"] = np.linspace(0, 1, 5)[2]
-    arguments = argparse.Namespace(**OPTIONS, output_dir=Path("/work/runs"), device=torch.device("cpu"))
+    arguments = argparse.Namespace(**OPTIONS, output_dir=Path("/scratch/runs"), device=torch.device("cpu"))
     rest = {"optimizer": optimizer.state_dict(), "epoch": 59, "scaler": {}, "args": arguments}
     torch.save({"model": state, **rest}, path, **how)
 
@@ -50,7 +50,7 @@ def test_the_authors_files_are_read(tmp_path: Path, how: dict[str, Any]) -> None
         torch.load(tmp_path / "a.pth", weights_only=True)
     state, metadata = read_checkpoint(tmp_path / "a.pth")
     assert list(state) == ["a.weight"] and torch.equal(state["a.weight"], torch.arange(3.0))
-    expected = OPTIONS | {"min_lr": "inf", "output_dir": "/work/runs", "device": "<device>"}
+    expected = OPTIONS | {"min_lr": "inf", "output_dir": "/scratch/runs", "device": "<device>"}
     assert metadata == {"epoch": 59, "args": expected}
     json.dumps(metadata, allow_nan=False)
 
