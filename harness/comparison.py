@@ -24,7 +24,7 @@ from harness.metrics import (
     scored_classes,
 )
 from harness.params import MODELS, Params, baseline_of, is_dcls
-from harness.provenance import SCHEMA_VERSION, as_plain, provenance
+from harness.provenance import SCHEMA_VERSION, as_plain, data_parameters, provenance
 
 PER_CLASS = ("model", "baseline", "label", "positives", "AP_baseline", "AP_dcls", "difference", "low", "high")
 FEWEST_POSITIVES = 5  # of a class in a test set: fewer say nothing about which positives there could be
@@ -225,13 +225,11 @@ def _require_equal(name: str, one: Predictions, other: Predictions) -> None:
 
 def _record(params: Params, seconds: float) -> dict[str, Any]:
     """What made the comparison; its data are those that the predictions were scored on."""
-    plain = as_plain(params)
-    del plain["data"]["mirror"]
     files = [paths.result(params.preset, model, seed) for model in params.models for seed in params.seeds]
     fingerprints = dict.fromkeys(read_json(folder / "evaluation.json")["data_fingerprint"] for folder in files)
     return provenance(
         "comparison",
-        {"preset": params.preset, "data": plain["data"], "evaluate": plain["evaluate"]},
+        {"preset": params.preset, "data": data_parameters(params), "evaluate": as_plain(params.evaluate)},
         " ".join(fingerprints),
         "cpu",
         models=list(params.models),
