@@ -13,23 +13,36 @@ from harness.data.clips import Clips, open_clips
 from harness.files import write_atomic, write_csv, write_json
 from harness.frontend import FrontEnd
 from harness.metrics import summarize
-from harness.models import build_model, device_name, device_of
+from harness.models import build_model, device_name
 from harness.params import Params
+from harness.processes import World, joined
 from harness.provenance import data_fingerprint, provenance, stage_parameters
 from harness.scoring import score
 from harness.training.checkpoint import load_weights
+from harness.training.precision import exact_float32
 
 PER_CLASS = ("label", "positives", "clips", "AP", "AUC")
 
 
 def evaluate(params: Params, model_name: str, seed: int) -> None:
-    """Score the last checkpoint on the test split. Raises UserError where weights or packed clips are missing."""
-    device = device_of()
+    """Score the last checkpoint on the test split, alone or under torchrun.
+
+    Raises UserError where weights or packed clips are missing.
+    """
+    with joined() as world:
+        _evaluate(params, model_name, seed, world)
+
+
+def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
+    device = world.device
+    exact_float32()
     clips = open_clips(params, "test", seed=seed)
     model = build_model(model_name, params.per_model[model_name], params.dcls, len(clips.labels))
     load_weights(paths.run(params.preset, model_name, seed) / "model.safetensors", model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    scores = score(model, FrontEnd().to(device), clips, params.evaluate.batch, device)
+    scores = score(model, FrontEnd().to(device), clips, params.evaluate.batch, world)
+    if not world.is_first:
+        return
     parameters = stage_parameters(params, model_name) | {"evaluate": {"bootstrap": params.evaluate.bootstrap}}
     record = provenance(
         "evaluation", parameters, data_fingerprint(params), device_name(device), model=model_name, seed=seed

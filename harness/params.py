@@ -1,15 +1,15 @@
-"""params.yaml as frozen dataclasses. The only module that reads YAML or the environment."""
+"""params.yaml as frozen dataclasses. The only module, with strict_yaml, that reads YAML or the environment."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from harness.errors import UserError
-from harness.strict import build, setting
+from harness.strict import build, nearest, setting
+from harness.strict_yaml import read_yaml
 
 MODELS = (
     "convformer_audio_s18",
@@ -22,6 +22,8 @@ MODELS = (
 
 LINEAR_BASELINE = "linear_baseline"  # the trivial system that stands beside the six
 CLASS_COUNTS = (527, 1000)  # AudioSet's, and the head that the paper's parameter column counts
+MOST_CLIPS = 1_000_000_000  # and batches and steps of them
+MOST_SEED = 2**32 - 1  # what every library takes
 SHORTEST = 1.27  # seconds: 128 frames, which the stem and three halvings bring down to one column
 
 
@@ -60,7 +62,7 @@ class Audioset:
 class Data:
     kind: str = setting("where the recordings come from", choices=("instruments", "esc10", "folder", "audioset"))
     clip_seconds: float = setting(
-        "length of a clip; shorter ones are zero-padded, longer ones cut", minimum=0.1, maximum=60.0
+        "length of a clip; shorter ones are zero-padded, longer ones cut", minimum=SHORTEST, maximum=60.0
     )
     mirror: str | None = setting("folder searched for every download before the network", default=None)
     csv: str | None = setting("folder: CSV with the columns path, labels, split", default=None)
@@ -70,10 +72,18 @@ class Data:
         default="used",
     )
     audioset: Audioset | None = setting("audioset: where its files are", default=None)
-    train_mixtures: int = setting("instruments: mixtures an epoch, drawn afresh each epoch", minimum=1, default=1)
-    val_mixtures: int = setting("instruments: validation mixtures", minimum=1, default=1)
-    test_mixtures: int = setting("instruments: test mixtures", minimum=1, default=1)
-    mixture_seed: int = setting("instruments: seed of the mixtures", minimum=0, default=0)
+    max_bad_fraction: float = setting(
+        "largest share of a split's clips that may be bad, which docs/data.md explains; above it featurize stops",
+        minimum=0.0,
+        maximum=1.0,
+        default=0.01,
+    )
+    train_mixtures: int = setting(
+        "instruments: mixtures an epoch, drawn afresh each epoch", minimum=1, maximum=MOST_CLIPS, default=1
+    )
+    val_mixtures: int = setting("instruments: validation mixtures", minimum=1, maximum=MOST_CLIPS, default=1)
+    test_mixtures: int = setting("instruments: test mixtures", minimum=1, maximum=MOST_CLIPS, default=1)
+    mixture_seed: int = setting("instruments: seed of the mixtures", minimum=0, maximum=MOST_SEED, default=0)
 
 
 @dataclass(frozen=True)
@@ -81,15 +91,21 @@ class Model:
     scale: str = setting("the paper's full size, or the depths and widths given here", choices=("full", "reduced"))
     optimizer: str = setting("the paper: lamb for ConvFormer, adamw for the others", choices=("adamw", "lamb"))
     epochs: int = setting(
-        "passes over the training clips; 0 with start published, which are taken as they are", minimum=0
+        "passes over the training clips; 0 with start published, which are taken as they are",
+        minimum=0,
+        maximum=10_000,
     )
-    learning_rate: float = setting("peak learning rate; P and SIG take five times it", minimum=0.0)
+    learning_rate: float = setting("peak learning rate; P and SIG take five times it", minimum=0.0, maximum=10.0)
     drop_path: float = setting("rate of the last block, rising linearly from 0", minimum=0.0, maximum=0.9)
     layer_scale: float | None = setting(
-        "start of the layer scale, null for the backbone's own", minimum=0.0, default=None
+        "start of the layer scale, null for the backbone's own", minimum=0.0, maximum=10.0, default=None
     )
-    depths: tuple[int, ...] | None = setting("reduced: blocks in each of the four stages", minimum=1, default=None)
-    widths: tuple[int, ...] | None = setting("reduced: channels of each of the four stages", minimum=8, default=None)
+    depths: tuple[int, ...] | None = setting(
+        "reduced: blocks in each of the four stages", minimum=1, maximum=100, default=None
+    )
+    widths: tuple[int, ...] | None = setting(
+        "reduced: channels of each of the four stages", minimum=8, maximum=8192, default=None
+    )
     start: str = setting(
         "weights to start from; the paper: imagenet for ConvNeXt and ConvFormer, random for FastViT; published are the "
         "authors' trained ones",
@@ -103,18 +119,20 @@ class Model:
 
 @dataclass(frozen=True)
 class Dcls:
-    kernel_count: int = setting("elements in a kernel", minimum=1)
-    dilated_kernel_size: int = setting("side of the dense kernel, odd", minimum=1)
+    kernel_count: int = setting("elements in a kernel", minimum=1, maximum=1000)
+    dilated_kernel_size: int = setting("side of the dense kernel, odd", minimum=1, maximum=255)
     version: str = setting("interpolation", choices=("gauss", "max", "v1", "v0"))
 
 
 @dataclass(frozen=True)
 class Train:
     warmup_fraction: float = setting("share of the epochs with linear warm-up from 0", minimum=0.0, maximum=1.0)
-    batch: int = setting("clips in an optimizer step", minimum=1)
-    final_learning_rate: float = setting("where the cosine ends", minimum=0.0)
-    weight_decay: float = setting("none on 1-d tensors, biases, P and SIG", minimum=0.0)
-    mixup_alpha: float = setting("lambda from Beta(alpha, alpha), one a batch; 0 turns mixup off", minimum=0.0)
+    batch: int = setting("clips in an optimizer step", minimum=1, maximum=MOST_CLIPS)
+    final_learning_rate: float = setting("where the cosine ends", minimum=0.0, maximum=10.0)
+    weight_decay: float = setting("none on 1-d tensors, biases, P and SIG", minimum=0.0, maximum=10.0)
+    mixup_alpha: float = setting(
+        "lambda from Beta(alpha, alpha), one a batch; 0 turns mixup off", minimum=0.0, maximum=100.0
+    )
     label_smoothing: float = setting("t -> (1 - s) t + s / classes, before mixing", minimum=0.0, maximum=1.0)
     roll: bool = setting("circular roll of the waveform by a uniform shift")
     speed_probability: float = setting("chance of a speed change", minimum=0.0, maximum=1.0)
@@ -126,35 +144,72 @@ class Train:
     micro_batch: int | None = setting(
         "clips in a forward pass and in one mixup, gradients add up to `batch`; null for the whole batch",
         minimum=1,
+        maximum=MOST_CLIPS,
+        default=None,
+    )
+    precision: str = setting(
+        "of the model in training: float32, tf32 (CUDA), bf16 or fp16 (CUDA) by autocast; scoring is always float32",
+        choices=("float32", "tf32", "bf16", "fp16"),
+        default="float32",
+    )
+    channels_last: bool = setting("memory layout of the convolutions; rounding apart, no effect", default=True)
+    compile: bool = setting("torch.compile the model; rounding apart, no effect", default=False)
+    activation_checkpointing: bool = setting(
+        "compute activations again in the backward pass instead of keeping them; no effect", default=False
+    )
+    deterministic: bool = setting(
+        "CUDA: only algorithms that give the same bits each time; a CPU needs nothing for that", default=False
+    )
+    ema_decay: float | None = setting(
+        "validate, keep and evaluate an exponential moving average of the weights, of this decay a step; null for none",
+        minimum=0.0,
+        maximum=0.999999,
         default=None,
     )
 
 
 @dataclass(frozen=True)
+class Execution:
+    workers: int = setting(
+        "processes that read the training clips, beside each training process", minimum=0, maximum=1000, default=0
+    )
+    checkpoint_steps: int | None = setting(
+        "steps between checkpoints within an epoch; null for one after each epoch",
+        minimum=1,
+        maximum=MOST_CLIPS,
+        default=None,
+    )
+    checkpoints_kept: int = setting("newest checkpoints kept of an unfinished run", minimum=1, maximum=1000, default=2)
+
+
+@dataclass(frozen=True)
 class Evaluate:
-    batch: int = setting("clips in a forward pass", minimum=1)
-    bootstrap: int = setting("resamples of the clips for the 95% interval", minimum=1)
+    batch: int = setting("clips in a forward pass", minimum=1, maximum=MOST_CLIPS)
+    bootstrap: int = setting("resamples of the clips for the 95% interval", minimum=1, maximum=1_000_000)
 
 
 @dataclass(frozen=True)
 class Throughput:
-    batch: int = setting("clips in a timed forward pass", minimum=1)
-    batches: int = setting("timed forward passes a model", minimum=10)
-    warmup: int = setting("forward passes before the timing", minimum=1)
+    batch: int = setting("clips in a timed forward pass", minimum=1, maximum=MOST_CLIPS)
+    batches: int = setting("timed forward passes a model", minimum=10, maximum=1_000_000)
+    warmup: int = setting("forward passes before the timing", minimum=1, maximum=1_000_000)
 
 
 @dataclass(frozen=True)
 class Params:
-    preset: str = setting("name under which results are filed")
+    preset: str = setting("name under which results are filed: letters, digits, - and _, at most 64")
     models: tuple[str, ...] = setting("which of the six systems to run", choices=MODELS)
-    seeds: tuple[int, ...] = setting("a training run for each", minimum=0)
-    linear_baseline_seeds: tuple[int, ...] = setting("a logistic regression for each", minimum=0, may_be_empty=True)
+    seeds: tuple[int, ...] = setting("a training run for each", minimum=0, maximum=MOST_SEED)
+    linear_baseline_seeds: tuple[int, ...] = setting(
+        "a logistic regression for each", minimum=0, maximum=MOST_SEED, may_be_empty=True
+    )
     data: Data = setting("where sounds come from")
     dcls: Dcls = setting("the convolution of the DCLS models")
     train: Train = setting("the recipe that all models share")
     evaluate: Evaluate = setting("scoring")
     throughput: Throughput = setting("timing of the full-size models")
     per_model: dict[str, Model] = setting("settings of one model; changing them reruns that model alone")
+    execution: Execution = setting("how a training runs; it changes no number and reruns nothing", default=Execution())
 
 
 def load(path: Path) -> Params:
@@ -163,17 +218,26 @@ def load(path: Path) -> Params:
     Raises UserError naming the file, the key, the value and what is allowed.
     """
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; run in the repository root, or `make preset NAME=instruments`") from error
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    value = parse_yaml(str(path), content)
     try:
-        params = build(Params, content)
+        params = build(Params, value)
         _check(params)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return params
+
+
+def parse_yaml(name: str, content: bytes) -> Any:
+    """The value of a YAML file's content. Raises UserError, with the name of the file, where it is no YAML."""
+    try:
+        return read_yaml(content)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def mirror(params: Params) -> Path | None:
@@ -188,11 +252,9 @@ def _check(params: Params) -> None:
         values = getattr(params, name)
         if len(set(values)) != len(values):
             raise UserError(f"{name}: is {list(values)}, must not name one twice")
-    if not params.preset.replace("-", "").replace("_", "").isalnum():
-        raise UserError(f"preset: is {params.preset!r}, must be letters, digits, - and _ (it names folders)")
-    if params.data.clip_seconds < SHORTEST:
+    if not params.preset.replace("-", "").replace("_", "").isalnum() or len(params.preset) > 64:
         raise UserError(
-            f"data.clip_seconds: is {params.data.clip_seconds}, must be at least {SHORTEST} (eight stem columns)"
+            f"preset: is {params.preset!r}, must be letters, digits, - and _, at most 64 (it names folders)"
         )
     _check_data(params.data)
     if params.dcls.dilated_kernel_size % 2 == 0:
@@ -202,9 +264,11 @@ def _check(params: Params) -> None:
     micro_batch = params.train.micro_batch
     if micro_batch is not None and params.train.batch % micro_batch:
         raise UserError(f"train.micro_batch: is {micro_batch}, must divide train.batch, which is {params.train.batch}")
+    if params.train.compile and params.train.activation_checkpointing:
+        raise UserError("train.compile: is true with train.activation_checkpointing true; choose one of them")
     for model, settings in params.per_model.items():
         if model not in MODELS:
-            raise UserError(f"per_model.{model}: unknown model; known: {', '.join(MODELS)}")
+            raise UserError(f"per_model.{model}: unknown model{nearest(model, MODELS)}; known: {', '.join(MODELS)}")
         if (settings.epochs == 0) != (settings.start == "published"):
             raise UserError(
                 f"per_model.{model}.epochs: is {settings.epochs} with start {settings.start}; "

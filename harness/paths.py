@@ -9,6 +9,7 @@ HARDWARE = Path("results/hardware.json")
 PUBLISHED = Path("paper_tables/published.csv")
 DOWNLOADS = Path(".cache/downloads")  # outside DVC's outputs: an interrupted download goes on here
 RESUME = Path(".cache/resume")  # outside DVC's outputs: see DESIGN, a stale checkpoint must not be resumed
+NONFINITE = Path(".cache/nonfinite")  # steps whose loss was not finite, to be replayed
 
 
 def raw(kind: str) -> Path:

@@ -26,7 +26,12 @@ WRITTEN_BY_RUNS = ("results", "paper_tables", "dvc.lock")  # not counted as chan
 
 
 def provenance(
-    kind: str, parameters: dict[str, Any], data_fingerprint: str, device: str, **more: Any
+    kind: str,
+    parameters: dict[str, Any],
+    data_fingerprint: str,
+    device: str,
+    precision: str = "float32",
+    **more: Any,
 ) -> dict[str, Any]:
     """The record that stands in every result file; `parameters` are those that the result depends on."""
     return {
@@ -38,7 +43,7 @@ def provenance(
         "code": code_revision(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "device": device,
-        "precision": "float32",
+        "precision": precision,
         "command": " ".join(["python", "-m", "harness", *sys.argv[1:]]),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harness.data.clips import Clips
 from harness.frontend import FrontEnd
+from harness.processes import World
 
 
 def read_batch(clips: Clips, indices: range) -> Tensor:
@@ -16,12 +17,23 @@ def read_batch(clips: Clips, indices: range) -> Tensor:
 
 
 @torch.inference_mode()
-def score(model: nn.Module, front_end: FrontEnd, clips: Clips, batch: int, device: torch.device) -> np.ndarray:
-    """Sigmoid of the logits, float32 (clips, classes), each clip once, in the order of `clips.ids`; eval mode."""
+def score(model: nn.Module, front_end: FrontEnd, clips: Clips, batch: int, world: World) -> np.ndarray:
+    """Sigmoid of the logits, float32 (clips, classes), in the order of `clips.ids`, in eval mode.
+
+    Each process takes every `world.size`-th batch, and all have the whole result. Batches are the same whatever the
+    number of processes. Raises RuntimeError unless every id has been scored exactly once.
+    """
     model.eval()
-    scores = []
-    for start in range(0, len(clips), batch):
-        waveform = read_batch(clips, range(start, min(start + batch, len(clips)))).to(device)
+    starts = range(0, len(clips), batch)[world.rank :: world.size]
+    scores = torch.zeros(len(clips), len(clips.labels), device=world.device)
+    times_scored = torch.zeros(len(clips), device=world.device)
+    for start in starts:
+        indices = range(start, min(start + batch, len(clips)))
+        waveform = read_batch(clips, indices).to(world.device)
         log_mel = front_end(waveform).contiguous(memory_format=torch.channels_last)
-        scores.append(model(log_mel).sigmoid().float().cpu().numpy())
-    return np.concatenate(scores)
+        scores[start : indices.stop] = model(log_mel).sigmoid().float()
+        times_scored[start : indices.stop] += 1
+    wrong = [clips.ids[index] for index in (world.total(times_scored) != 1).nonzero().flatten().tolist()]
+    if wrong or len(set(clips.ids)) != len(clips):
+        raise RuntimeError(f"not scored exactly once: {wrong[:5] or 'an id that stands twice'}")
+    return world.total(scores).cpu().numpy()

@@ -25,6 +25,7 @@ from harness.evaluation import evaluate
 from harness.frontend import FrontEnd
 from harness.models import FULL_SIZE, build_model
 from harness.params import MODELS, Params, load
+from harness.processes import World
 from harness.published import RECORD, import_checkpoint, to_ours, to_published
 from harness.scoring import score
 from tests.conftest import ROOT
@@ -132,7 +133,7 @@ def test_from_zenodo_to_scores(
         assert site.asked == ["", "", f"bytes={len(content) // 2}-"]
         evaluate(params, NAME, 0)
         clips = open_clips(params, "test")
-        expected = score(model.eval(), FrontEnd(), clips, 3, torch.device("cpu"))
+        expected = score(model.eval(), FrontEnd(), clips, 3, World(0, 1, torch.device("cpu")))
         with np.load(paths.predictions(params.preset, NAME, 0)) as predictions:
             np.testing.assert_allclose(predictions["scores"], expected, rtol=1e-4, atol=1e-6)
         result = paths.result(params.preset, NAME, 0)
@@ -143,7 +144,7 @@ def test_from_zenodo_to_scores(
         assert start["source"] == f"{site.url}/records/{RECORD}/files/{NAME}.pth" and start["start"] == "published"
         assert start["sha256"] == hashlib.sha256(content).hexdigest()
         assert start["epoch"] == 59 and start["args"]["lr"] == 4e-3
-        assert (result / "history.csv").read_text() == "epoch,learning_rate,train_loss,val_mAP,samples_per_s\n"
+        assert (result / "history.csv").read_text() == "epoch,learning_rate,train_loss,val_mAP\n"
         lines = (result / "positions.csv").read_text().splitlines()
         assert len(lines) == 5 and all(line.startswith("0,") for line in lines[1:])
         evaluation = json.loads((result / "evaluation.json").read_text())

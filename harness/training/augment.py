@@ -57,25 +57,31 @@ def _rectangle(random: np.random.Generator, height: int, width: int) -> tuple[in
     return None
 
 
-def roll_and_speed(waveform: np.ndarray, draws: Draws) -> np.ndarray:
+def roll_and_speed(waveform: Tensor, draws: list[Draws]) -> Tensor:
     """Circular roll by `shift` of the length, then nearest-sample indexing at `rate`, padded or cropped back.
 
-    (samples,) float32 to the same shape. A rate above 1 shortens, and zeros surround the rest.
+    float32 (clips, samples) to the same shape, on its device. A rate above 1 shortens, and zeros surround the rest.
     """
-    length = waveform.shape[0]
-    waveform = np.roll(waveform, int(draws.shift * length))
-    if draws.rate is None:
-        return waveform
-    changed = waveform[
-        np.minimum(np.rint(np.arange(int(length / draws.rate)) * draws.rate), length - 1).astype(np.int64)
-    ]
-    slack = changed.shape[0] - length
-    start = int(draws.place * (abs(slack) + 1))
-    if slack >= 0:
-        return changed[start : start + length]
-    padded = np.zeros_like(waveform)
-    padded[start : start + changed.shape[0]] = changed
-    return padded
+    length = waveform.shape[1]
+    rolled = torch.stack([one.roll(int(draw.shift * length)) for one, draw in zip(waveform, draws, strict=True)])
+    changed = [index for index, draw in enumerate(draws) if draw.rate is not None]
+    if changed:
+        rolled[changed] = _at_rates(rolled[changed], [draws[index] for index in changed])
+    return rolled
+
+
+def _at_rates(waveform: Tensor, draws: list[Draws]) -> Tensor:
+    """The speed change of clips that all have a rate: what stands at each sample of the result."""
+    length, device = waveform.shape[1], waveform.device
+    rates = [draw.rate or 1.0 for draw in draws]
+    lengths = [int(length / rate) for rate in rates]
+    starts = [int(draw.place * (abs(new - length) + 1)) for draw, new in zip(draws, lengths, strict=True)]
+    offsets = [start if new >= length else -start for start, new in zip(starts, lengths, strict=True)]
+    place = torch.arange(length, device=device) + torch.tensor(offsets, device=device)[:, None]
+    # float64: in float32 a place in a long clip times the rate would round to another sample
+    source = (place * torch.tensor(rates, dtype=torch.float64, device=device)[:, None]).round_().clamp_(0, length - 1)
+    outside = (place < 0) | (place >= torch.tensor(lengths, device=device)[:, None])
+    return waveform.gather(1, source.long()).masked_fill_(outside, 0.0)
 
 
 def erase(power: Tensor, draws: list[Draws]) -> Tensor:

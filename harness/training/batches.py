@@ -8,41 +8,71 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from harness.data.clips import Clips
 from harness.errors import UserError
 from harness.frontend import FrontEnd
 from harness.params import Train
-from harness.training import augment, recipe
+from harness.training import augment, recipe, signals
 
 ORDER, STEP = 2**32 - 1, 2**32 - 2  # third parts of generator keys that no sample index reaches
 
 
 @dataclass(frozen=True)
 class Division:
-    """How an optimizer step's clips are divided: each micro-batch is one forward pass and is mixed within itself."""
+    """How an optimizer step's clips are divided: each micro-batch is one forward pass and is mixed within itself.
+
+    A step's micro-batches have running numbers, and each process takes as many in a row; so neither what is in a
+    micro-batch nor its randomness depends on the number of processes.
+    """
 
     batch: int
     micro_batch: int
     steps: int
+    processes: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches in a step, over all processes."""
+        return self.batch // self.micro_batch
 
     @property
     def accumulation(self) -> int:
-        return self.batch // self.micro_batch
+        """Micro-batches in a step of one process."""
+        return self.parts // self.processes
 
     def __str__(self) -> str:
-        parts = f"{self.micro_batch} clips x {self.accumulation} accumulated"
+        parts = f"{self.micro_batch} clips x {self.accumulation} accumulated x {self.processes} processes"
         return f"batch {self.batch} = {parts}, {self.steps} steps an epoch"
 
 
-def divide(train: Train, clips: int) -> Division:
+@dataclass(frozen=True)
+class Piece:
+    """A micro-batch as read: its number in the epoch, the clips' indices, float32 (clips, samples) and targets."""
+
+    number: int
+    indices: list[int]
+    waveform: Tensor
+    targets: Tensor
+
+
+def divide(train: Train, clips: int, processes: int = 1) -> Division:
     """A ragged last batch is left out, as in the paper; the order changes every epoch.
 
-    Raises UserError where an epoch has no whole batch.
+    Raises UserError where an epoch has no whole batch, or the processes cannot share a batch evenly.
     """
     if clips < train.batch:
         raise UserError(f"train.batch: is {train.batch}, but an epoch has {clips} training clips; make it at most that")
-    return Division(train.batch, train.micro_batch or train.batch, clips // train.batch)
+    micro_batch = train.micro_batch or train.batch
+    if train.batch % processes:
+        raise UserError(f"train.batch: is {train.batch}, must be a multiple of the {processes} processes")
+    if train.batch % (micro_batch * processes):
+        raise UserError(
+            f"train.micro_batch: is {micro_batch}, but {processes} processes share train.batch, {train.batch}; "
+            f"make it {train.batch // processes} or a divisor of that"
+        )
+    return Division(train.batch, micro_batch, clips // train.batch, processes)
 
 
 def epoch_order(seed: int, epoch: int, clips: int) -> np.ndarray:
@@ -50,39 +80,61 @@ def epoch_order(seed: int, epoch: int, clips: int) -> np.ndarray:
     return augment.generator(seed, epoch, ORDER).permutation(clips)
 
 
-def micro_batches(division: Division, order: np.ndarray, step: int) -> Iterator[tuple[int, list[int]]]:
-    """(number in the epoch, clip indices) of each micro-batch of an optimizer step."""
-    for part in range(division.accumulation):
-        number = step * division.accumulation + part
-        yield number, order[number * division.micro_batch : (number + 1) * division.micro_batch].tolist()
+def numbers_of(division: Division, rank: int, first_step: int) -> list[int]:
+    """The micro-batches of a process in an epoch from a step on, by number, in the order they are taken."""
+    own = range(rank * division.accumulation, (rank + 1) * division.accumulation)
+    return [step * division.parts + part for step in range(first_step, division.steps) for part in own]
 
 
-def randomness(seed: int, epoch: int, number: int) -> np.random.Generator:
-    """Of a micro-batch: drop path and the weight of mixup."""
-    return augment.generator(seed, epoch, STEP, number)
+class _Pieces(Dataset[Piece | UserError]):
+    """Micro-batches by number; an error is handed over as it is, to be raised where it is one line."""
+
+    def __init__(self, clips: Clips, order: np.ndarray, micro_batch: int) -> None:
+        self._clips, self._order, self._micro_batch = clips, order, micro_batch
+
+    def __getitem__(self, number: int) -> Piece | UserError:
+        indices = self._order[number * self._micro_batch : (number + 1) * self._micro_batch].tolist()
+        try:
+            waveform = torch.from_numpy(np.stack([self._clips.waveform(index) for index in indices]))
+        except UserError as error:
+            return error
+        return Piece(number, indices, waveform, torch.from_numpy(np.asarray(self._clips.targets[indices], np.float32)))
 
 
-def read_mixed(
-    train: Train,
-    clips: Clips,
-    indices: list[int],
-    key: tuple[int, int],
-    random: np.random.Generator,
-    front_end: FrontEnd,
-) -> tuple[Tensor, Tensor]:
-    """Augmented, mixed log-mel (clips, 1, 128, frames) and targets (clips, classes), on the front end's device.
+def read(clips: Clips, order: np.ndarray, micro_batch: int, numbers: list[int], workers: int) -> Iterator[Piece]:
+    """The numbered micro-batches, read by this process or ahead of it by `workers` others.
 
-    `key` is (seed, epoch), which with a clip's index gives its augmentation.
+    Raises UserError where a clip cannot be read.
     """
+    loader = DataLoader(
+        _Pieces(clips, order, micro_batch),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        worker_init_fn=signals.reader,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for piece in loader:
+        if isinstance(piece, UserError):
+            raise piece
+        yield piece
+
+
+def prepare(train: Train, piece: Piece, key: tuple[int, int], front_end: FrontEnd) -> tuple[Tensor, Tensor]:
+    """As the model takes it: augmented and mixed log-mel (clips, 1, 128, frames), and targets (clips, classes).
+
+    `key` is (seed, epoch), which with a clip's index gives its augmentation, and with the micro-batch's number the
+    weight of mixup and the state of torch's generator, which drop path draws from.
+    """
+    random = augment.generator(*key, STEP, piece.number)
+    torch.manual_seed(int(random.integers(2**63)))
     device = front_end.mel.fb.device
-    waveforms = [clips.waveform(index) for index in indices]
-    frames = 1 + waveforms[0].shape[0] // front_end.spectrogram.hop_length
+    frames = 1 + piece.waveform.shape[1] // front_end.spectrogram.hop_length
     bins = front_end.spectrogram.n_fft // 2 + 1
-    draws = [augment.draw(train, augment.generator(*key, index), bins, frames) for index in indices]
-    changed = [augment.roll_and_speed(waveform, one) for waveform, one in zip(waveforms, draws, strict=True)]
+    draws = [augment.draw(train, augment.generator(*key, index), bins, frames) for index in piece.indices]
     with torch.no_grad():
-        power = augment.erase(front_end.power(torch.from_numpy(np.stack(changed)).to(device)), draws)
-        targets = torch.from_numpy(np.asarray(clips.targets[indices], np.float32)).to(device)
-        targets = recipe.smooth(targets, train.label_smoothing)
+        waveform = augment.roll_and_speed(piece.waveform.to(device, non_blocking=True), draws)
+        power = augment.erase(front_end.power(waveform), draws)
+        targets = recipe.smooth(piece.targets.to(device, non_blocking=True), train.label_smoothing)
         log_mel, targets = augment.mixup(front_end.log_mel(power), targets, train.mixup_alpha, random)
     return log_mel.contiguous(memory_format=torch.channels_last), targets

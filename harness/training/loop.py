@@ -6,53 +6,51 @@ import math
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from dcls import clamp_positions
 from harness import paths
 from harness.data.clips import open_clips
-from harness.errors import UserError
-from harness.files import write_bytes, write_csv, write_json
+from harness.errors import Stopped, UserError
+from harness.files import remove_leftovers, write_bytes, write_csv, write_json
 from harness.frontend import FrontEnd
 from harness.metrics import mean_average_precision
-from harness.models import build_model, device_name, device_of, parameter_count, start_weights
+from harness.models import build_model, device_name, parameter_count, start_weights
 from harness.params import Params
+from harness.processes import World, joined
 from harness.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters
 from harness.scoring import score
-from harness.training import batches, checkpoint, positions, recipe
+from harness.training import batch_norm, batches, nonfinite, positions, precision, recipe, resume, signals
+from harness.training.checkpoint import save_weights
+from harness.training.resume import Progress, Trainee
+from harness.training.step import Run, share, take
 
-HISTORY = ("epoch", "learning_rate", "train_loss", "val_mAP", "samples_per_s")
+HISTORY = ("epoch", "learning_rate", "train_loss", "val_mAP")
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a training run works on."""
+@dataclass
+class Pace:
+    """What this session of a run took: clips per second of each epoch, and seconds in steps and waiting for clips."""
 
-    params: Params
-    name: str
-    seed: int
-    model: nn.Module
-    front_end: FrontEnd
-    optimizer: torch.optim.Optimizer
-    device: torch.device
-
-    @property
-    def title(self) -> str:
-        return f"{self.name}-{self.seed}"
+    samples_per_s: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    waited: float = 0.0
 
 
 def train(params: Params, model_name: str, seed: int) -> None:
-    """Train, or go on with an interrupted training of the same parameters, data and code.
+    """Train, or go on with an unfinished training of the same parameters, data and code; alone or under torchrun.
 
-    Raises UserError where packed clips or the weights to start from are missing, or the loss is not finite.
+    Raises UserError where packed clips or the weights to start from are missing, or the loss is not finite; Stopped
+    after SIGTERM or Ctrl-C, once a checkpoint is written.
     """
     settings = params.per_model[model_name]
     if settings.start == "published":
@@ -60,146 +58,252 @@ def train(params: Params, model_name: str, seed: int) -> None:
 
         import_checkpoint(params, settings.weights, model_name, seed)
         return
-    folder, result = paths.run(params.preset, model_name, seed), paths.result(params.preset, model_name, seed)
-    parameters, data = stage_parameters(params, model_name), data_fingerprint(params)
-    device = device_of()
-    resume = _resume_path(params.preset, model_name, seed, [parameters, data, device.type])
+    with joined() as world, signals.wishes() as wishes:
+        _train(params, model_name, seed, world, wishes)
+
+
+def _train(params: Params, name: str, seed: int, world: World, wishes: list[int]) -> None:
+    settings, train = params.per_model[name], params.train
+    parameters, data = stage_parameters(params, name), data_fingerprint(params)
+    folder = _resume_folder(params.preset, name, seed, [parameters, data, world.device.type], world)
     started = time.perf_counter()
 
+    precision.settle(train, world.device)
     torch.manual_seed(seed)
     classes = len(open_clips(params, "val", seed=seed).labels)
-    model = build_model(model_name, settings, params.dcls, classes)
-    start = start_weights(model, model_name, settings)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = recipe.build_optimizer(model, settings, params.train)
-    run = Trained(params, model_name, seed, model, FrontEnd().to(device), optimizer, device)
-    state = checkpoint.load_resume(resume / "state.safetensors", model, optimizer)
-    if state is None:
-        state = checkpoint.Resumed(0, -1.0, [], positions.snapshot(model, 0))
-    else:
-        print(f"{run.title}: going on after epoch {state.next_epoch}", flush=True)
-    history, recorded = _epochs(run, state, resume)
+    model = build_model(name, settings, params.dcls, classes)
+    start = start_weights(model, name, settings)
+    layout = torch.channels_last if train.channels_last else torch.contiguous_format
+    model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
+    average = None
+    if train.ema_decay is not None:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(train.ema_decay), use_buffers=True)
+    if train.activation_checkpointing:
+        _compute_again(model)
+    optimizer = recipe.build_optimizer(model, settings, train)
+    scaler = torch.amp.GradScaler(world.device.type, enabled=train.precision == "fp16")
+    trainee = Trainee(model, optimizer, scaler, average)
 
-    checkpoint.save_weights(folder / "model.safetensors", model)
-    write_bytes(folder / "best.safetensors", (resume / "best.safetensors").read_bytes())
+    number = world.first(resume.newest(folder) if world.is_first else None)
+    progress = Progress(positions=positions.snapshot(model, 0))
+    if number is not None:
+        progress = resume.load(folder, number, trainee)
+        _say(world, f"{name}-{seed}: going on after epoch {progress.epoch}, step {progress.step} of the next")
+    run = Run(params, name, seed, trainee, share(model, train.compile, world), FrontEnd().to(world.device), world)
+    resumed, pace = progress, Pace()
+    progress = _epochs(run, progress, folder, wishes, pace)
+    if not world.is_first:
+        return
+    record = provenance(
+        "training",
+        parameters,
+        data,
+        device_name(world.device),
+        train.precision,
+        model=name,
+        seed=seed,
+        start=start,
+        processes=world.size,
+        threads=torch.get_num_threads(),
+        classes=classes,
+        trained_parameters=parameter_count(model),
+        seconds=round(time.perf_counter() - started, 1),
+        resumed_at=[resumed.epoch, resumed.step],
+        samples_per_s=round(float(np.median(pace.samples_per_s)), 2) if pace.samples_per_s else None,
+        waiting_fraction=round(pace.waited / pace.seconds, 4) if pace.seconds else None,
+    )
+    _write(run, progress, folder, record)
+
+
+def _write(run: Run, progress: Progress, folder: Path, record: dict[str, Any]) -> None:
+    """The finished run's files; its checkpoints go."""
+    preset, name, seed = run.params.preset, run.name, run.seed
+    out, result = paths.run(preset, name, seed), paths.result(preset, name, seed)
+    remove_leftovers(out)
+    remove_leftovers(result)
+    save_weights(out / "model.safetensors", run.trainee.weights)
+    write_bytes(out / "best.safetensors", (folder / progress.best).read_bytes())
     positions.write_positions(
-        recorded,
-        params.dcls,
-        folder / "positions.npz",
+        progress.positions,
+        run.params.dcls,
+        out / "positions.npz",
         result / "positions.csv",
         result / "position_density.csv",
     )
-    write_csv(result / "history.csv", HISTORY, history)
-    write_json(
-        result / "run.json",
-        provenance(
-            "training",
-            parameters,
-            data,
-            device_name(device),
-            model=model_name,
-            seed=seed,
-            start=start,
-            threads=torch.get_num_threads(),
-            classes=classes,
-            trained_parameters=parameter_count(model),
-            seconds=round(time.perf_counter() - started, 1),
-            resumed_at_epoch=state.next_epoch,
-        ),
-    )
-    shutil.rmtree(resume)
+    write_csv(result / "history.csv", HISTORY, progress.history)
+    write_json(result / "run.json", record)
+    shutil.rmtree(folder)
 
 
-def _epochs(
-    run: Trained, state: checkpoint.Resumed, resume: Path
-) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    """The epochs that `state` lacks, a checkpoint after each; the whole history and all recorded positions."""
-    best_map, history, recorded = state.best_map, list(state.history), dict(state.positions)
-    last = run.params.per_model[run.name].epochs
+def _epochs(run: Run, progress: Progress, folder: Path, wishes: list[int], pace: Pace) -> Progress:
+    """The epochs that `progress` lacks, a checkpoint after each; the progress at the end."""
+    last, world = run.params.per_model[run.name].epochs, run.world
     val = open_clips(run.params, "val", seed=run.seed)
-    bar = tqdm(total=last, initial=state.next_epoch, unit="epoch", desc=run.title, disable=not sys.stderr.isatty())
-    for epoch in range(state.next_epoch, last):
-        row = _epoch(run, epoch)
-        row["val_mAP"] = mean_average_precision(
-            val.targets, score(run.model, run.front_end, val, run.params.evaluate.batch, run.device)
+    bar = tqdm(total=last, initial=progress.epoch, unit="epoch", desc=run.title, disable=not _has_bar(world))
+    while progress.epoch < last:
+        progress, number, rate, wished = _epoch(run, progress, folder, wishes, pace)
+        weights, epoch = run.trainee.weights, progress.epoch + 1
+        val_map = mean_average_precision(
+            val.targets, score(weights, run.front_end, val, run.params.evaluate.batch, world)
         )
-        history.append(row)
-        if positions.recorded_at(epoch + 1, last):
-            recorded |= positions.snapshot(run.model, epoch + 1)
-        if row["val_mAP"] > best_map:
-            best_map = row["val_mAP"]
-            checkpoint.save_weights(resume / "best.safetensors", run.model)
-        checkpoint.save_resume(
-            resume / "state.safetensors", run.model, run.optimizer, epoch + 1, best_map, history, recorded
-        )
+        row = {
+            "epoch": epoch,
+            "learning_rate": rate,
+            "train_loss": float(np.mean(progress.losses)),
+            "val_mAP": val_map,
+        }
+        recorded = positions.snapshot(weights, epoch) if positions.recorded_at(epoch, last) else {}
+        done = replace(progress, epoch=epoch, step=0, losses=(), history=(*progress.history, row))
+        progress = replace(done, positions=progress.positions | recorded)
+        if val_map > progress.best_map:
+            best = resume.save_best(folder, number, run.trainee) if world.is_first else ""
+            progress = replace(progress, best_map=val_map, best=best)
+        _save(run, folder, number, progress)
         bar.update()
-        bar.set_postfix(loss=f"{row['train_loss']:.4f}", val_mAP=f"{row['val_mAP']:.3f}")
+        bar.set_postfix(loss=f"{row['train_loss']:.4f}", val_mAP=f"{val_map:.3f}")
         if bar.disable:
-            print(
-                f"{run.title} epoch {epoch + 1}/{last} loss {row['train_loss']:.4f} "
-                f"val mAP {row['val_mAP']:.3f} {row['samples_per_s']:.0f} clips/s",
-                flush=True,
+            _say(
+                world,
+                f"{run.title} epoch {epoch}/{last} loss {row['train_loss']:.4f} val mAP {val_map:.3f} "
+                f"{pace.samples_per_s[-1]:.0f} clips/s",
             )
+        if wished and epoch < last:
+            _stop(run, wishes)
     bar.close()
-    return history, recorded
+    return progress
 
 
-def _epoch(run: Trained, epoch: int) -> dict[str, float]:
-    """One pass over the training clips: its row of the history."""
-    settings, train = run.params.per_model[run.name], run.params.train
+def _epoch(
+    run: Run, progress: Progress, folder: Path, wishes: list[int], pace: Pace
+) -> tuple[Progress, int, float, bool]:
+    """The steps that an epoch still lacks: progress, steps done in all, the last learning rate, whether to stop."""
+    settings, train, world, epoch = run.params.per_model[run.name], run.params.train, run.world, progress.epoch
+    execution = run.params.execution
     clips = open_clips(run.params, "train", epoch, run.seed)
-    division = batches.divide(train, len(clips))
-    if epoch == 0 and division.accumulation > 1:
-        print(f"{run.title}: {division}", flush=True)
-    order = batches.epoch_order(run.seed, epoch, len(clips))
+    division = batches.divide(train, len(clips), world.size)
+    if epoch == 0 and division.parts > 1:
+        _say(world, f"{run.title}: {division}")
     rates = recipe.learning_rates(
         settings.learning_rate, train.final_learning_rate, settings.epochs, train.warmup_fraction, division.steps
     )
-    run.model.train()
-    losses, started = [], time.perf_counter()
+    order = batches.epoch_order(run.seed, epoch, len(clips))
+    numbers = batches.numbers_of(division, world.rank, progress.step)
+    pieces = _waiting(batches.read(clips, order, division.micro_batch, numbers, execution.workers), pace)
+    run.trainee.model.train()
+    first, started, wished = progress.step, time.perf_counter(), False
     for step in tqdm(
-        range(division.steps), unit="step", leave=False, desc=f"epoch {epoch + 1}", disable=not sys.stderr.isatty()
+        range(first, division.steps), unit="step", leave=False, desc=f"epoch {epoch + 1}", disable=not _has_bar(world)
     ):
-        rate = float(rates[epoch * division.steps + step])
-        recipe.set_learning_rate(run.optimizer, rate)
-        run.optimizer.zero_grad(set_to_none=True)
-        for number, indices in batches.micro_batches(division, order, step):
-            random = batches.randomness(run.seed, epoch, number)
-            torch.manual_seed(int(random.integers(2**63)))  # drop path
-            log_mel, targets = batches.read_mixed(train, clips, indices, (run.seed, epoch), random, run.front_end)
-            loss = binary_cross_entropy_with_logits(run.model(log_mel), targets)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                ids = ", ".join(clips.ids[index] for index in indices)
-                raise UserError(
-                    f"{run.title}: loss is {losses[-1]} at epoch {epoch + 1}, step {step + 1}, learning rate {rate:g}; "
-                    f"lower per_model.{run.name}.learning_rate, or look at the clips {ids}"
-                )
-            (loss / division.accumulation).backward()
-        run.optimizer.step()
-        clamp_positions(run.model)
-    return {
-        "epoch": epoch + 1,
-        "learning_rate": rate,
-        "train_loss": float(np.mean(losses)),
-        "samples_per_s": round(division.steps * division.batch / (time.perf_counter() - started), 2),
-    }
+        number, rate = epoch * division.steps + step, float(rates[epoch * division.steps + step])
+        losses, wished = take(run, pieces, division, epoch, rate, bool(wishes))
+        if not all(map(math.isfinite, losses)):
+            _refuse(run, losses, division, order, clips.ids, epoch, step, rate)
+        progress = replace(progress, step=step + 1, losses=(*progress.losses, *losses))
+        due = execution.checkpoint_steps and (step + 1) % execution.checkpoint_steps == 0
+        if step + 1 < division.steps and (wished or due):
+            _save(run, folder, number + 1, progress)
+            if wished:
+                _stop(run, wishes)
+    seconds = time.perf_counter() - started
+    pace.seconds += seconds
+    pace.samples_per_s.append((division.steps - first) * division.batch / seconds)
+    return progress, (epoch + 1) * division.steps, rate, wished
 
 
-def _resume_path(preset: str, model_name: str, seed: int, inputs: Any) -> Path:
-    """Folder of an interrupted run's state, named by what the run depends on; those of other inputs are deleted."""
+def _save(run: Run, folder: Path, number: int, progress: Progress) -> None:
+    """A checkpoint, on disk before any process goes on."""
+    if run.world.is_first:
+        resume.save(folder, number, run.trainee, progress, run.params.execution.checkpoints_kept)
+    run.world.total(torch.zeros(1, device=run.world.device))
+
+
+def _stop(run: Run, wishes: list[int]) -> None:
+    signal = run.world.first(wishes[0] if wishes else 15)
+    if not run.world.is_first:
+        raise SystemExit(128 + signal)
+    raise Stopped(f"{run.title}: stopped; its checkpoint is written, run it again to go on", signal)
+
+
+def _refuse(
+    run: Run,
+    losses: list[float],
+    division: batches.Division,
+    order: np.ndarray,
+    ids: Any,
+    epoch: int,
+    step: int,
+    rate: float,
+) -> None:
+    """Raises UserError for a loss that is not finite, after a dump of the step."""
+    size, bad = division.micro_batch, next(index for index, loss in enumerate(losses) if not math.isfinite(loss))
+    numbers = range(step * division.parts, (step + 1) * division.parts)
+    names = [[ids[index] for index in order[number * size : (number + 1) * size].tolist()] for number in numbers]
+    micro_batches = [
+        {"number": number, "loss": str(loss), "ids": those}
+        for number, loss, those in zip(numbers, losses, names, strict=True)
+    ]
+    where = {"epoch": epoch + 1, "step": step + 1, "learning_rate": rate, "micro_batches": micro_batches}
+    if run.world.is_first:
+        folder = nonfinite.write_dump(run.params, run.name, run.seed, run.trainee.model, where)
+    run.world.total(torch.zeros(1, device=run.world.device))
+    if not run.world.is_first:
+        raise SystemExit(2)
+    raise UserError(
+        f"{run.title}: loss is {losses[bad]} at epoch {epoch + 1}, step {step + 1}, learning rate {rate:g}, clips "
+        f"{', '.join(names[bad])}; lower per_model.{run.name}.learning_rate, or look closer with "
+        f"`python -m harness replay {folder}`"
+    )
+
+
+def _waiting(pieces: Iterator[batches.Piece], pace: Pace) -> Iterator[batches.Piece]:
+    """The same, with the time noted that they take to come."""
+    while True:
+        started = time.perf_counter()
+        piece = next(pieces, None)
+        pace.waited += time.perf_counter() - started
+        if piece is None:
+            return
+        yield piece
+
+
+def _compute_again(model: Any) -> None:
+    """Activations within each block are computed again in the backward pass; timm's own switch nests in MetaFormer."""
+    for stage in model.stages:
+        for block in stage.blocks:
+            batch_norm.count_twice(block)
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def _has_bar(world: World) -> bool:
+    return world.is_first and sys.stderr.isatty()
+
+
+def _say(world: World, line: str) -> None:
+    if world.is_first:
+        print(line, flush=True)
+
+
+def _resume_folder(preset: str, name: str, seed: int, inputs: Any, world: World) -> Path:
+    """Folder of an unfinished run's checkpoints, named by what the run depends on; those of other inputs are deleted.
+
+    Neither the number of processes nor params.execution is among that.
+    """
     package = Path(__file__).parent.parent
     code = [
         *package.parent.glob("dcls/*.py"),
         *package.glob("training/*.py"),
         *package.glob("data/*.py"),
-        package / "models.py",
-        package / "frontend.py",
+        *(package / f"{module}.py" for module in ("frontend", "metrics", "models", "processes", "scoring", "weights")),
     ]
     versions = [torch.__version__, np.__version__]
-    folder = paths.RESUME / f"{preset}-{model_name}-{seed}"
+    folder = paths.RESUME / f"{preset}-{name}-{seed}"
     current = folder / fingerprint_of([inputs, versions], code)[:16]
-    for other in folder.glob("*"):
-        if other != current:
-            shutil.rmtree(other)
+    if world.is_first:
+        for other in folder.glob("*"):
+            if other != current:
+                shutil.rmtree(other)
+        try:
+            current.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{current}: cannot be made ({error.strerror}); free space or fix its rights") from error
     return current

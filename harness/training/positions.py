@@ -25,10 +25,13 @@ def recorded_at(epoch: int, last: int) -> bool:
 def snapshot(model: nn.Module, epoch: int) -> dict[str, Tensor]:
     """Copies of every P and SIG, float32 (dimensions, channels, 1, elements), as `epoch|first layer's name|P`.
 
-    Layers of a stage share them, so each stands once, under the first layer that has it.
+    Layers of a stage share them, so each stands once, under the first layer that has it. Contiguous, as those read from
+    a checkpoint are: sums over another layout round differently.
     """
     return {
-        f"{epoch}|{name.rpartition('.')[0]}|{name.rpartition('.')[2]}": parameter.detach().cpu().clone()
+        f"{epoch}|{name.rpartition('.')[0]}|{name.rpartition('.')[2]}": parameter.detach()
+        .cpu()
+        .clone(memory_format=torch.contiguous_format)
         for name, parameter in model.named_parameters()
         if name.rpartition(".")[2] in ("P", "SIG")
     }

@@ -91,11 +91,10 @@ def epoch(params):
     clips = open_clips(params, "train")
     division = batches.divide(params.train, len(clips))
     order = batches.epoch_order(0, 0, len(clips))
-    for step in range(division.steps):
-        for number, indices in batches.micro_batches(division, order, step):
-            random = batches.randomness(0, 0, number)
-            log_mel, targets = batches.read_mixed(params.train, clips, indices, (0, 0), random, front_end)
-    assert log_mel.shape[0] == 256 and targets.shape == (256, 527) and step > 50
+    numbers = batches.numbers_of(division, 0, 0)
+    for piece in batches.read(clips, order, division.micro_batch, numbers, 0):
+        log_mel, targets = batches.prepare(params.train, piece, (0, 0), front_end)
+    assert log_mel.shape[0] == 256 and targets.shape == (256, 527) and len(numbers) > 50
     return len(clips)
 
 

@@ -1,0 +1,196 @@
+"""Runs killed at seeded moments by real signals, started again, and compared byte for byte with undisturbed ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.params import MODELS
+from tests.training.conftest import Folder
+from tests.training.processes import Nursery, Started
+
+MOMENTS = 20
+RUN = {"execution__checkpoint_steps": 1}
+
+
+def command(stage: str, model: str) -> list[str]:
+    return [stage, "--model", model, "--seed", "0"]
+
+
+def bytes_of(folder: Path, model: str) -> dict[str, bytes]:
+    """What must not depend on the disturbance."""
+    names = [f"runs/folder/{model}-0/{name}" for name in ("model.safetensors", "best.safetensors", "positions.npz")]
+    names += [f"results/folder/runs/{model}-0/{name}" for name in ("history.csv", "positions.csv", "metrics.json")]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def checkpoints(folder: Path) -> Path | None:
+    """Where the unfinished run's checkpoints are."""
+    return next(iter(folder.glob(".cache/resume/*/*")), None)
+
+
+def is_alive(started: Started) -> bool:
+    stat = Path(f"/proc/{started.pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for_a_write(folder: Path, started: Started, after: int) -> None:
+    """Return while a file is being written, the `after`-th that is seen."""
+    seen: set[str] = set()
+    while is_alive(started) and len(seen) < after:
+        here = checkpoints(folder)
+        for entry in os.listdir(here) if here and here.is_dir() else ():
+            if entry.endswith(".tmp"):
+                seen.add(entry)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_killed_run_ends_as_an_undisturbed_one(nursery: Nursery, new_folder: Folder, model: str) -> None:
+    """Each model is killed at three or four of the 20 moments, one after another, before it may end."""
+    whole, folder = new_folder("whole", **RUN), new_folder("killed", **RUN)
+    started_at = time.monotonic()
+    nursery.run(whole, *command("train", model))
+    took = time.monotonic() - started_at
+    nursery.run(whole, *command("evaluate", model))
+
+    random = np.random.default_rng(MODELS.index(model))
+    killed = 0
+    for moment in range(MODELS.index(model), MOMENTS, len(MODELS)):
+        started = nursery.start(folder, *command("train", model))
+        kind = ("any time", "writing", "SIGTERM", "SIGINT", "truncated")[moment % 5]
+        if kind == "writing":
+            wait_for_a_write(folder, started, after=int(random.integers(1, 6)))
+        else:
+            time.sleep(random.uniform(0.05, 0.7) * took)
+        number = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}.get(kind, signal.SIGKILL)
+        if is_alive(started):
+            os.kill(started.pid, number)
+        status = started.wait()
+        killed += status != 0
+        said = started.log.read_text()
+        assert status in (0, -signal.SIGKILL, 128 + number, -number), (kind, said)
+        assert "Traceback" not in said or kind == "SIGINT"  # Ctrl-C before the run has begun is Python's own
+        here = checkpoints(folder)
+        if kind == "truncated" and here:
+            newest = max(here.iterdir(), key=lambda path: path.stat().st_mtime_ns, default=None)
+            if newest:
+                os.truncate(newest, newest.stat().st_size // 2)
+    assert killed >= 1
+    nursery.run(folder, *command("train", model))
+    nursery.run(folder, *command("evaluate", model))
+    assert bytes_of(folder, model) == bytes_of(whole, model)
+    assert not list(folder.rglob("*.tmp")) and checkpoints(folder) is None
+
+
+MODEL = "fastvit_dcls_audio_sa24"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(nursery: Nursery, featurized: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(featurized, folder, dirs_exist_ok=True)
+    nursery.run(folder, *command("train", MODEL))
+    nursery.run(folder, *command("evaluate", MODEL))
+    return bytes_of(folder, MODEL)
+
+
+def stopped_after_two_epochs(nursery: Nursery, folder: Path) -> Path:
+    """A run that SIGTERM stopped; where its checkpoints are."""
+    started = nursery.start(folder, *command("train", MODEL))
+    while "epoch 2/" not in started.log.read_text():
+        time.sleep(0.001)
+    os.kill(started.pid, signal.SIGTERM)
+    assert started.wait() == 128 + signal.SIGTERM, started.log.read_text()
+    assert "its checkpoint is written, run it again to go on" in started.log.read_text()
+    here = checkpoints(folder)
+    assert here is not None
+    return here
+
+
+@pytest.mark.parametrize("damage", ["tensors", "record", "best", "flipped bit", "gone", "all"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
+    nursery: Nursery, new_folder: Folder, undisturbed: dict[str, bytes], damage: str
+) -> None:
+    folder = new_folder("damaged")
+    here = stopped_after_two_epochs(nursery, folder)
+    records = sorted(here.glob("?????????.json"))
+    assert len(records) == 2
+    best = here / json.loads(records[-1].read_text())["content"]["progress"]["best"]
+    path = {"tensors": records[-1].with_suffix(".safetensors"), "best": best}.get(damage, records[-1])
+    if damage == "gone":
+        path.with_suffix(".safetensors").unlink()
+    elif damage == "flipped bit":
+        content = bytearray(path.with_suffix(".safetensors").read_bytes())
+        content[len(content) // 2] ^= 1
+        path.with_suffix(".safetensors").write_bytes(content)
+    elif damage == "all":
+        for record in records:
+            os.truncate(record, 10)
+    else:
+        os.truncate(path, path.stat().st_size // 2)
+    said = nursery.run(folder, *command("train", MODEL))
+    assert ": damaged; trying the checkpoint before" in said
+    assert ("going on after epoch" in said) == (damage != "all")
+    nursery.run(folder, *command("evaluate", MODEL))
+    assert bytes_of(folder, MODEL) == undisturbed
+
+
+def start_and_wait_for_a_checkpoint(nursery: Nursery, folder: Path) -> Started:
+    started = nursery.start(folder, *command("train", MODEL))
+    while not list(folder.glob(".cache/resume/*/*/?????????.json")):
+        assert is_alive(started), started.log.read_text()
+        time.sleep(0.001)
+    return started
+
+
+@pytest.mark.parametrize("trouble", ["full disk", "vanished mount", "a file in the way"])
+def test_a_disk_in_trouble_stops_with_one_line_and_loses_nothing(
+    nursery: Nursery, new_folder: Folder, undisturbed: dict[str, bytes], trouble: str
+) -> None:
+    folder = new_folder("trouble")
+    away = folder / "away"
+    if trouble == "a file in the way":
+        (folder / ".cache").mkdir()
+        (folder / ".cache" / "resume").write_text("")
+        started = nursery.start(folder, *command("train", MODEL))
+    else:
+        started = start_and_wait_for_a_checkpoint(nursery, folder)
+        if trouble == "full disk":  # from here on no file may grow beyond 4 kB
+            resource.prlimit(started.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        else:
+            (folder / ".cache" / "resume").rename(away)
+    assert started.wait() == 2
+    errors = [line for line in started.log.read_text().splitlines() if not line.startswith(MODEL)]
+    assert len(errors) == 1 and errors[0].startswith("error: .cache/resume/")
+    expected = {"full disk": "File too large", "vanished mount": "is gone", "a file in the way": "Not a directory"}
+    assert expected[trouble] in errors[0]
+    if trouble == "a file in the way":
+        (folder / ".cache" / "resume").unlink()
+    if trouble == "vanished mount":
+        assert not (folder / ".cache" / "resume").exists()
+        away.rename(folder / ".cache" / "resume")
+    said = nursery.run(folder, *command("train", MODEL))
+    assert ("going on after epoch" in said) == (trouble != "a file in the way")
+    nursery.run(folder, *command("evaluate", MODEL))
+    assert bytes_of(folder, MODEL) == undisturbed
+
+
+def test_other_parameters_start_from_zero_and_execution_does_not(nursery: Nursery, new_folder: Folder) -> None:
+    folder, other = new_folder("first"), new_folder("other", train__weight_decay=0.0)
+    workers = new_folder("workers", execution__workers=1, execution__checkpoints_kept=5)
+    stopped_after_two_epochs(nursery, folder)
+    shutil.copytree(folder / ".cache", other / ".cache")
+    shutil.copytree(folder / ".cache", workers / ".cache")
+    assert "going on" not in nursery.run(other, *command("train", MODEL))
+    assert "going on after epoch 2" in nursery.run(workers, *command("train", MODEL))

@@ -1,0 +1,163 @@
+"""Several processes, joined through gloo, train and score as one does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from harness.frontend import FrontEnd
+from harness.params import MODELS
+from harness.processes import World
+from harness.scoring import score
+from tests.conftest import ROOT
+from tests.training.conftest import Folder
+from tests.training.processes import Nursery
+
+RUN = {"train__micro_batch": 3, "execution__checkpoint_steps": 1}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def together(nurseries: list[Nursery], folder: Path, processes: int, *arguments: str, status: int = 0) -> str:
+    """The same command in so many processes with what torchrun would tell them; what they printed."""
+    world = {
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    started = [
+        nursery.start(folder, *arguments, log=f"log{rank}.txt", RANK=str(rank), LOCAL_RANK=str(rank), **world)
+        for rank, nursery in enumerate(nurseries[:processes])
+    ]
+    statuses = [one.wait() for one in started]
+    said = "".join(one.log.read_text() for one in started)
+    assert statuses == [status] * processes, said
+    return said
+
+
+def result_of(folder: Path, model: str) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+    """The numbers of the history, and the weights."""
+    with (folder / f"results/folder/runs/{model}-0/history.csv").open() as file:
+        rows = [[float(value) for value in row.values()] for row in csv.DictReader(file)]
+    return np.array(rows), safetensors.torch.load_file(folder / f"runs/folder/{model}-0/model.safetensors")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_one_two_and_four_processes_train_alike(nurseries: list[Nursery], new_folder: Folder, model: str) -> None:
+    command = ["train", "--model", model, "--seed", "0"]
+    alone = new_folder("alone", **RUN)
+    nurseries[0].run(alone, *command)
+    history, weights = result_of(alone, model)
+    for processes in (2, 4):
+        folder = new_folder(f"by{processes}", **RUN)
+        said = together(nurseries, folder, processes, *command)
+        assert f"batch 12 = 3 clips x {4 // processes} accumulated x {processes} processes, 2 steps an epoch" in said
+        shared_history, shared_weights = result_of(folder, model)
+        np.testing.assert_allclose(shared_history[:, :3], history[:, :3], rtol=2e-5)  # epoch, learning rate, loss
+        for name, tensor in weights.items():  # running statistics of batch norm among them
+            torch.testing.assert_close(shared_weights[name], tensor, rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_the_comparison_would_see_other_batches(nurseries: list[Nursery], new_folder: Folder) -> None:
+    """That the tolerances above are narrow: with other micro-batches the losses differ by more."""
+    model = "fastvit_dcls_audio_sa24"
+    command = ["train", "--model", model, "--seed", "0"]
+    folders = [new_folder("three", **RUN), new_folder("six", train__micro_batch=6)]
+    for folder in folders:
+        nurseries[0].run(folder, *command)
+    first, second = (result_of(folder, model)[0][:, 2] for folder in folders)
+    assert np.abs(first / second - 1).max() > 1e-3
+
+
+def test_a_run_goes_on_with_another_number_of_processes(nurseries: list[Nursery], new_folder: Folder) -> None:
+    model = "convnext_dcls_audio_tiny"
+    command = ["train", "--model", model, "--seed", "0"]
+    alone, folder = new_folder("alone", **RUN), new_folder("changing", **RUN)
+    nurseries[0].run(alone, *command)
+    started = nurseries[0].start(folder, *command)
+    while "epoch 1/" not in started.log.read_text():
+        time.sleep(0.001)
+    os.kill(started.pid, signal.SIGTERM)
+    assert started.wait() == 128 + signal.SIGTERM
+    assert "going on after epoch" in together(nurseries, folder, 2, *command)
+    np.testing.assert_allclose(result_of(folder, model)[0][:, :3], result_of(alone, model)[0][:, :3], rtol=2e-5)
+
+
+def test_torchrun_itself_and_bad_divisions(nurseries: list[Nursery], new_folder: Folder) -> None:
+    model = "fastvit_audio_sa24"
+    command = ["train", "--model", model, "--seed", "0"]
+    folder = new_folder("torchrun", **RUN)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "harness"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*torchrun, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "3 clips x 2 accumulated x 2 processes" in done.stdout
+    assert done.stdout.count("epoch 3/3") == 1 and result_of(folder, model)[0].shape == (3, 4)
+
+    said = together(nurseries, new_folder("bad", train__micro_batch=12), 2, *command, status=2)
+    assert "train.micro_batch: is 12, but 2 processes share train.batch, 12; make it 6 or a divisor" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_every_clip_is_scored_once_whatever_the_division(
+    nurseries: list[Nursery], new_folder: Folder, processes: int
+) -> None:
+    model = "convnext_audio_tiny"
+    folder = new_folder("scored")
+    nurseries[0].run(folder, "train", "--model", model, "--seed", "0")
+    command, predictions = ["evaluate", "--model", model, "--seed", "0"], folder / f"predictions/folder/{model}-0.npz"
+    nurseries[0].run(folder, *command)
+    alone = predictions.read_bytes()
+    predictions.unlink()
+    together(nurseries, folder, processes, *command)  # 12 clips in batches of 5: ragged, and a process without any
+    assert predictions.read_bytes() == alone
+
+
+def test_a_clip_scored_twice_or_never_is_noticed() -> None:
+    class Clips:
+        labels, ids, targets = ["a"], ["x", "y", "z"], np.zeros((3, 1), np.float32)
+
+        def __len__(self) -> int:
+            return 3
+
+        def waveform(self, index: int) -> np.ndarray:
+            return np.zeros(1024, np.float32)
+
+    class Twice(World):
+        def total(self, values: torch.Tensor) -> torch.Tensor:
+            return values * 2
+
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(1))
+    cpu = torch.device("cpu")
+    assert score(model, FrontEnd(), Clips(), 2, World(0, 1, cpu)).shape == (3, 1)
+    with pytest.raises(RuntimeError, match=r"not scored exactly once: \['x', 'y', 'z'\]"):
+        score(model, FrontEnd(), Clips(), 2, Twice(0, 1, cpu))
+    with pytest.raises(RuntimeError, match=r"not scored exactly once: \['z'\]"):
+        score(model, FrontEnd(), Clips(), 2, Half(0, 2, cpu))
+    Clips.ids = ["x", "y", "x"]
+    with pytest.raises(RuntimeError, match="an id that stands twice"):
+        score(model, FrontEnd(), Clips(), 2, World(0, 1, cpu))
+
+
+class Half(World):
+    """One of two processes, of which the other has done nothing."""
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        return values
