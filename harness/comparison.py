@@ -1,4 +1,4 @@
-"""The compare stage: is a DCLS model better than its baseline? Paired by seed, and by clip."""
+"""The compare_models stage: is a DCLS model better than its baseline? Paired by seed, and by clip."""
 
 from __future__ import annotations
 

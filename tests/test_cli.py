@@ -22,6 +22,7 @@ STAGES = (
     "evaluate",
     "linear-baseline",
     "compare",
+    "compare-models",
     "throughput",
     "tables",
     "figures",

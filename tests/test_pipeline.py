@@ -128,7 +128,7 @@ def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path)
         assert stages_run(run(clone, "dvc", "repro")) == {
             f"train@{model}-0",
             f"evaluate@{model}-0",
-            "compare",
+            "compare_models",
             "tables",
             "figures",
         }
@@ -150,7 +150,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
     edit(clone, lambda params: params.update(seeds=[0, 7]))
     try:
         new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in MODELS}
-        assert stages_due(clone) == new | {"compare", "tables", "figures"}
+        assert stages_due(clone) == new | {"compare_models", "tables", "figures"}
     finally:
         run(clone, "git", "checkout", "--quiet", "params.yaml")
 

@@ -78,7 +78,7 @@ def read_differences(path: Path, models: tuple[str, ...]) -> dict[str, list[Clas
         raise UserError(f"{path}: {error}; delete it and run its stage again") from error
     for model, classes in found.items():
         if not classes:
-            raise UserError(f"{path}: no row of {model}; run `compare` again")
+            raise UserError(f"{path}: no row of {model}; run `compare-models` again")
     return {model: sorted(classes, key=lambda one: -one.difference) for model, classes in found.items()}
 
 

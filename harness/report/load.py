@@ -268,7 +268,7 @@ def _compared(path: Path, runs: dict[str, tuple[Run, ...]]) -> dict[str, dict[st
             if len(given) != len(runs[model]) or not math.isclose(
                 given.get(str(one.seed), math.nan), difference, abs_tol=1e-9
             ):
-                raise UserError(f"{path}: {model} is of other runs than those in results; run `compare` again")
+                raise UserError(f"{path}: {model} is of other runs than those in results; run `compare-models` again")
     return found
 
 

@@ -211,7 +211,7 @@ def test_of_many_classes_the_two_ends_are_shown_and_the_others_counted(workplace
 
 def test_class_differences_of_other_runs_are_refused(workplace: Path, report_params: Params) -> None:
     _class_rows(10)
-    with pytest.raises(UserError, match=r"per_class_difference.csv: no row of convformer_dcls.*`compare`"):
+    with pytest.raises(UserError, match=r"per_class_difference.csv: no row of convformer_dcls.*`compare-models`"):
         class_differences(load_results(report_params))
     (RESULTS / "per_class_difference.csv").write_text("model\nx\n" + f"{DCLS}\n")
     with pytest.raises(UserError, match=r"per_class_difference.csv: 'difference'; delete it"):

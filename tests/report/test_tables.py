@@ -82,7 +82,9 @@ def test_a_comparison_of_other_runs_is_refused(
     workplace: Path, report_params: Params, change: Callable[[dict[str, Any]], object]
 ) -> None:
     edit(RESULTS / "comparison.json", change)
-    with pytest.raises(UserError, match=rf"^results/instruments/comparison.json: {DCLS} is of other runs .*`compare`"):
+    with pytest.raises(
+        UserError, match=rf"^results/instruments/comparison.json: {DCLS} is of other runs .*`compare-models`"
+    ):
         tables(report_params)
 
 
