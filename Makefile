@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test test-slow test-gpu bench lint format preset lock clean
+.PHONY: help setup repro show test test-slow test-gpu golden golden-update bench lint format docs audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ test-slow: $(STAMP)  ## run the slow tests: torch.compile, every timm family, 20
 test-gpu: $(STAMP)  ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu
 
+golden: $(STAMP)  ## compare the first 20 losses of each tiny model with the committed ones
+	$(BIN)/python -m pytest tests/test_golden.py
+
+golden-update: $(STAMP)  ## write them anew, after a change that is meant to move them
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/test_golden.py
+
 bench: $(STAMP)  ## time dcls against the published package and the 7x7 baselines (some 10 minutes)
 	$(BIN)/python -m benchmarks.dcls_bench
 
@@ -48,6 +54,13 @@ lint: $(STAMP)  ## ruff check, ruff format, mypy
 format: $(STAMP)  ## let ruff format and mend the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(STAMP)  ## write docs/parameters.md, the table of all parameters, from harness/params.py
+	$(BIN)/python -m harness.parameter_table > docs/parameters.md
+
+audit: $(STAMP)  ## look the pins of requirements.txt up in the advisory database (needs the network)
+	$(BIN)/python -m pip install -q pip-audit
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
 preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, audioset-checkpoints, folder)
 	@$(BIN)/python -m harness preset "$(NAME)"

@@ -88,15 +88,15 @@ def featurized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def folder_with(featurized: Path, folder: Path, **changes: Any) -> Path:
+    """A new folder with the packed clips and these changes to the parameters, dots of whose keys are `__`."""
+    shutil.copytree(featurized / "data", folder / "data")
+    params = tiny({key.replace("__", "."): value for key, value in changes.items()})
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder
+
+
 @pytest.fixture
 def new_folder(featurized: Path, tmp_path: Path) -> Folder:
-    """Makes a folder with the packed clips and these changes to the parameters."""
-
-    def make(name: str, **changes: Any) -> Path:
-        folder = tmp_path / name
-        shutil.copytree(featurized / "data", folder / "data")
-        params = tiny({key.replace("__", "."): value for key, value in changes.items()})
-        (folder / "params.yaml").write_text(yaml.safe_dump(params))
-        return folder
-
-    return make
+    """`folder_with` by name."""
+    return lambda name, **changes: folder_with(featurized, tmp_path / name, **changes)

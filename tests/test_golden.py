@@ -1,0 +1,81 @@
+"""The losses of the first 20 steps of each tiny model, as committed: what an unmeant change of the training moves.
+
+A deliberate change writes them anew, in the commit that says why: `make golden-update`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+
+import numpy as np
+import pytest
+import torch
+
+from harness.data.clips import PackedClips
+from harness.data.manifest import Row
+from harness.files import write_text
+from harness.frontend import FrontEnd
+from harness.models import build_model
+from harness.params import MODELS, Params
+from harness.processes import World
+from harness.training import batches, recipe
+from harness.training.resume import Trainee
+from harness.training.step import Run, take
+from tests.conftest import DATA
+
+GOLDEN, STEPS, SAMPLES, SEED = DATA / "golden.json", 20, 41_600, 0
+# Relative, on the losses. The processor that wrote them repeats them to rounding; others sum in another order, and
+# twenty steps of a steep rate make more of that.
+TOLERANCE = 2e-3 if platform.machine() == "x86_64" else 1e-2
+
+
+def clips() -> PackedClips:
+    """80 clips of one or two decaying tones, three classes."""
+    random, time = np.random.default_rng(7), np.arange(SAMPLES) / 32_000
+    sounds, rows = [], []
+    for index in range(80):
+        chosen = sorted(random.choice(3, 1 + index % 2, replace=False))
+        sound = 0.01 * random.standard_normal(SAMPLES)
+        for column in chosen:
+            sound += 0.2 * np.exp(-2 * time) * np.sin(2 * np.pi * 200 * 4.0**column * random.uniform(1, 2) * time)
+        sounds.append(np.rint(sound * 32_767).clip(-32_768, 32_767).astype(np.int16))
+        labels = ";".join("abc"[column] for column in chosen)
+        rows.append(Row(f"c{index}", "train", labels, "", shard=0, offset=index * SAMPLES, samples=SAMPLES))
+    return PackedClips(["A", "B", "C"], ["a", "b", "c"], rows, {0: np.concatenate(sounds)}, SAMPLES)
+
+
+def losses_of(params: Params, name: str) -> list[float]:
+    """Mean loss of each of the first steps, in one thread: 4 clips in two micro-batches, as the recipe has it."""
+    settings = dataclasses.replace(params.per_model[name], depths=(1, 1, 1, 1), widths=(16, 16, 32, 32), epochs=2)
+    train = dataclasses.replace(params.train, batch=4, micro_batch=2)
+    params = dataclasses.replace(params, train=train, per_model={name: settings})
+    cpu, packed = torch.device("cpu"), clips()
+    torch.manual_seed(SEED)
+    model = build_model(name, settings, params.dcls, 3).to(memory_format=torch.channels_last).train()
+    optimizer = recipe.build_optimizer(model, settings, train)
+    trainee = Trainee(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), None)
+    run = Run(params, name, SEED, trainee, model, FrontEnd(), World(0, 1, cpu))
+    division = batches.divide(train, len(packed))
+    order, numbers = batches.epoch_order(SEED, 0, len(packed)), batches.numbers_of(division, 0, 0)
+    pieces = batches.read(packed, order, division.micro_batch, numbers, 0)
+    rates = recipe.learning_rates(settings.learning_rate, train.final_learning_rate, 2, 0.25, division.steps)
+    return [float(np.mean(take(run, pieces, division, 0, float(rates[step]), False)[0])) for step in range(STEPS)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_first_steps_lose_what_they_did(params: Params, name: str) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = losses_of(params, name)
+    finally:
+        torch.set_num_threads(threads)
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden[name] = found
+        write_text(GOLDEN, json.dumps(golden, indent=1) + "\n")
+    assert len(golden[name]) == STEPS
+    np.testing.assert_allclose(found, golden[name], rtol=TOLERANCE)
