@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test test-slow test-gpu golden golden-update bench lint format docs audit preset lock clean
+.PHONY: help setup repro show test test-slow test-gpu golden golden-update bench bench-input bench-options lint format docs audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -45,6 +45,12 @@ golden-update: $(STAMP)  ## write them anew, after a change that is meant to mov
 
 bench: $(STAMP)  ## time dcls against the published package and the 7x7 baselines (some 10 minutes)
 	$(BIN)/python -m benchmarks.dcls_bench
+
+bench-input: $(STAMP)  ## time reading, augmenting and mel, and how long a training step waits (some 5 minutes)
+	$(BIN)/python -m benchmarks.input_bench
+
+bench-options: $(STAMP)  ## time and weigh the training options: compile, bf16, checkpointing ... (some 10 minutes)
+	$(BIN)/python -m benchmarks.options_bench
 
 lint: $(STAMP)  ## ruff check, ruff format, mypy
 	$(BIN)/ruff check

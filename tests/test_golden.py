@@ -17,13 +17,11 @@ import torch
 from harness.data.clips import PackedClips
 from harness.data.manifest import Row
 from harness.files import write_text
-from harness.frontend import FrontEnd
-from harness.models import build_model
 from harness.params import MODELS, Params
 from harness.processes import World
 from harness.training import batches, recipe
-from harness.training.resume import Trainee
-from harness.training.step import Run, take
+from harness.training.run import new_run
+from harness.training.step import take
 from tests.conftest import DATA
 
 GOLDEN, STEPS, SAMPLES, SEED = DATA / "golden.json", 20, 41_600, 0
@@ -52,12 +50,9 @@ def losses_of(params: Params, name: str) -> list[float]:
     settings = dataclasses.replace(params.per_model[name], depths=(1, 1, 1, 1), widths=(16, 16, 32, 32), epochs=2)
     train = dataclasses.replace(params.train, batch=4, micro_batch=2)
     params = dataclasses.replace(params, train=train, per_model={name: settings})
-    cpu, packed = torch.device("cpu"), clips()
-    torch.manual_seed(SEED)
-    model = build_model(name, settings, params.dcls, 3).to(memory_format=torch.channels_last).train()
-    optimizer = recipe.build_optimizer(model, settings, train)
-    trainee = Trainee(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), None)
-    run = Run(params, name, SEED, trainee, model, FrontEnd(), World(0, 1, cpu))
+    packed = clips()
+    run, _ = new_run(params, name, SEED, 3, World(0, 1, torch.device("cpu")))
+    run.trainee.model.train()
     division = batches.divide(train, len(packed))
     order, numbers = batches.epoch_order(SEED, 0, len(packed)), batches.numbers_of(division, 0, 0)
     pieces = batches.read(packed, order, division.micro_batch, numbers, 0)

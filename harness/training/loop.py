@@ -8,31 +8,28 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from harness import paths
 from harness.data.clips import open_clips
 from harness.errors import Stopped, UserError
 from harness.files import remove_leftovers, write_bytes, write_csv, write_json
-from harness.frontend import FrontEnd
 from harness.metrics import mean_average_precision
-from harness.models import build_model, device_name, parameter_count, start_weights
+from harness.models import device_name, parameter_count
 from harness.params import Params
 from harness.processes import World, joined
 from harness.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters
 from harness.scoring import score
-from harness.training import batch_norm, batches, nonfinite, positions, precision, recipe, resume, signals
+from harness.training import batches, nonfinite, positions, recipe, resume, signals
 from harness.training.checkpoint import save_weights
-from harness.training.resume import Progress, Trainee
-from harness.training.step import Run, share, take
+from harness.training.resume import Progress
+from harness.training.run import Run, new_run
+from harness.training.step import take
 
 HISTORY = ("epoch", "learning_rate", "train_loss", "val_mAP")
 
@@ -63,33 +60,17 @@ def train(params: Params, model_name: str, seed: int) -> None:
 
 
 def _train(params: Params, name: str, seed: int, world: World, wishes: list[int]) -> None:
-    settings, train = params.per_model[name], params.train
     parameters, data = stage_parameters(params, name), data_fingerprint(params)
     folder = _resume_folder(params.preset, name, seed, [parameters, data, world.device.type], world)
     started = time.perf_counter()
 
-    precision.settle(train, world.device)
-    torch.manual_seed(seed)
     classes = len(open_clips(params, "val", seed=seed).labels)
-    model = build_model(name, settings, params.dcls, classes)
-    start = start_weights(model, name, settings)
-    layout = torch.channels_last if train.channels_last else torch.contiguous_format
-    model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
-    average = None
-    if train.ema_decay is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(train.ema_decay), use_buffers=True)
-    if train.activation_checkpointing:
-        _compute_again(model)
-    optimizer = recipe.build_optimizer(model, settings, train)
-    scaler = torch.amp.GradScaler(world.device.type, enabled=train.precision == "fp16")
-    trainee = Trainee(model, optimizer, scaler, average)
-
+    run, start = new_run(params, name, seed, classes, world)
     number = world.first(resume.newest(folder) if world.is_first else None)
-    progress = Progress(positions=positions.snapshot(model, 0))
+    progress = Progress(positions=positions.snapshot(run.trainee.model, 0))
     if number is not None:
-        progress = resume.load(folder, number, trainee)
+        progress = resume.load(folder, number, run.trainee)
         _say(world, f"{name}-{seed}: going on after epoch {progress.epoch}, step {progress.step} of the next")
-    run = Run(params, name, seed, trainee, share(model, train.compile, world), FrontEnd().to(world.device), world)
     resumed, pace = progress, Pace()
     progress = _epochs(run, progress, folder, wishes, pace)
     if not world.is_first:
@@ -99,14 +80,14 @@ def _train(params: Params, name: str, seed: int, world: World, wishes: list[int]
         parameters,
         data,
         device_name(world.device),
-        train.precision,
+        params.train.precision,
         model=name,
         seed=seed,
         start=start,
         processes=world.size,
         threads=torch.get_num_threads(),
         classes=classes,
-        trained_parameters=parameter_count(model),
+        trained_parameters=parameter_count(run.trainee.model),
         seconds=round(time.perf_counter() - started, 1),
         resumed_at=[resumed.epoch, resumed.step],
         samples_per_s=round(float(np.median(pace.samples_per_s)), 2) if pace.samples_per_s else None,
@@ -188,7 +169,7 @@ def _epoch(
     )
     order = batches.epoch_order(run.seed, epoch, len(clips))
     numbers = batches.numbers_of(division, world.rank, progress.step)
-    pieces = _waiting(batches.read(clips, order, division.micro_batch, numbers, execution.workers), pace)
+    pieces = waiting(batches.read(clips, order, division.micro_batch, numbers, execution.workers), pace)
     run.trainee.model.train()
     first, started, wished = progress.step, time.perf_counter(), False
     for step in tqdm(
@@ -255,7 +236,7 @@ def _refuse(
     )
 
 
-def _waiting(pieces: Iterator[batches.Piece], pace: Pace) -> Iterator[batches.Piece]:
+def waiting(pieces: Iterator[batches.Piece], pace: Pace) -> Iterator[batches.Piece]:
     """The same, with the time noted that they take to come."""
     while True:
         started = time.perf_counter()
@@ -264,14 +245,6 @@ def _waiting(pieces: Iterator[batches.Piece], pace: Pace) -> Iterator[batches.Pi
         if piece is None:
             return
         yield piece
-
-
-def _compute_again(model: Any) -> None:
-    """Activations within each block are computed again in the backward pass; timm's own switch nests in MetaFormer."""
-    for stage in model.stages:
-        for block in stage.blocks:
-            batch_norm.count_twice(block)
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def _has_bar(world: World) -> bool:

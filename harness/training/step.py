@@ -4,45 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.nn.parallel import DistributedDataParallel
 
 from dcls import clamp_positions
-from harness.frontend import FrontEnd
-from harness.params import Params
-from harness.processes import World
 from harness.training import batch_norm, batches, precision, recipe
-from harness.training.resume import Trainee
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a training run works on. `forward` is the model as it is called: shared between processes, compiled."""
-
-    params: Params
-    name: str
-    seed: int
-    trainee: Trainee
-    forward: Any
-    front_end: FrontEnd
-    world: World
-
-    @property
-    def title(self) -> str:
-        return f"{self.name}-{self.seed}"
-
-
-def share(model: nn.Module, compiled: bool, world: World) -> Any:
-    """`model` so that its gradients become the mean over processes; buffers are left to `batch_norm.settle`."""
-    if world.size > 1:
-        ids = [world.device.index] if world.device.type == "cuda" else None
-        model = DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
-    return torch.compile(model) if compiled else model
+from harness.training.run import Run
 
 
 def take(

@@ -1,0 +1,162 @@
+"""Whether the input keeps up: clips per second of reading, augmenting and mel on one core, and how long a step waits.
+
+`make bench-input` runs it and writes benchmarks/results/input-*.csv, for HDF5 files as PANNs packs them and for packed
+shards. Clips are ten seconds of noise at 32 kHz, read in random order from the page cache: a disk adds its own time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import soundfile
+import torch
+from tqdm import tqdm
+
+from harness.data.clips import Clips, open_clips
+from harness.data.featurize import featurize
+from harness.data.fetch import fetch
+from harness.files import write_csv, write_json
+from harness.frontend import FrontEnd
+from harness.models import FULL_SIZE, device_name
+from harness.params import Params, load
+from harness.processes import alone
+from harness.provenance import hardware, provenance
+from harness.training import augment, batches
+from harness.training.loop import Pace, waiting
+from harness.training.run import new_run
+from harness.training.step import take
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+SECONDS, RATE, BATCH, NAME = 10, 32_000, 8, "fastvit_dcls_audio_sa24"
+COLUMNS = ("input", "what", "threads", "workers", "rounds", "median_clips_per_s", "low", "high", "waiting_fraction")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=256, help="clips in the data set (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: %(default)s)")
+    arguments = parser.parse_args()
+    world, rows = alone(), []
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        for kind, params in (("HDF5", with_hdf5(arguments.clips)), ("shards", with_shards(arguments.clips))):
+            fetch(params)
+            featurize(params)
+            clips = open_clips(params, "train")
+            torch.set_num_threads(1)
+            for what, work in parts(params, clips).items():
+                rates = [rate(work) for _ in tqdm(range(arguments.rounds), desc=f"{kind}: {what}")]
+                rows.append([kind, what, 1, 0, *summary(rates), ""])
+            torch.set_num_threads(threads)
+            for size, workers in (("reduced", 0), ("reduced", 1), ("reduced", 2), ("full", 0), ("full", 1)):
+                rows.append([kind, f"step, {size} {NAME}", threads, workers, *steps(params, clips, size, workers)])
+    stem = f"input-{device_name(world.device).replace(' ', '_')}-torch{torch.__version__.split('+')[0]}"
+    write_csv(RESULTS / f"{stem}.csv", COLUMNS, rows)
+    parameters = {"clips": arguments.clips, "rounds": arguments.rounds, "seconds": SECONDS, "batch": BATCH}
+    record = provenance("benchmark", parameters, "noise", device_name(world.device), hardware=hardware())
+    write_json(RESULTS / f"{stem}.json", record)
+    for row in rows:
+        print(*row, sep="\t")
+
+
+def sounds(count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        yield random.integers(-8000, 8000, SECONDS * RATE, dtype=np.int16)
+
+
+def with_hdf5(count: int) -> Params:
+    for name, rows in (("train.h5", count), ("test.h5", 1)):
+        with h5py.File(name, "w") as file:
+            file["audio_name"] = np.array([f"Y{name[:2]}{row:09d}.wav".encode() for row in range(rows)])
+            file["waveform"] = np.stack(list(sounds(rows, seed=rows)))
+            file["target"] = np.eye(527, dtype=bool)[np.arange(rows) % 527]
+    params = load(ROOT / "presets" / "audioset.yaml")
+    assert params.data.audioset is not None
+    files = replace(params.data.audioset, train_hdf5=("train.h5",), test_hdf5="test.h5", val_fraction=0.02)
+    return replace(params, data=replace(params.data, audioset=files), train=replace(params.train, batch=BATCH))
+
+
+def with_shards(count: int) -> Params:
+    Path("sounds").mkdir()
+    rows = ["path,labels,split"]
+    for index, sound in enumerate(sounds(count + 2)):
+        soundfile.write(f"sounds/{index}.wav", sound, RATE)
+        rows.append(f"sounds/{index}.wav,class{index % 5},{('test', 'val')[index] if index < 2 else 'train'}")
+    Path("clips.csv").write_text("\n".join(rows) + "\n")
+    params = load(ROOT / "presets" / "folder.yaml")
+    data = replace(params.data, csv="clips.csv", label_list="used", clip_seconds=float(SECONDS))
+    return replace(params, data=data, train=replace(params.train, batch=BATCH))
+
+
+def parts(params: Params, clips: Clips) -> dict[str, Callable[[], int]]:
+    """What is timed on one core: each gives the number of clips that it has done."""
+    train, front_end, order = params.train, FrontEnd(), batches.epoch_order(0, 0, len(clips))
+    division = batches.divide(replace(train, batch=BATCH, micro_batch=None), len(clips))
+    numbers = batches.numbers_of(division, 0, 0)[:8]
+    pieces = list(batches.read(clips, order, BATCH, numbers, 0))
+    waveform = pieces[0].waveform
+    draws = [augment.draw(train, augment.generator(0, 0, index), 513, 1001) for index in pieces[0].indices]
+
+    def read() -> int:
+        return sum(len(piece.indices) for piece in batches.read(clips, order, BATCH, numbers, 0))
+
+    def change() -> int:
+        return len(augment.roll_and_speed(waveform, draws))
+
+    def mel() -> int:
+        return len(front_end(waveform))
+
+    def prepare() -> int:
+        return sum(len(batches.prepare(train, piece, (0, 0), front_end)[0]) for piece in pieces)
+
+    return {"reading": read, "roll and speed": change, "mel": mel, "augmenting and mel": prepare}
+
+
+def rate(work: Callable[[], int]) -> float:
+    """Clips per second over at least half a second."""
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < 0.5:
+        done += work()
+    return done / (time.perf_counter() - started)
+
+
+def summary(rates: list[float]) -> list[float | int]:
+    low, _, high = statistics.quantiles(rates, n=4) if len(rates) > 1 else (rates[0],) * 3
+    return [len(rates), *(round(value, 1) for value in (statistics.median(rates), low, high))]
+
+
+def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float | int]:
+    """Training steps as `train` takes them: clips per second after the second step, and the share spent waiting."""
+    reduced = load(ROOT / "presets" / "instruments.yaml").per_model[NAME]
+    train = replace(params.train, batch=BATCH, micro_batch=None)
+    settings = {NAME: FULL_SIZE if size == "full" else reduced}
+    run, _ = new_run(replace(params, train=train, per_model=settings), NAME, 0, len(clips.labels), alone())
+    run.trainee.model.train()
+    division = batches.divide(train, len(clips))
+    order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)
+    numbers = numbers[: 12 if size == "reduced" else 7]
+    pace, rates = Pace(), []
+    pieces = waiting(batches.read(clips, order, BATCH, numbers, workers), pace)
+    for step in tqdm(range(len(numbers)), desc=f"{size} model, {workers} workers"):
+        if step == 2:  # the first steps make what later ones reuse, and start the workers
+            pace.waited = 0.0
+        started = time.perf_counter()
+        take(run, pieces, division, 0, 1e-4, False)
+        if step >= 2:
+            rates.append(BATCH / (time.perf_counter() - started))
+    return [*summary(rates), round(pace.waited / sum(BATCH / one for one in rates), 4)]
+
+
+if __name__ == "__main__":
+    main()
