@@ -7,17 +7,32 @@ import sys
 from pathlib import Path
 
 from harness import paths
-from harness.errors import UserError
+from harness.errors import Stopped, UserError
 from harness.params import MODELS, Params, load
+
+COMPARE = (
+    "Parameters, code that stages depend on, data fingerprint, library versions, metrics and throughput are read from "
+    "Git's objects: no checkout, no cache. A model's mAP fell by more than its interval where that of REV_B, mean over "
+    "the seeds in both, lies below that of REV_A by more than the half width of REV_A's 95% interval over clips. "
+    "Other test data, other seeds, or a model in only one commit are named, and do not count. "
+    "Exit status: 0, 1 where a metric fell so, 2 for a commit that is not there."
+)
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     try:
+        if arguments.stage == "compare":
+            from harness.revision_table import compare_revisions
+
+            return compare_revisions(arguments.a, arguments.b)
         _run(arguments)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.signal
     except KeyboardInterrupt:
         print("interrupted: run it again to go on", file=sys.stderr)
         return 130
@@ -51,6 +66,12 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.training.loop import train
 
         train(params, arguments.model, arguments.seed)
+    elif stage == "replay":
+        from harness.training.nonfinite import replay
+
+        replay(params, arguments.dump)
+    elif stage == "submit":
+        _submit(params, arguments)
     elif stage == "import-checkpoint":
         from harness.published import import_checkpoint
 
@@ -63,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.linear_baseline import linear_baseline
 
         linear_baseline(params, arguments.seed)
-    elif stage == "compare":
+    elif stage == "compare-models":
         from harness.comparison import compare
 
         compare(params)
@@ -85,6 +106,23 @@ def _run(arguments: argparse.Namespace) -> None:
         show(params)
 
 
+def _submit(params: Params, arguments: argparse.Namespace) -> None:
+    from harness.array_task import Allocation
+    from harness.submit import submit
+
+    allocation = Allocation(
+        nodes=arguments.nodes,
+        gpus=arguments.gpus,
+        cpus=arguments.cpus,
+        hours=arguments.hours,
+        memory=arguments.memory,
+        partition=arguments.partition,
+        account=arguments.account,
+        at_once=arguments.at_once,
+    )
+    submit(params, arguments.params, allocation, arguments.folder, arguments.dry_run)
+
+
 def _require(params: Params, model: str) -> None:
     if model not in params.per_model:
         raise UserError(f"--model: {model} has no settings; add per_model.{model} to the parameter file")
@@ -101,21 +139,44 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "fetch", "get the recordings into data/raw, from the mirror folder, the cache or the network")
     _add(stages, "featurize", "write the manifest and the packed clips into data/packed")
     _add(stages, "train", "train one model with one seed; an interrupted run goes on", "model", "seed")
+    _add(stages, "replay", "run a step again whose loss was not finite, and say where that comes from")
+    stages.choices["replay"].add_argument("dump", type=Path, help="the folder that the message named")
+    _add(stages, "submit", "train and evaluate what the matrix lacks, as a Slurm job array (docs/cluster.md)")
+    _submit_options(stages.choices["submit"])
     _add(stages, "import-checkpoint", "file the authors' trained weights of a model like a training run", "model")
     taken = stages.choices["import-checkpoint"]
     taken.add_argument("source", nargs="?", metavar="FILE_OR_URL", help="default: Zenodo's record 8370979")
     taken.add_argument("--seed", type=int, default=0, help="seed under which it is filed (default: %(default)s)")
     _add(stages, "evaluate", "predictions and metrics of a trained model on the test clips", "model", "seed")
     _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips", "seed")
-    _add(stages, "compare", "DCLS minus baseline, paired by seed and clip, with intervals")
+    _add(stages, "compare-models", "DCLS minus baseline, paired by seed and clip, with intervals")
     _add(stages, "throughput", "time a full-size model against its counterpart", "model")
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, mAP against throughput, into results")
     _add(stages, "show", "print the results table and where the report lies")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
+    text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
+    compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
+    compare.add_argument("a", metavar="REV_A", help="commit, tag or branch to compare with")
+    compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser
+
+
+def _submit_options(stage: argparse.ArgumentParser) -> None:
+    stage.add_argument("--nodes", type=int, default=1, metavar="N", help="machines a run (default: %(default)s)")
+    stage.add_argument("--gpus", type=int, default=1, metavar="G", help="GPUs a machine (default: %(default)s)")
+    stage.add_argument("--cpus", type=int, default=8, metavar="C", help="cores a machine (default: %(default)s)")
+    stage.add_argument("--memory", type=int, metavar="GB", help="memory a machine (default: the partition's)")
+    text = "time limit of a job, after which it is requeued and goes on (default: %(default)s)"
+    stage.add_argument("--hours", type=float, default=24.0, metavar="H", help=text)
+    stage.add_argument("--at-once", type=int, default=256, metavar="K", help="runs at a time (default: %(default)s)")
+    stage.add_argument("--partition", metavar="NAME", help="Slurm's partition (default: the cluster's)")
+    stage.add_argument("--account", metavar="NAME", help="account to charge (default: the cluster's)")
+    text = "shared folder for logs and submitit's files (default: %(default)s)"
+    stage.add_argument("--folder", type=Path, default=Path(".cache/slurm"), metavar="LOGS", help=text)
+    stage.add_argument("--dry-run", action="store_true", help="print the sbatch file and submit nothing")
 
 
 def _add(stages: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, *options: str) -> None:

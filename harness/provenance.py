@@ -79,7 +79,7 @@ def stage_parameters(params: Params, model: str) -> dict[str, Any]:
 
 def data_parameters(params: Params) -> dict[str, Any]:
     """The data section without the places where the user's files lie: the data fingerprint says what lay there."""
-    return {key: value for key, value in as_plain(params.data).items() if key not in ("mirror", "audioset")}
+    return {key: value for key, value in as_plain(params.data).items() if key not in ("mirror", "audioset", "max_bad_fraction")}
 
 
 def fingerprint_of(parameters: Any, files: Iterable[Path]) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -181,33 +182,38 @@ def test_a_fresh_clone_without_cache_shows_and_compares_metrics(clone: Path, tmp
     assert "history.csv" in page
 
 
-def test_interrupted_training_goes_on_and_never_from_other_parameters(clone: Path) -> None:
-    """SIGKILL after the first epoch; going on gives the bytes of an undisturbed run."""
+def interrupted(clone: Path, stage: str) -> str:
+    """What `dvc repro` prints of a stage that Ctrl-C, as a terminal sends it, ends after the first checkpoint."""
+    command = ["dvc", "repro", "--force", "--single-item", stage]
+    process = subprocess.Popen(
+        command, cwd=clone, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    while not list(clone.glob(".cache/resume/*/*/?????????.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate()[0].decode()
+    assert process.returncode != 0 and "Traceback" not in said, said
+    return said
+
+
+def test_an_interrupted_repro_goes_on_and_never_from_other_parameters(clone: Path) -> None:
+    """Ctrl-C after the first epoch; going on gives the bytes of an undisturbed run; other parameters begin anew."""
     model = "convnext_audio_tiny"
-    command = [sys.executable, "-m", "harness", "train", "--model", model, "--seed", "3"]
-    weights = clone / "runs" / "instruments" / f"{model}-3" / "model.safetensors"
-    edit(clone, lambda params: params["per_model"][model].update(epochs=4))
+    stage, weights = f"train@{model}-0", clone / "runs" / "instruments" / f"{model}-0" / "model.safetensors"
+    edit(clone, lambda params: params["per_model"][model].update(epochs=8))
     try:
-        run(clone, *command)
+        run(clone, "dvc", "repro", "--single-item", stage)
         undisturbed = weights.read_bytes()
-        weights.unlink()
-        process = subprocess.Popen(command, cwd=clone, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert "epoch 1/4" in process.stdout.readline()
-        assert "epoch 2/4" in process.stdout.readline()  # the state of epoch 1 is on disk before epoch 2 is done
-        process.kill()
-        process.wait()
+        assert "its checkpoint is written, run it again to go on" in interrupted(clone, stage)
         assert not weights.exists()
-        assert "going on after epoch" in run(clone, *command)
+        assert "going on after epoch" in run(clone, "dvc", "repro", "--force", "--single-item", stage)
         assert weights.read_bytes() == undisturbed
 
-        process = subprocess.Popen(command, cwd=clone, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None and "epoch 1/4" in process.stdout.readline()
-        process.stdout.readline()
-        process.kill()
-        process.wait()
+        interrupted(clone, stage)
         edit(clone, lambda params: params["train"].update(weight_decay=0.0))
-        assert "going on" not in run(clone, *command)
+        said = run(clone, "dvc", "repro", "--single-item", stage)
+        assert "going on" not in said and "epoch 1/8" in said
     finally:
         run(clone, "git", "checkout", "--quiet", ".")
         run(clone, "git", "clean", "--quiet", "--force", "-d")

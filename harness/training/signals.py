@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+AT_ONCE = 5.0  # seconds in which a second signal is the same wish: launchers signal a process and its group
 
 
 @contextmanager
 def wishes() -> Iterator[list[int]]:
-    """The signals received so far, a list that grows. A second one acts as if this were not here."""
+    """The signals received so far, a list that grows. One that comes AT_ONCE after the first acts as if not caught."""
     received: list[int] = []
+    first = [0.0]
     before = {number: signal.getsignal(number) for number in STOPPING}
 
     def note(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not received:
+            first[0] = now
         received.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        if now - first[0] > AT_ONCE:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            signal.raise_signal(number)
 
     for number in STOPPING:
         signal.signal(number, note)
