@@ -23,6 +23,7 @@ TIMEOUT = 30  # seconds without an answer
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 BUSY = (408, 429, 500, 502, 503, 504)  # statuses that may be gone a moment later
+LARGEST = 16 * 1024**3  # bytes of a file whose size nobody has said
 NAMES = {"sha256": "SHA-256", "md5": "MD5"}
 
 
@@ -46,14 +47,17 @@ def download(url: str, target: Path, *, digest: str | None = None, most: int | N
 
     Only over https. Goes on with `target`.partial, from an earlier call too where the digest or the server's validator
     shows that it is of the same file, and begins again where it is not; after a broken connection or a busy server
-    tries again, len(PAUSES) times. `most` is the largest size taken, in bytes. Progress goes to stderr, as a bar, or
-    as a line every PLAIN_EVERY seconds where that is no terminal. Raises OSError, with the reason in a few words.
+    tries again, len(PAUSES) times. `most` is the largest size taken, in bytes (None: LARGEST). Progress goes to stderr,
+    as a bar, or as a line every PLAIN_EVERY seconds where that is no terminal. Raises OSError, with the reason in a few
+    words.
     """
+    if digest is not None and digest.partition(":")[0] not in NAMES:
+        raise OSError(f"{digest[:20]!r} is neither {' nor '.join(NAMES.values())}")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial, validator = (target.with_name(f"{target.name}.{end}") for end in ("partial", "partial.validator"))
     fresh = not partial.exists()
     for begin_again in (False, True):
-        _insist(lambda: _receive(url, partial, validator, digest, most), target.name)
+        _insist(lambda: _receive(url, partial, validator, digest, LARGEST if most is None else most), target.name)
         wrong = _wrong(partial, digest)
         validator.unlink(missing_ok=True)
         if wrong is None:
@@ -78,6 +82,16 @@ def read_url(url: str, most: int = 1024 * 1024) -> bytes:
     return _insist(read, url)
 
 
+def file_name(url: str, otherwise: str) -> str:
+    """A name to keep `url` under: the last part of its path, or `otherwise` where that is no plain file name."""
+    try:
+        name = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]
+    except ValueError:
+        return otherwise
+    plain = name.isprintable() and not name.startswith(".") and "\\" not in name and len(name.encode()) <= 200
+    return name if name and plain else otherwise
+
+
 def missing(name: str, mirror: Path | None, cached: Path, url: str, problem: object, instead: str) -> UserError:
     """The one line for a file that is nowhere to be had; `instead` says how to do without the network."""
     return UserError(
@@ -91,7 +105,7 @@ def _insist(action: Callable[[], Any], name: str) -> Any:
     for pause in (*PAUSES, None):
         try:
             return action()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: no address, or no http
             reason = " ".join(str(getattr(error, "reason", None) or error or type(error).__name__).split())
             if isinstance(error, urllib.error.HTTPError):
                 reason = f"HTTP {error.code} {reason}"
@@ -105,6 +119,8 @@ def _insist(action: Callable[[], Any], name: str) -> Any:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, urllib.error.HTTPError):
         return error.code in BUSY
+    if isinstance(error, http.client.InvalidURL):
+        return False
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     broken = (_TryAgainError, TimeoutError, ConnectionResetError, ConnectionAbortedError, http.client.HTTPException)
     return isinstance(cause, (*broken, ssl.SSLEOFError, ssl.SSLZeroReturnError))
@@ -129,7 +145,7 @@ def _require_https(url: str) -> None:
         raise OSError(f"{url} is not https")
 
 
-def _receive(url: str, partial: Path, validator: Path, digest: str | None, most: int | None) -> None:
+def _receive(url: str, partial: Path, validator: Path, digest: str | None, most: int) -> None:
     """One try: all of the file, or what `partial` lacks of it."""
     known = validator.read_text() if validator.exists() else ""
     have = partial.stat().st_size if partial.exists() and (known or digest) else 0
@@ -153,10 +169,12 @@ def _receive(url: str, partial: Path, validator: Path, digest: str | None, most:
         if not resumed:
             have = 0
             _keep(validator, answer.headers)
+        if total is not None and total > most:
+            raise OSError(f"it has {total} bytes, more than {most} bytes")
         with open(partial, "ab" if resumed else "wb") as file, _progress(partial.stem, have, total) as came:
             while piece := answer.read(64 * 1024):
                 came(file.write(piece))
-                if most is not None and file.tell() > most:
+                if file.tell() > most:
                     partial.unlink()
                     raise OSError(f"more than {most} bytes")
         size = partial.stat().st_size

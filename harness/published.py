@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.parse
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from harness import paths
 from harness.data.clips import open_clips
-from harness.download import download, missing, read_url, search
+from harness.download import download, file_name, missing, read_url, search
 from harness.errors import UserError
 from harness.files import sha256_of, write_csv, write_json
 from harness.models import build_model, device_name, device_of, parameter_count
@@ -174,7 +173,7 @@ def _fetched(params: Params, url: str | None, model_name: str) -> tuple[Path, st
     """The file, and where it is from: the mirror folder, the download cache (checked when it came), or the network."""
     url = url or f"{ZENODO}/records/{RECORD}/files/{model_name}.pth"
     on_zenodo = re.match(rf"{re.escape(ZENODO)}/records?/(\d+)/files/([^/?#]+)", url)
-    name = urllib.parse.unquote(Path(urllib.parse.urlsplit(url).path).name) or "checkpoint.pth"
+    name = file_name(url, "checkpoint.pth")
     place = f"zenodo-{on_zenodo[1]}" if on_zenodo else sha256(url.encode()).hexdigest()[:16]
     given, cached = mirror(params), paths.DOWNLOADS / place / name
     if given and (found := search([given / name])):

@@ -7,10 +7,16 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.errors import UserError
+from harness.strict_yaml import dotted, shown
+
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+LONGEST = 4096  # characters of a text
+NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, half characters and line ends
 
 
 def setting(
@@ -33,22 +39,26 @@ def build(cls: type, value: Any, key: str = "") -> Any:
     Raises UserError: unknown key (with the nearest known one), missing key, wrong type, value out of bounds.
     """
     if not isinstance(value, Mapping):
-        raise UserError(f"{key or 'params'}: is {value!r}, must be a mapping of keys to values")
+        raise UserError(f"{key or 'params'}: is {shown(value)}, must be a mapping of keys to values")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    prefix = f"{key}." if key else ""
     for name in value:
         if name not in fields:
-            near = difflib.get_close_matches(str(name), fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
-            raise UserError(f"{prefix}{name}: unknown key; {hint}")
+            hint = nearest(name, fields) or f"; known keys: {', '.join(fields)}"
+            raise UserError(f"{dotted(key, name)}: unknown key{hint}")
     arguments = {}
     for name, field in fields.items():
         if name in value:
-            arguments[name] = convert(hints[name], value[name], f"{prefix}{name}", field.metadata)
+            arguments[name] = convert(hints[name], value[name], dotted(key, name), field.metadata)
         elif field.default is dataclasses.MISSING:
-            raise UserError(f"{prefix}{name}: missing; add it ({field.metadata.get('doc', 'required')})")
+            raise UserError(f"{dotted(key, name)}: missing; add it ({field.metadata.get('doc', 'required')})")
     return cls(**arguments)
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """`; did you mean 'batch'?`, or nothing where none of `known` is like what was given."""
+    near = difflib.get_close_matches(given[:80], known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any]) -> Any:
@@ -61,12 +71,12 @@ def convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any]) -> Any:
         return None if value is None else convert(inner, value, key, rules)
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UserError(f"{key}: is {value!r}, must be a mapping of keys to values")
-        return {str(name): convert(arguments[1], item, f"{key}.{name}", rules) for name, item in value.items()}
+            raise UserError(f"{key}: is {shown(value)}, must be a mapping of keys to values")
+        return {name: convert(arguments[1], item, dotted(key, name), rules) for name, item in value.items()}
     if origin is tuple:
         if not isinstance(value, list) or not (value or rules.get("may_be_empty")):
             wanted = "a list" if rules.get("may_be_empty") else "a list with at least one value"
-            raise UserError(f"{key}: is {value!r}, must be {wanted}")
+            raise UserError(f"{key}: is {shown(value)}, must be {wanted}")
         return tuple(convert(arguments[0], item, f"{key}[{index}]", rules) for index, item in enumerate(value))
     return _scalar(hint, value, key, rules)
 
@@ -83,17 +93,21 @@ def _scalar(hint: type, value: Any, key: str, rules: Mapping[str, Any]) -> Any:
     if hint is float and not isinstance(value, bool):
         value = _number(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise UserError(f"{key}: is {value!r}, must be {names[hint]}")
+        raise UserError(f"{key}: is {shown(value)}, must be {KINDS[hint]}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{key}: is {value!r}, must be finite")
+        raise UserError(f"{key}: is {shown(value)}, must be finite")
     low, high, choices = rules.get("minimum"), rules.get("maximum"), rules.get("choices")
     if low is not None and typing.cast(float, value) < low:
-        raise UserError(f"{key}: is {value!r}, must be at least {low}")
+        raise UserError(f"{key}: is {shown(value)}, must be at least {low}")
     if high is not None and typing.cast(float, value) > high:
-        raise UserError(f"{key}: is {value!r}, must be at most {high}")
+        raise UserError(f"{key}: is {shown(value)}, must be at most {high}")
     if choices is not None and value not in choices:
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        hint_text = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"{key}: is {value!r}, must be one of {', '.join(choices)}{hint_text}")
+        raise UserError(f"{key}: is {shown(value)}, must be one of {', '.join(choices)}{nearest(str(value), choices)}")
+    if isinstance(value, str) and not _is_line(value):
+        raise UserError(f"{key}: is {shown(value)}, must be one line of 1 to {LONGEST} characters")
     return value
+
+
+def _is_line(text: str) -> bool:
+    odd = any(unicodedata.category(character) in NO_TEXT for character in text)
+    return bool(text.strip()) and len(text) <= LONGEST and not odd

