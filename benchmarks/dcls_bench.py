@@ -25,8 +25,9 @@ from benchmarks.published import published_kernel, published_like, with_publishe
 from dcls import Dcls2d
 from harness.files import write_csv, write_json
 from harness.models import FULL_SIZE, build_model
-from harness.params import Dcls, baseline_of
+from harness.params import Dcls
 from harness.provenance import hardware, provenance
+from harness.systems import baseline_of
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness import paths
 from harness.errors import Stopped, UserError
-from harness.params import MODELS, Params, load
+from harness.params import Params, load
+from harness.systems import MODELS
 
 COMPARE = (
     "Parameters, code that stages depend on, data fingerprint, library versions, metrics and throughput are read from "

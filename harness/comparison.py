@@ -23,8 +23,9 @@ from harness.metrics import (
     bootstrap_weights,
     scored_classes,
 )
-from harness.params import MODELS, Params, baseline_of, is_dcls
+from harness.params import Params
 from harness.provenance import SCHEMA_VERSION, as_plain, data_parameters, provenance
+from harness.systems import MODELS, baseline_of, is_dcls
 
 PER_CLASS = ("model", "baseline", "label", "positives", "AP_baseline", "AP_dcls", "difference", "low", "high")
 FEWEST_POSITIVES = 5  # of a class in a test set: fewer say nothing about which positives there could be

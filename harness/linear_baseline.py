@@ -17,9 +17,10 @@ from harness.data.clips import Clips, open_clips
 from harness.evaluation import write_evaluation
 from harness.frontend import FrontEnd
 from harness.metrics import mean_average_precision
-from harness.params import LINEAR_BASELINE, Params
+from harness.params import Params
 from harness.provenance import as_plain, data_fingerprint, data_parameters, provenance
 from harness.scoring import read_batch
+from harness.systems import LINEAR_BASELINE
 
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # the best on validation is used
 

@@ -14,7 +14,8 @@ from torch import nn
 from dcls import Dcls2d, replace_depthwise
 from harness.errors import UserError
 from harness.files import sha256_of
-from harness.params import Dcls, Model, family_of, is_dcls
+from harness.params import Dcls, Model
+from harness.systems import family_of, is_dcls
 from harness.weights import CLASSIFIERS, difference, read_checkpoint, translated
 
 BACKBONES = {"convnext": "convnext_tiny", "convformer": "convformer_s18", "fastvit": "fastvit_sa24"}

@@ -10,35 +10,11 @@ from typing import Any
 from harness.errors import UserError
 from harness.strict import build, nearest, setting
 from harness.strict_yaml import read_yaml
+from harness.systems import MODELS, baseline_of
 
-MODELS = (
-    "convformer_audio_s18",
-    "convformer_dcls_audio_s18",
-    "fastvit_audio_sa24",
-    "fastvit_dcls_audio_sa24",
-    "convnext_audio_tiny",
-    "convnext_dcls_audio_tiny",
-)
-
-LINEAR_BASELINE = "linear_baseline"  # the trivial system that stands beside the six
-CLASS_COUNTS = (527, 1000)  # AudioSet's, and the head that the paper's parameter column counts
 MOST_CLIPS = 1_000_000_000  # and batches and steps of them
 MOST_SEED = 2**32 - 1  # what every library takes
 SHORTEST = 1.27  # seconds: 128 frames, which the stem and three halvings bring down to one column
-
-
-def family_of(model: str) -> str:
-    """`convnext`, `convformer` or `fastvit`."""
-    return model.split("_")[0]
-
-
-def is_dcls(model: str) -> bool:
-    return "_dcls_" in model
-
-
-def baseline_of(model: str) -> str:
-    """The published baseline that a DCLS model is compared with (a baseline is its own)."""
-    return model.replace("_dcls", "")
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,9 @@ def stage_parameters(params: Params, model: str) -> dict[str, Any]:
 
 
 def data_parameters(params: Params) -> dict[str, Any]:
-    """The data section without the places where the user's files lie: the data fingerprint says what lay there."""
-    return {key: value for key, value in as_plain(params.data).items() if key not in ("mirror", "audioset", "max_bad_fraction")}
+    """The data section but for where the user's files lie, which the fingerprint stands for, and what may be bad."""
+    left_out = ("mirror", "audioset", "max_bad_fraction")
+    return {key: value for key, value in as_plain(params.data).items() if key not in left_out}
 
 
 def fingerprint_of(parameters: Any, files: Iterable[Path]) -> str:

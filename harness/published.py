@@ -18,8 +18,9 @@ from harness.download import download, file_name, missing, read_url, search
 from harness.errors import UserError
 from harness.files import sha256_of, write_csv, write_json
 from harness.models import build_model, device_name, device_of, parameter_count
-from harness.params import Dcls, Params, family_of, is_dcls, mirror
+from harness.params import Dcls, Params, mirror
 from harness.provenance import data_fingerprint, provenance, stage_parameters
+from harness.systems import family_of, is_dcls
 from harness.training import checkpoint, positions
 from harness.training.loop import HISTORY
 from harness.weights import CLASSIFIERS, difference, read_checkpoint, translated

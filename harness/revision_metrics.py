@@ -12,9 +12,9 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.metrics import bias_corrected
-from harness.params import LINEAR_BASELINE, MODELS
 from harness.report.summary import in_words
 from harness.revisions import Revision
+from harness.systems import LINEAR_BASELINE, MODELS
 
 RESAMPLES = 2000
 TEST_SET = ("kind", "clip_seconds", "test_mixtures", "mixture_seed")  # keys of `data` that choose the clips scored on

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness.params import is_dcls
 from harness.report.grid import NONE, Grid, markdown_grid, quartiles, span
 from harness.revision_metrics import FELL, RESAMPLES, SAME, MapChange, Mean, Pair, Timing, map_changes, pairs, timings
 from harness.revisions import (
@@ -20,6 +19,7 @@ from harness.revisions import (
     read_revision,
     record_changes,
 )
+from harness.systems import is_dcls
 
 RULE = (
     "A metric fell by more than its interval where the mAP of B lies below that of A, both means over the seeds that "

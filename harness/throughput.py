@@ -14,8 +14,9 @@ from tqdm import tqdm
 from harness import paths
 from harness.files import read_json, write_json
 from harness.models import FULL_SIZE, build_model, device_name, device_of, parameter_count
-from harness.params import CLASS_COUNTS, Params, baseline_of, is_dcls
+from harness.params import Params
 from harness.provenance import as_plain, provenance
+from harness.systems import CLASS_COUNTS, baseline_of, is_dcls
 
 INPUT = (1, 128, 1001)
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from harness.models import FULL_SIZE, build_model
-from harness.params import MODELS
 from harness.published import to_published
+from harness.systems import MODELS
 from tests.test_models import DCLS
 from tests.test_pipeline import commit, edit, new_clone, run
 from tests.test_weights import as_the_authors_save

@@ -17,8 +17,9 @@ import torch
 from harness.data.clips import PackedClips
 from harness.data.manifest import Row
 from harness.files import write_text
-from harness.params import MODELS, Params
+from harness.params import Params
 from harness.processes import World
+from harness.systems import MODELS
 from harness.training import batches, recipe
 from harness.training.run import new_run
 from harness.training.step import take

@@ -12,7 +12,8 @@ from timm.models import convnext, fastvit, metaformer
 
 from benchmarks.published import with_published_layers
 from harness.models import FULL_SIZE, build_model, family_of, parameter_count
-from harness.params import MODELS, Dcls
+from harness.params import Dcls
+from harness.systems import MODELS
 from tests.conftest import DATA
 
 DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")

@@ -20,7 +20,8 @@ import soundfile
 import yaml
 
 from harness.data.clips import open_clips
-from harness.params import MODELS, load
+from harness.params import load
+from harness.systems import MODELS
 from tests.conftest import ROOT
 
 TINY = {"epochs": 1, "depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32]}

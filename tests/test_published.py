@@ -24,10 +24,11 @@ from harness.errors import UserError
 from harness.evaluation import evaluate
 from harness.frontend import FrontEnd
 from harness.models import FULL_SIZE, build_model
-from harness.params import MODELS, Params, load
+from harness.params import Params, load
 from harness.processes import World
 from harness.published import RECORD, import_checkpoint, to_ours, to_published
 from harness.scoring import score
+from harness.systems import MODELS
 from tests.conftest import ROOT
 from tests.https_server import Site, serve
 from tests.test_models import DCLS, LAYOUTS

@@ -19,7 +19,8 @@ from torch import Tensor
 from harness.errors import UserError
 from harness.files import sha256_of
 from harness.models import BACKBONES, FULL_SIZE, build_model, start_weights
-from harness.params import MODELS, Dcls, Model, family_of, is_dcls
+from harness.params import Dcls, Model
+from harness.systems import MODELS, family_of, is_dcls
 from tests.conftest import ROOT
 
 DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")

@@ -12,11 +12,11 @@ import numpy as np
 from harness.data import blocks
 from harness.data.audioset_files import fetched_name, hdf5_files, held_out, of, segment_files
 from harness.data.catalog import catalog
-from harness.data.hdf5 import index_block, parts, rows_of
+from harness.data.hdf5 import Hdf5Reader, index_block, key_of_part, parts, rows_of
 from harness.data.labels import Label, audioset, read_label_list
 from harness.data.listed import Plan
 from harness.data.manifest import SPLITS, Attribution, Row
-from harness.data.packing import pack_block
+from harness.data.packing import listed_key, pack_block
 from harness.data.segments import Segment, read_segments
 from harness.data.shards import RATE
 from harness.data.split import is_held_out
@@ -68,7 +68,9 @@ def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Pla
     for split, name, path in _listings(data, raw):
         end = blocks.write_listing(work, len(sources), rows(split, name, path))
         sources += [Path(name).name] * (end - len(sources))
-    return Plan(labels, [partial(pack_block, work, roots, number) for number in range(len(sources))], sources, CREDIT)
+    tasks = [partial(pack_block, work, roots, number) for number in range(len(sources))]
+    keys = [partial(listed_key, work, roots, number) for number in range(len(sources))]
+    return Plan(labels, tasks, keys, sources, CREDIT)
 
 
 def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
@@ -80,14 +82,21 @@ def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     todo = [part for split in ORDER for part in parts(work, split, counted[split], held_out(data), mids)]
     todo = [dataclasses.replace(part, number=number) for number, part in enumerate(todo)]
     listed = _Listed(data, raw)
+
+    def reader(folder: Path, split: str) -> Hdf5Reader:
+        files = counted["train" if split == "val" and held_out(data) else split]
+        return Hdf5Reader(tuple(path for path, _ in files), tuple(rows for _, rows in files))
+
     return Plan(
         labels,
         [partial(index_block, part) for part in todo],
+        [partial(key_of_part, part) for part in todo],
         [part.path.name for part in todo],
         CREDIT,
         known=listed.known,
         revise=listed.revise,
         absent=listed.absent,
+        reader=reader,
         extra={"hdf5_rows": {split: [rows for _, rows in files] for split, files in counted.items()}},
     )
 

@@ -20,18 +20,21 @@ from importlib.metadata import version
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from harness.data.manifest import Row, read_manifest, write_manifest
+from harness.data.prints import TYPE as PRINTS
 from harness.data.shards import shard_name
 from harness.errors import UserError
-from harness.files import read_json, write_json
+from harness.files import read_json, write_atomic, write_json
 from harness.provenance import fingerprint_of
 
 WORK = Path(".cache/featurize")  # outside DVC's outputs, which DVC deletes before a stage runs
 ROWS = 1024  # clips in a block: 10 s each make a shard of 655 MB
-CODE = ("audio", "blocks", "catalog", "hdf5", "manifest", "packing", "shards", "split")  # what blocks depend on
-LIBRARIES = ("numpy", "soundfile", "soxr", "h5py")
+# the modules and libraries that a block depends on
+CODE = ("audio", "blocks", "catalog", "hdf5", "manifest", "packing", "prints", "shards", "split", "truncated")
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "h5py")
 
 
 def work_folder(preset: str) -> Path:
@@ -82,15 +85,30 @@ def is_finished(work: Path, number: int, key: str) -> bool:
     return False
 
 
-def finish(work: Path, number: int, key: str, rows: Sequence[Row], digest: str) -> None:
-    """Writes the block's part of the manifest, and that it is finished; `digest` is of its sounds."""
+def finish(work: Path, number: int, key: str, rows: Sequence[Row], prints: Sequence[np.ndarray], digest: str) -> None:
+    """Writes the block's part of the manifest, the fingerprints of its good rows, and that it is finished; `digest` is
+    of its sounds."""
     write_manifest(block_path(work, number), rows)
+    write_atomic(_prints_path(work, number), lambda file: np.save(file, np.array(prints, PRINTS)))
     write_json(block_path(work, number).with_suffix(".json"), {"key": key, "digest": digest})
+
+
+def key_of_finished(work: Path, number: int) -> str:
+    return read_json(block_path(work, number).with_suffix(".json"))["key"]
 
 
 def finished_block(work: Path, number: int) -> tuple[list[Row], str]:
     """The rows of a finished block, and the digest of its sounds."""
     return read_manifest(block_path(work, number)), read_json(block_path(work, number).with_suffix(".json"))["digest"]
+
+
+def finished_prints(work: Path, number: int) -> np.ndarray:
+    """Records of prints.TYPE, one for each good row of a finished block."""
+    return np.load(_prints_path(work, number))
+
+
+def _prints_path(work: Path, number: int) -> Path:
+    return work / f"prints-{number:05d}.npy"
 
 
 def shard_path(work: Path, number: int) -> Path:

@@ -10,20 +10,31 @@ from pathlib import Path
 from harness.errors import UserError
 
 
+def remove_halves(*files: Path) -> None:
+    """What files.write_atomic left beside these files where the process was killed; no other process may write them."""
+    for file in files:
+        for half in file.parent.glob(f".{file.name}.*.tmp"):
+            half.unlink(missing_ok=True)
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A new folder to fill, beside `folder`; takes its place if the block ends well and is deleted if not.
 
-    Raises UserError, naming the folder, where it cannot be written or the disk is full.
+    A kill at any time leaves the old folder whole, the new one whole, or none. Raises UserError, naming the folder,
+    where it cannot be written or the disk is full.
     """
-    building = folder.with_name(f".{folder.name}.building")
+    building, old = (folder.with_name(f".{folder.name}.{what}") for what in ("building", "old"))
     try:
-        shutil.rmtree(building, ignore_errors=True)
+        for left in (building, old):
+            shutil.rmtree(left, ignore_errors=True)
         building.mkdir(parents=True)
         yield building
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)  # deleting takes a while, and would leave a part of it where it is looked for
         building.rename(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error}): free space or fix its rights") from error
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        for left in (building, old):
+            shutil.rmtree(left, ignore_errors=True)

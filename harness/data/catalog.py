@@ -45,7 +45,8 @@ class Catalog:
 def catalog(roots: Sequence[Path]) -> Catalog:
     """All recordings below `roots`; links to folders are not followed, lest they lead in a circle.
 
-    Raises UserError, naming it, where a root or what is below it is no folder that can be read.
+    Raises UserError, naming it, where a root or what is below it is no folder that can be read, or has a name that is
+    no UTF-8.
     """
     ids, names, places = [np.empty(0, "S11")], [np.empty(0, "S1")], [np.empty(0, np.int32)]
     folders: list[str] = []
@@ -56,6 +57,7 @@ def catalog(roots: Sequence[Path]) -> Catalog:
             below.sort()
             found = sorted((name, ytid) for name in files if (ytid := ytid_of(name)))
             if found:
+                _require_utf8(folder)
                 names.append(np.array([name.encode() for name, _ in found]))
                 ids.append(np.array([ytid.encode() for _, ytid in found], "S11"))
                 places.append(np.full(len(found), len(folders), np.int32))
@@ -67,3 +69,11 @@ def catalog(roots: Sequence[Path]) -> Catalog:
 
 def _refuse(error: OSError) -> None:
     raise UserError(f"data.audioset.audio: {error.filename}: {error.strerror}; fix its rights") from error
+
+
+def _require_utf8(folder: str) -> None:
+    """The manifest could not say where the clip is."""
+    try:
+        folder.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"data.audioset.audio: the folder {folder!r} has a name that is no UTF-8; rename it") from error

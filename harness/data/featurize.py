@@ -10,63 +10,121 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness import paths
 from harness.data.audioset import plan_audioset
-from harness.data.blocks import work_folder
-from harness.data.building import whole_folder
+from harness.data.blocks import WORK, work_folder
+from harness.data.building import remove_halves, whole_folder
 from harness.data.coverage import Coverage, coverage_of
 from harness.data.esc10 import open_esc10
 from harness.data.folder import plan_folder
 from harness.data.instruments import open_instruments
 from harness.data.labels import Label, write_labels
+from harness.data.leakage import Side, find, require_clean, warning, write_report
 from harness.data.listed import Plan, featurize_listed
+from harness.data.lock import alone
 from harness.data.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribution, Row, Source, write_manifest
-from harness.data.shards import RATE, ShardWriter
-from harness.files import sha256_of, write_csv, write_json
+from harness.data.prints import print_of
+from harness.data.quarantine import cells_of, read_left_out, require_few
+from harness.data.shards import RATE, ShardWriter, read_clip
+from harness.data.unchanged import is_unchanged, remember
+from harness.files import read_json, sha256_of, write_csv, write_json
 from harness.params import Params
 
 SCHEMA = 1
+WRITTEN = ("data.json", "coverage.csv", "leakage.csv")  # into paths.results
 
 
 def featurize(params: Params, workers: int | None = None) -> None:
     """Read paths.raw(params.data.kind), write paths.packed(params.preset), data.json and coverage.csv, print a summary.
 
     The folder is written beside its place and renamed at the end. `folder` and `audioset` are worked on by `workers`
-    processes (null: one a core), whose number changes no byte, and go on where they were interrupted. Raises UserError
-    where a source file is missing or broken.
+    processes (null: one a core), whose number changes no byte, and go on where they were interrupted; where all is as
+    it was when they were last finished, nothing is done. leakage.csv lists recordings that are in two splits.
+
+    Raises UserError where a table or a source of many clips is missing or broken, too many clips are bad, another
+    process featurizes this preset, or `instruments` or `esc10`, which promise clean splits, has a recording in two.
     """
-    if params.data.kind in LISTED_KINDS:
-        work = work_folder(params.preset)
-        head = {"schema": SCHEMA, "preset": params.preset, "kind": params.data.kind}
-        summary, coverage = featurize_listed(_plan(params, work), head, work, paths.packed(params.preset), workers)
-    else:
-        work = None
-        summary, coverage = _featurize_whole(params, _source(params))
-    results = paths.results(params.preset)
-    write_json(results / "data.json", summary)  # the packed folder's summary.json, small enough to be committed
-    coverage.write_per_class(results / "coverage.csv")
-    if work:
-        shutil.rmtree(work)
+    with alone(WORK / f"{params.preset}.lock", f"featurize of preset {params.preset}"):
+        results = paths.results(params.preset)
+        remove_halves(WORK / f"{params.preset}.json", *(results / name for name in WRITTEN))
+        if params.data.kind in LISTED_KINDS:
+            summary = _featurize_listed(params, workers)
+        else:
+            summary, coverage = _featurize_whole(params, _source(params))
+            lengths = coverage.lengths() if params.data.kind == "esc10" else {}  # recordings of `instruments` are mixed
+            _write_results(params, summary | lengths, coverage)
     print_summary(summary)
+
+
+def _featurize_listed(params: Params, workers: int | None) -> dict[str, Any]:
+    """Block after block, unless nothing has changed."""
+    work = work_folder(params.preset)
+    plan = _plan(params, work)
+    packed = paths.packed(params.preset)
+    if is_unchanged(params, plan.keys):
+        summary = read_json(packed / "summary.json")
+        require_few(params, summary["statuses_per_split"], read_left_out(packed / "missing.csv"))
+        print(f"{packed}: is up to date")
+    else:
+        head = {"schema": SCHEMA, "preset": params.preset, "kind": params.data.kind}
+        summary, coverage = featurize_listed(plan, params, head, work, workers)
+        _write_results(params, summary, coverage)
+        remember(params, work, len(plan.tasks))
+    shutil.rmtree(work)
+    return summary
+
+
+def _write_results(params: Params, summary: dict[str, Any], coverage: Coverage) -> None:
+    """The packed folder's summary.json, small enough to be committed, and the coverage of each class."""
+    results = paths.results(params.preset)
+    write_json(results / "data.json", summary)
+    coverage.write_per_class(results / "coverage.csv")
 
 
 def _featurize_whole(params: Params, source: Source) -> tuple[dict[str, Any], Coverage]:
     """Clip after clip, with the manifest in memory: for the small sets."""
     with whole_folder(paths.packed(params.preset)) as folder:
-        rows = []
+        rows, prints = [], []
         with ShardWriter(folder) as shards:
             for row, clip in source.clips:
                 if clip is not None:
                     shard, offset = shards.append(clip)
                     row = dataclasses.replace(row, shard=shard, offset=offset, samples=len(clip))
+                    prints.append(print_of(clip))
                 rows.append(row)
+        left_out = cells_of(row for row in rows if row.status != "ok")
+        require_few(params, {"listed": Counter(row.status for row in rows)}, left_out)
+        report = paths.results(params.preset) / "leakage.csv"
+        leakage = find(_sides(folder, [row for row in rows if row.status == "ok"], np.array(prints)))
+        write_report(report, leakage)
+        require_clean(leakage, paths.raw(params.data.kind), report)
         write_manifest(folder / "manifest.csv", rows)
         write_labels(folder / "labels.csv", source.labels)
         header = [field.name for field in dataclasses.fields(Attribution)]
         write_csv(folder / "ATTRIBUTION.csv", header, map(dataclasses.astuple, source.attribution))
         summary = summarize(params, rows, source.labels, fingerprint(folder))
         write_json(folder / "summary.json", summary)
-    return summary, coverage_of(rows, source.labels, list(summary["clips"]), params.data.kind)
+    splits, kind = list(summary["clips"]), params.data.kind
+    return summary, coverage_of(rows, source.labels, splits, kind, params.data.clip_seconds)
+
+
+def _sides(folder: Path, rows: Sequence[Row], prints: np.ndarray) -> list[Side]:
+    """The packed clips of each split or fold."""
+    sides = []
+    for split in sorted({row.split for row in rows}):
+        at = [index for index, row in enumerate(rows) if row.split == split]
+        sides.append(_side(folder, split, [rows[index] for index in at], prints[at]))
+    return sides
+
+
+def _side(folder: Path, split: str, rows: Sequence[Row], prints: np.ndarray) -> Side:
+    def read(index: int) -> np.ndarray:
+        row = rows[index]
+        return read_clip(folder, row.shard, row.offset, row.samples)
+
+    return Side(split, prints, lambda index: rows[index].id, read)
 
 
 def _source(params: Params) -> Source:
@@ -124,7 +182,13 @@ def print_summary(summary: dict[str, Any]) -> None:
     print(f"{'all':{width}}" + "".join(f"{summary['clips'][split]:8d}" for split in summary["clips"]))
     print(f"{'seconds':{width}}" + "".join(f"{summary['seconds'][split]:8.0f}" for split in summary["clips"]))
     print("rows by status: " + ", ".join(f"{status} {count}" for status, count in summary["statuses"].items()))
+    if "lengths" in summary:
+        lengths = summary["lengths"]
+        padded, cut = (sum(lengths[what].values()) for what in ("padded", "cut"))
+        print(f"{padded} clips are padded to {lengths['clip_seconds']:g} s when they are read, {cut} are cut")
     for split, counts in summary.get("coverage", {}).items():
         if counts["listed"]:
             share = 100 * counts["ok"] / counts["listed"]
             print(f"{share:.1f}% of the {counts['listed']} listed {split} clips are there and good")
+    if found := warning(summary.get("leakage", {})):
+        print(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,8 +12,8 @@ from pathlib import Path
 from harness.data import blocks
 from harness.data.labels import Label, audioset, by_mid, by_name, read_label_list
 from harness.data.listed import Plan
-from harness.data.manifest import SPLITS, Row
-from harness.data.packing import pack_block
+from harness.data.manifest import SPLITS, Row, printable
+from harness.data.packing import listed_key, pack_block
 from harness.errors import UserError
 
 COLUMNS = ("path", "labels", "split")
@@ -24,7 +25,7 @@ def plan_folder(table: Path, base: Path, label_list: str, work: Path) -> Plan:
     `labels` are mids or display names of the classes, joined by `;`: those of AudioSet, or of the CSV label_list that
     `fetch` keeps beside `table` as labels.csv. A label that is none gives the clip the status `bad_label`. With
     label_list `used` the classes are what the table uses, in any words. Raises UserError, naming file and line, where a
-    column is missing or a split is none of train, val, test.
+    column is missing, a line has more values than columns, a split is none of train, val, test, or there is no line.
     """
     closed = _closed(table, label_list)
     if closed is not None:
@@ -38,7 +39,8 @@ def plan_folder(table: Path, base: Path, label_list: str, work: Path) -> Plan:
     where = "no AudioSet mid or display name" if label_list == "audioset" else f"not in {label_list}"
     count = blocks.write_listing(work, 0, (_labelled(row, lookup, where) for row in _rows(table)))
     tasks = [partial(pack_block, work, (base,), number) for number in range(count)]
-    return Plan(labels, tasks, [table.name] * count, None)
+    keys = [partial(listed_key, work, (base,), number) for number in range(count)]
+    return Plan(labels, tasks, keys, [table.name] * count, None)
 
 
 def _closed(table: Path, label_list: str) -> list[Label] | None:
@@ -59,17 +61,31 @@ def _rows(table: Path) -> Iterator[Row]:
                 columns = f"no column {', '.join(missing)}; the first line must be {','.join(COLUMNS)}"
                 raise UserError(f"{table}: {columns}")
             for line in reader:
+                where = f"{table}:{reader.line_num}"
                 path, split = line["path"] or "", line["split"] or ""
+                if None in line:
+                    raise UserError(f"{where}: more values than columns; put a value with a comma in quotes")
                 if split not in SPLITS:
-                    where = f"{table}:{reader.line_num}"
                     raise UserError(f"{where}: split is {split!r}, must be one of {', '.join(SPLITS)}")
-                row = Row(path, split, line["labels"] or "", path)
-                yield row if path not in seen else replace(row, status="duplicate", reason="listed before")
-                seen.add(path)
+                same = os.path.normpath(path)  # ./a.wav is a.wav
+                row = _row(path, split, line["labels"] or "")
+                yield row if same not in seen else replace(row, status="duplicate", reason="listed before")
+                seen.add(same)
+        if not seen:
+            raise UserError(f"{table}: no clip in it; give one a line")
     except FileNotFoundError as error:
         raise UserError(f"{table}: missing; run `python -m harness fetch`") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table}: cannot be read as CSV ({error}); save it as UTF-8 text with commas") from error
+
+
+def _row(path: str, split: str, labels: str) -> Row:
+    row = Row(printable(path), split, printable(labels), printable(path))
+    if not path:
+        return replace(row, status="missing", reason="its path is empty")
+    if row.source != path:
+        return replace(row, status="missing", reason="its path has a control character")
+    return row if row.labels == labels else replace(row, status="bad_label", reason="a label has a control character")
 
 
 def _names(labels: str) -> list[str]:

@@ -15,13 +15,13 @@ import numpy as np
 
 from harness.data import blocks
 from harness.data.catalog import ytid_of
-from harness.data.manifest import Row
+from harness.data.manifest import Row, printable
+from harness.data.prints import print_of
 from harness.data.shards import RATE
 from harness.data.split import is_held_out
 from harness.errors import UserError
 
 SETS = ("audio_name", "waveform", "target")
-SAMPLED = 4096  # samples from the middle of every waveform that the fingerprint covers
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise UserError(
             f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())}); give the whole file"
         ) from error
@@ -70,6 +70,8 @@ def rows_of(path: Path, classes: int, samples: int) -> int:
         if not len(names) == len(waveforms) == len(targets):
             counts = ", ".join(f"{name} {len(file[name])}" for name in SETS)
             raise UserError(f"{path}: its data sets differ in their number of rows ({counts}); pack it anew")
+        if not len(names):
+            raise UserError(f"{path}: no row in it; give the whole file")
         return len(names)
 
 
@@ -89,38 +91,67 @@ class Part:
 
 
 def index_block(part: Part) -> None:
-    """A manifest row for every row of the part, `ok` or `ghost`, and a digest of the samples looked at."""
-    found = part.path.stat()
-    where = [str(part.path), found.st_size, found.st_mtime_ns, part.file, part.first, part.last]
-    key = blocks.key_of(where, part.split, part.held_out, part.mids)
+    """A manifest row for every row of the part, and a digest of all samples.
+
+    A row is `ok`, `ghost`, `silent` (one value throughout) or `unreadable` (its waveform alone).
+    """
+    key = key_of_part(part)
     if blocks.is_finished(part.work, part.number, key):
         return
-    digest, rows = hashlib.sha256(), []
+    digest, rows, prints = hashlib.sha256(), [], []
     with opened(part.path) as file:
         names = file["audio_name"][part.first : part.last]
         targets = file["target"][part.first : part.last]
         waveforms = file["waveform"]
         length = waveforms.shape[1]
-        start = max(0, (length - SAMPLED) // 2)
         for number, name, target in zip(range(part.first, part.last), names, targets, strict=True):
-            piece = waveforms[number, start : start + SAMPLED]
-            digest.update(piece.tobytes())
-            sounds = piece.any() or waveforms[number].any()
-            rows.append(_row(part, number, name, target, bool(sounds), length))
-    blocks.finish(part.work, part.number, key, rows, digest.hexdigest())
+            row = _row(part, number, name, target, length)
+            try:
+                waveform = waveforms[number]
+            except OSError as error:
+                rows.append(_bad(row, "unreadable", printable(" ".join(str(error).split()))))
+                continue
+            digest.update(waveform.tobytes())
+            rows.append(_heard(row, waveform))
+            if rows[-1].status == "ok":
+                prints.append(print_of(waveform))
+    blocks.finish(part.work, part.number, key, rows, prints, digest.hexdigest())
 
 
-def _row(part: Part, number: int, name: bytes | str, target: np.ndarray, sounds: bool, length: int) -> Row:
+def key_of_part(part: Part) -> str:
+    """The key of the block when it is indexed."""
+    found = part.path.stat()
+    where = [str(part.path), found.st_size, found.st_mtime_ns, part.file, part.first, part.last]
+    return blocks.key_of(where, part.split, part.held_out, part.mids)
+
+
+def _row(part: Part, number: int, name: bytes | str, target: np.ndarray, length: int) -> Row:
     text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-    text = text.rstrip("\0 ")
+    text = printable(text.rstrip("\0 "))
     clip = ytid_of(text) or text
     labels = ";".join(part.mids[column] for column in np.flatnonzero(target))
     split = "val" if part.split == "train" and is_held_out(clip, part.held_out) else part.split
-    row = Row(clip, split, labels, f"{part.path.name}:{number}", duration=length / RATE)
-    reason = "empty name" if not clip else "no label" if not labels else "" if sounds else "all samples are zero"
-    if reason:
-        return replace(row, status="ghost", reason=reason)
-    return replace(row, shard=part.file, offset=number, samples=length)
+    place = f"{part.path.name}:{number}"
+    row = Row(clip, split, labels, place, duration=length / RATE, shard=part.file, offset=number, samples=length)
+    reason = "empty name" if not clip else "no label" if not labels else ""
+    return _bad(row, "ghost", reason) if reason else row
+
+
+def _heard(row: Row, waveform: np.ndarray) -> Row:
+    """The row after a look at its samples."""
+    if row.status != "ok" or _varies(waveform):
+        return row
+    if waveform.any():
+        return _bad(row, "silent", "all samples are the same")
+    return _bad(row, "ghost", "all samples are zero")
+
+
+def _varies(waveform: np.ndarray) -> bool:
+    return bool((waveform != waveform[0]).any())
+
+
+def _bad(row: Row, status: str, reason: str) -> Row:
+    return replace(row, status=status, reason=reason, shard=-1, offset=-1, samples=-1)
 
 
 @dataclass(frozen=True)

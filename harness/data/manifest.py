@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,14 @@ SPLITS = ("train", "val", "test")
 STATUSES = (
     "ok",
     "duplicate",  # instruments: another recording of its cluster is packed
-    "short",  # instruments: too short to be heard as its class
-    "low_rate",  # instruments: sampled below what the band limit needs
+    "short",  # instruments: too short to be heard as its class; else: below 10 ms
+    "low_rate",  # instruments: sampled below what the band limit needs; else: below 1 kHz
     "ambiguous",  # instruments: its cluster carries two classes
     "missing",
     "unreadable",
     "empty",
     "not_finite",
+    "out_of_range",  # samples far above full scale: not scaled to -1..1
     "silent",
     "bad_label",
     "ghost",  # audioset from HDF5: a row without a name, a sound or a label
@@ -77,7 +79,13 @@ class Attribution:
     url: str
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 COLUMNS = [field.name for field in dataclasses.fields(Row)]
+
+
+def printable(text: str) -> str:
+    """With control characters escaped, which would break a manifest's lines."""
+    return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def cells_of(row: Row) -> list[object]:
@@ -94,7 +102,7 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
 def read_manifest(path: Path) -> list[Row]:
     """Raises UserError, naming the file, where it is missing or no manifest."""
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             return [_row(cells) for cells in csv.DictReader(file)]
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; run `python -m harness featurize`") from error

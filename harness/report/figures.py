@@ -7,7 +7,7 @@ from functools import partial
 
 from harness import paths
 from harness.files import write_text
-from harness.params import Params, is_dcls
+from harness.params import Params
 from harness.report import style
 from harness.report.class_differences import class_differences
 from harness.report.learning_curves import learning_curves
@@ -15,6 +15,7 @@ from harness.report.load import Results, load_results, read_text, table_folder
 from harness.report.made_by import made_by
 from harness.report.position_maps import position_maps
 from harness.report.speed_and_map import map_against_throughput
+from harness.systems import is_dcls
 
 
 def figures(params: Params) -> None:

@@ -13,8 +13,9 @@ from harness import paths
 from harness.data.split import folds_of
 from harness.errors import UserError
 from harness.files import read_json
-from harness.params import CLASS_COUNTS, LINEAR_BASELINE, MODELS, Params, baseline_of
+from harness.params import Params
 from harness.provenance import SCHEMA_VERSION
+from harness.systems import CLASS_COUNTS, LINEAR_BASELINE, MODELS, baseline_of
 
 METRICS = ("mAP", "mAP_low", "mAP_high", "prevalence", "clips", "classes", "classes_left_out")
 PROVENANCE = ("parameters", "data_fingerprint", "code", "versions", "device", "precision")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.data.split import folds_of
-from harness.params import LINEAR_BASELINE
 from harness.report.grid import Grid
 from harness.report.load import Results, Run
+from harness.systems import LINEAR_BASELINE
 
 PER_SEED = ("model", "seed", "fold", "test_clips", "map", "map_low", "map_high")
 

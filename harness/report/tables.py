@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from harness.files import write_csv, write_text
-from harness.params import Params, is_dcls
+from harness.params import Params
 from harness.report.grid import (
     NONE,
     Grid,
@@ -23,6 +23,7 @@ from harness.report.load import Reference, Results, load_results, table_folder
 from harness.report.made_by import MadeBy, coverage, made_by
 from harness.report.per_seed import PER_SEED, per_seed_grid, per_seed_rows
 from harness.report.summary import FOLDS_RULE, RULE, Row, summary
+from harness.systems import is_dcls
 
 TITLE = "Table 1 of arXiv 2309.13972: published and reproduced"
 NOTES = (

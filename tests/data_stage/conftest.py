@@ -18,10 +18,10 @@ MakeParams = Callable[..., Params]
 
 @pytest.fixture(scope="session")
 def make(params: Params) -> MakeParams:
-    """The default preset with other values under `data`; `preset` may be given too."""
+    """The default preset with other values under `data`, and as many bad clips as there are; `preset` may be given."""
 
     def with_data(preset: str = "instruments", **data: object) -> Params:
-        changed = dataclasses.replace(params.data, **data)  # type: ignore[arg-type]
+        changed = dataclasses.replace(params.data, **({"max_bad_fraction": 1.0} | data))  # type: ignore[arg-type]
         return dataclasses.replace(params, preset=preset, data=changed)
 
     return with_data

@@ -19,8 +19,9 @@ from torch import nn
 from dcls import Dcls2d
 from harness import comparison, evaluation, paths, provenance, throughput
 from harness.files import write_csv, write_json
-from harness.params import LINEAR_BASELINE, Params
+from harness.params import Params
 from harness.report.tables import tables
+from harness.systems import LINEAR_BASELINE
 from harness.training import loop, positions
 
 ROOT = Path(__file__).parent.parent.parent

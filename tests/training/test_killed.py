@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.params import MODELS
+from harness.systems import MODELS
 from tests.training.conftest import Folder, folder_with
 from tests.training.processes import Nursery, Started
 

@@ -17,9 +17,9 @@ import safetensors.torch
 import torch
 
 from harness.frontend import FrontEnd
-from harness.params import MODELS
 from harness.processes import World
 from harness.scoring import score
+from harness.systems import MODELS
 from tests.conftest import ROOT
 from tests.training.conftest import Folder
 from tests.training.processes import Nursery

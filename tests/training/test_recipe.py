@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from harness.models import FULL_SIZE, build_model
-from harness.params import MODELS, Dcls, Params
+from harness.params import Dcls, Params
+from harness.systems import MODELS
 from harness.training import recipe
 from tests.conftest import DATA
 
