@@ -15,14 +15,15 @@ from typing import Any, BinaryIO
 from harness.errors import UserError
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], object], make_folder: bool = True) -> None:
     """Call `write` on a temporary file in `path`'s folder, fsync it, and rename it to `path`.
 
     Raises UserError where the folder cannot be written or the disk is full; `path` is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             write(file)
             file.flush()

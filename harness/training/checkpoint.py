@@ -15,7 +15,12 @@ from harness.files import write_bytes
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """The state dict as safetensors; tensors that DCLS layers share are written under each of their names."""
-    write_bytes(path, safetensors.torch.save(separate(model.state_dict())))
+    write_bytes(path, serialized(model))
+
+
+def serialized(model: nn.Module) -> bytes:
+    """What `save_weights` writes."""
+    return safetensors.torch.save(separate(model.state_dict()))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -103,7 +103,9 @@ def _write(run: Run, progress: Progress, folder: Path, record: dict[str, Any]) -
     remove_leftovers(out)
     remove_leftovers(result)
     save_weights(out / "model.safetensors", run.trainee.weights)
-    write_bytes(out / "best.safetensors", (folder / progress.best).read_bytes())
+    with resume.on_disk(folder):
+        best = (folder / progress.best).read_bytes()
+    write_bytes(out / "best.safetensors", best)
     positions.write_positions(
         progress.positions,
         run.params.dcls,
@@ -113,7 +115,8 @@ def _write(run: Run, progress: Progress, folder: Path, record: dict[str, Any]) -
     )
     write_csv(result / "history.csv", HISTORY, progress.history)
     write_json(result / "run.json", record)
-    shutil.rmtree(folder)
+    with resume.on_disk(folder):
+        shutil.rmtree(folder)
 
 
 def _epochs(run: Run, progress: Progress, folder: Path, wishes: list[int], pace: Pace) -> Progress:

@@ -6,9 +6,12 @@ written last, so that a checkpoint without it was never finished. NUMBER counts 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import UserError
-from harness.files import remove_leftovers, sha256_of, write_bytes, write_json
-from harness.training.checkpoint import save_weights, separate
+from harness.files import remove_leftovers, sha256_of, write_atomic
+from harness.training.checkpoint import separate, serialized
 
 
 @dataclass(frozen=True)
@@ -55,31 +58,54 @@ def save(folder: Path, number: int, trainee: Trainee, progress: Progress, kept: 
 
     Raises UserError where the folder is gone or cannot be written; the checkpoints before stay usable.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: is gone, with the run's checkpoints; mount it again and start again")
     tensors, rest = _state(trainee)
     tensors |= {f"positions/{name}": tensor for name, tensor in progress.positions.items()}
     path = folder / f"{number:09d}.safetensors"
-    write_bytes(path, safetensors.torch.save(separate(tensors)))
-    needed = [path.name, *([progress.best] if progress.best else [])]
+    with on_disk(folder):
+        _write(path, safetensors.torch.save(separate(tensors)))
+        _finish(path, [path.name, *([progress.best] if progress.best else [])], progress, rest, kept)
+
+
+def _finish(path: Path, needed: list[str], progress: Progress, rest: dict[str, Any], kept: int) -> None:
+    """Write the record of a checkpoint whose tensors are written, and delete what is no longer needed."""
+    folder = path.parent
     content = {
         "progress": {name: value for name, value in asdict(progress).items() if name != "positions"},
         "state": rest,
         "sha256": {name: sha256_of(folder / name) for name in needed},
     }
-    write_json(path.with_suffix(".json"), {"content": content, "sha256": _digest(content)})
-    newest = sorted(folder.glob("?????????.json"))[-kept:]
-    wanted = {name for path in newest for name in _needed(path)} | {path.name for path in newest}
+    _write(path.with_suffix(".json"), json.dumps({"content": content, "sha256": _digest(content)}).encode())
+    records = sorted(folder.glob("?????????.json"))[-kept:]
+    wanted = {name for record in records for name in _needed(record)} | {record.name for record in records}
     for path in folder.iterdir():
         if path.name not in wanted:
             path.unlink(missing_ok=True)
 
 
+@contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    """What goes wrong with the files of `folder` within this becomes a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{folder}: is gone, or cannot be read ({error.strerror}); mount it again and start again"
+        ) from error
+
+
 def save_best(folder: Path, number: int, trainee: Trainee) -> str:
     """Write the weights under a name that the next checkpoint is to give as `best`."""
     name = f"best-{number:09d}.safetensors"
-    save_weights(folder / name, trainee.weights)
+    with on_disk(folder):
+        _write(folder / name, serialized(trainee.weights))
     return name
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Where the folder is gone it is not made again: on a mount that vanished that would be another disk."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such folder")
+    write_atomic(path, lambda file: file.write(content), make_folder=False)
 
 
 def newest(folder: Path) -> int | None:
