@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from harness.systems import MODELS
+from harness.training import signals
 from tests.training.conftest import Folder, folder_with
 from tests.training.processes import Nursery, Started
 
@@ -147,6 +148,26 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
     assert ("going on after epoch" in said) != from_zero
     nursery.run(folder, *command("evaluate", MODEL))
     assert bytes_of(folder, MODEL) == undisturbed
+
+
+def test_a_second_signal_soon_after_is_the_same_wish(nursery: Nursery, new_folder: Folder) -> None:
+    """Slurm signals a process and its group, torchrun its processes after a terminal has."""
+    folder = new_folder("signalled", **LONG | {f"per_model__{MODEL}__epochs": 500})
+    started = start_and_wait_for_a_checkpoint(nursery, folder)
+    os.kill(started.pid, signal.SIGTERM)
+    os.kill(started.pid, signal.SIGINT)
+    assert started.wait() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert "its checkpoint is written, run it again to go on" in started.log.read_text()
+
+
+def test_a_signal_that_comes_later_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "AT_ONCE", 0.0)
+    with signals.wishes() as received:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.01)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert received == [signal.SIGINT, signal.SIGINT]
 
 
 def start_and_wait_for_a_checkpoint(nursery: Nursery, folder: Path) -> Started:
