@@ -64,7 +64,7 @@ def main() -> None:
     write_csv(RESULTS / f"{stem}.csv", COLUMNS, rows)
     parameters = {"clips": arguments.clips, "rounds": arguments.rounds, "seconds": SECONDS, "batch": BATCH}
     record = provenance("benchmark", parameters, "noise", device_name(world.device), hardware=hardware())
-    write_json(RESULTS / f"{stem}.json", record)
+    write_json(RESULTS / f"{stem}.json", record | {"command": "make bench-input"})
     for row in rows:
         print(*row, sep="\t")
 

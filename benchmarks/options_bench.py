@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "deterministic": {"deterministic": True},
     "compile": {"compile": True},
 }
-COLUMNS = ("option", "rounds", "step_time_ratio", "low", "high", "peak_memory_mib", "loss_after_20_steps_relative")
+COLUMNS = ("option", "rounds", "step_time_ratio", "low", "high", "loss_after_20_steps_relative")
 
 
 def main() -> None:
@@ -59,21 +58,35 @@ def main() -> None:
     losses = {name: loss_after(name) for name in tqdm(OPTIONS, desc="20 steps")}
     rows = []
     for name in OPTIONS:
-        command = [sys.executable, "-m", "benchmarks.options_bench", "--batch", str(arguments.batch)]
-        done = subprocess.run([*command, "--memory-of", name], cwd=ROOT, capture_output=True, text=True, check=True)
         ratios = [mine / plain for mine, plain in zip(times[name], times["plain"], strict=True)]
         low, _, high = statistics.quantiles(ratios, n=4)
         moved = losses[name] / losses["plain"] - 1
         numbers = [round(value, 3) for value in (statistics.median(ratios), low, high)]
-        rows.append([name, arguments.rounds, *numbers, int(done.stdout), f"{moved:.1e}"])
-    device = alone().device
-    stem = f"options-{device_name(device).replace(' ', '_')}-torch{torch.__version__.split('+')[0]}"
-    write_csv(RESULTS / f"{stem}.csv", COLUMNS, rows)
-    parameters = {"batch": arguments.batch, "rounds": arguments.rounds, "model": NAME, "seconds": 10}
+        rows.append([name, arguments.rounds, *numbers, f"{moved:.1e}"])
+    write("options", COLUMNS, rows, {"batch": arguments.batch, "rounds": arguments.rounds})
+    write_memory(arguments.batch)
+
+
+def write_memory(batch: int) -> None:
+    """The memory of each option, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.options_bench", "--batch", str(batch), "--memory-of"]
+    rows = []
+    for name in tqdm(OPTIONS, desc="memory"):
+        done = subprocess.run([*command, name], cwd=ROOT, capture_output=True, text=True, check=True)
+        rows.append([name, int(done.stdout)])
+    write("options-memory", ("option", "peak_extra_memory_mib"), rows, {"batch": batch})
+
+
+def write(kind: str, header: Sequence[str], rows: list[list[Any]], parameters: dict[str, Any]) -> None:
+    """The rows as a CSV, what made them beside it, and both on the terminal."""
+    device = device_name(alone().device)
+    stem = f"{kind}-{device.replace(' ', '_')}-torch{torch.__version__.split('+')[0]}"
+    write_csv(RESULTS / f"{stem}.csv", header, rows)
+    parameters = parameters | {"model": NAME, "seconds": 10}
     threads = torch.get_num_threads()
-    record = provenance("benchmark", parameters, "noise", device_name(device), threads=threads, hardware=hardware())
-    write_json(RESULTS / f"{stem}.json", record)
-    for row in rows:
+    record = provenance("benchmark", parameters, "noise", device, threads=threads, hardware=hardware())
+    write_json(RESULTS / f"{stem}.json", record | {"command": "make bench-options"})
+    for row in (header, *rows):
         print(*row, sep="\t")
 
 
@@ -131,10 +144,16 @@ def peak_memory(name: str, batch: int) -> int:
     """MiB that two full-size steps add to the process, at their peak."""
     run = run_of(name, batch, full=True)
     division, pieces = noise(run.params, 2, 10.0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kib()
     for _ in range(2):
         take(run, pieces, division, 0, 1e-4, False)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    return (peak_kib() - before) // 1024
+
+
+def peak_kib() -> int:
+    """Of this process alone: the peak that getrusage gives begins with that of the process that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 if __name__ == "__main__":
