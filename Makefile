@@ -65,7 +65,6 @@ docs: $(STAMP)  ## write docs/parameters.md, the table of all parameters, from h
 	$(BIN)/python -m harness.parameter_table > docs/parameters.md
 
 audit: $(STAMP)  ## look the pins of requirements.txt up in the advisory database (needs the network)
-	$(BIN)/python -m pip install -q pip-audit
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
 preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, audioset-checkpoints, folder)

@@ -24,7 +24,7 @@ from harness.data.labels import Label, write_labels
 from harness.data.leakage import Side, find, require_clean, warning, write_report
 from harness.data.listed import Plan, featurize_listed
 from harness.data.lock import alone
-from harness.data.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribution, Row, Source, write_manifest
+from harness.data.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribution, Row, Source, read_manifest, write_manifest
 from harness.data.prints import print_of
 from harness.data.quarantine import cells_of, read_left_out, require_few
 from harness.data.shards import RATE, ShardWriter, read_clip
@@ -40,8 +40,8 @@ def featurize(params: Params, workers: int | None = None) -> None:
     """Read paths.raw(params.data.kind), write paths.packed(params.preset), data.json and coverage.csv, print a summary.
 
     The folder is written beside its place and renamed at the end. `folder` and `audioset` are worked on by `workers`
-    processes (null: one a core), whose number changes no byte, and go on where they were interrupted; where all is as
-    it was when they were last finished, nothing is done. leakage.csv lists recordings that are in two splits.
+    processes (null: one a core), whose number changes no byte, and go on where they were interrupted. Where all is as
+    it was when it was last finished, nothing is done. leakage.csv lists recordings that are in two splits.
 
     Raises UserError where a table or a source of many clips is missing or broken, too many clips are bad, another
     process featurizes this preset, or `instruments` or `esc10`, which promise clean splits, has a recording in two.
@@ -51,11 +51,24 @@ def featurize(params: Params, workers: int | None = None) -> None:
         remove_halves(WORK / f"{params.preset}.json", *(results / name for name in WRITTEN))
         if params.data.kind in LISTED_KINDS:
             summary = _featurize_listed(params, workers)
+        elif is_unchanged(params, ()):
+            summary = _unchanged_whole(params)
         else:
             summary, coverage = _featurize_whole(params, _source(params))
             lengths = coverage.lengths() if params.data.kind == "esc10" else {}  # recordings of `instruments` are mixed
             _write_results(params, summary | lengths, coverage)
+            remember(params, WORK, 0)
     print_summary(summary)
+
+
+def _unchanged_whole(params: Params) -> dict[str, Any]:
+    """The summary that is there, unless fewer bad clips are allowed now."""
+    packed = paths.packed(params.preset)
+    summary: dict[str, Any] = read_json(packed / "summary.json")
+    left_out = (row for row in read_manifest(packed / "manifest.csv") if row.status != "ok")
+    require_few(params, {"listed": summary["statuses"]}, cells_of(left_out))
+    print(f"{packed}: is up to date")
+    return summary
 
 
 def _featurize_listed(params: Params, workers: int | None) -> dict[str, Any]:

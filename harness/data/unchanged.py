@@ -40,9 +40,9 @@ def _record(preset: str) -> Path:
 
 
 def _made_from(params: Params, keys: Iterable[str]) -> str:
-    data = {key: value for key, value in as_plain(params.data).items() if key != "max_bad_fraction"}
+    data = {key: value for key, value in as_plain(params.data).items() if key not in ("max_bad_fraction", "mirror")}
     versions = [version(name) for name in blocks.LIBRARIES]
-    files = [*HERE.glob("*.py"), *(path for path in paths.raw(params.data.kind).iterdir() if path.is_file())]
+    files = [*HERE.glob("*.py"), *(path for path in paths.raw(params.data.kind).rglob("*") if path.is_file())]
     return blocks.key_of(fingerprint_of([data, params.preset, versions], files), list(keys))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -16,6 +17,7 @@ import pytest
 
 from harness.data import duplicates
 from harness.data.clips import PackedClips, open_clips
+from harness.data.featurize import featurize
 from harness.data.manifest import SPLITS, STATUSES, Row, read_manifest
 from harness.data.shards import RATE
 from harness.data.soundfont import read_soundfont
@@ -157,6 +159,21 @@ def test_featurize_gives_the_same_bytes_in_another_process(packed: Path, tmp_pat
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / FOLDER).iterdir()}
 
     assert sums(tmp_path) == sums(packed)
+
+
+def test_a_second_run_with_nothing_changed_only_looks(
+    packed: Path, make: MakeParams, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(packed, tmp_path / "copy")
+    with contextlib.chdir(folder):
+        before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
+        featurize(make())
+        assert f"{FOLDER}: is up to date" in capsys.readouterr().out
+        assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
+        first, second = sorted((Path("data/raw/instruments") / "samples").iterdir())[:2]
+        second.write_bytes(first.read_bytes())
+        featurize(make())
+        assert "up to date" not in capsys.readouterr().out
 
 
 def test_plain_names() -> None:
