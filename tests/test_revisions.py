@@ -24,7 +24,16 @@ from tests.conftest import ROOT
 
 MODEL, BASELINE, LINEAR = "convnext_dcls_audio_tiny", "convnext_audio_tiny", "linear_baseline"
 RESULTS = Path("results/instruments")
-TAKEN = ("params.yaml", "dvc.yaml", ".dvcignore", "results", "dcls", "harness/report", "harness/params.py")
+TAKEN = (
+    "params.yaml",
+    "dvc.yaml",
+    ".dvcignore",
+    "results/instruments",
+    "results/hardware.json",
+    "dcls",
+    "harness/report",
+    "harness/params.py",
+)
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
     "GIT_CONFIG_GLOBAL": os.devnull,

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.table import RESULTS, table
 from tests.conftest import ROOT
 
-COMMITTED = sorted(RESULTS.glob("*.csv"))
+COMMITTED = sorted(RESULTS.glob("dcls-*.csv"))
 
 
 def test_there_are_results() -> None:
