@@ -17,6 +17,7 @@ from harness.models import FULL_SIZE, build_model, device_name, device_of, param
 from harness.params import Params
 from harness.provenance import as_plain, provenance
 from harness.systems import CLASS_COUNTS, baseline_of, is_dcls
+from harness.training.precision import exact_float32
 
 INPUT = (1, 128, 1001)
 
@@ -36,6 +37,7 @@ def throughput(params: Params, model_name: str) -> None:
     meets all of them alike; ratios are medians over rounds.
     """
     device = device_of()
+    exact_float32()
     variants = {
         (name, classes): _prepare(name, classes, params, device)
         for classes in CLASS_COUNTS

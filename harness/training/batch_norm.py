@@ -38,7 +38,7 @@ def settle(model: nn.Module, before: list[Tensor], division: Division, world: Wo
     for (keep, tensor), start, total in zip(_running(model), before, totals, strict=True):
         tensor.copy_(keep**division.parts * start.double() + total.view_as(tensor))
     for layer in _layers(model):
-        cast(Tensor, layer.num_batches_tracked).add_(division.parts - division.accumulation)
+        cast(Tensor, layer.num_batches_tracked).add_((division.parts - division.accumulation) * _passes(layer))
 
 
 def count_twice(block: nn.Module) -> None:
@@ -48,13 +48,19 @@ def count_twice(block: nn.Module) -> None:
     """
     for layer in _layers(block):
         layer.momentum = 1.0 - math.sqrt(1.0 - (layer.momentum or 0.0))
+        layer.passes = 2  # type: ignore[assignment]
 
 
 def _running(model: nn.Module) -> Iterator[tuple[float, Tensor]]:
     """Each running mean and variance, with the share of it that a micro-batch leaves."""
     for layer in _layers(model):
         for tensor in (layer.running_mean, layer.running_var):
-            yield 1.0 - (layer.momentum or 0.0), cast(Tensor, tensor)
+            yield (1.0 - (layer.momentum or 0.0)) ** _passes(layer), cast(Tensor, tensor)
+
+
+def _passes(layer: _BatchNorm) -> int:
+    """How often a forward pass is run for a micro-batch."""
+    return int(getattr(layer, "passes", 1))
 
 
 def _layers(model: nn.Module) -> list[_BatchNorm]:

@@ -74,6 +74,21 @@ def test_one_two_and_four_processes_train_alike(nurseries: list[Nursery], new_fo
             torch.testing.assert_close(shared_weights[name], tensor, rtol=1e-3, atol=2e-4, msg=name)
 
 
+def test_processes_that_compute_activations_again_train_alike(nurseries: list[Nursery], new_folder: Folder) -> None:
+    """Batch norm's statistics then move twice a micro-batch, by less, which what the processes agree on must know."""
+    model = "fastvit_dcls_audio_sa24"
+    command = ["train", "--model", model, "--seed", "0"]
+    options = RUN | {"train__activation_checkpointing": True}
+    alone, folder = new_folder("alone", **options), new_folder("by2", **options)
+    nurseries[0].run(alone, *command)
+    together(nurseries, folder, 2, *command)
+    history, weights = result_of(alone, model)
+    shared_history, shared_weights = result_of(folder, model)
+    np.testing.assert_allclose(shared_history[:, :3], history[:, :3], rtol=2e-5)
+    for name, tensor in weights.items():
+        torch.testing.assert_close(shared_weights[name], tensor, rtol=1e-3, atol=2e-4, msg=name)
+
+
 def test_the_comparison_would_see_other_batches(nurseries: list[Nursery], new_folder: Folder) -> None:
     """That the tolerances above are narrow: with other micro-batches the losses differ by more."""
     model = "fastvit_dcls_audio_sa24"
