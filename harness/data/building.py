@@ -10,13 +10,6 @@ from pathlib import Path
 from harness.errors import UserError
 
 
-def remove_halves(*files: Path) -> None:
-    """What files.write_atomic left beside these files where the process was killed; no other process may write them."""
-    for file in files:
-        for half in file.parent.glob(f".{file.name}.*.tmp"):
-            half.unlink(missing_ok=True)
-
-
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A new folder to fill, beside `folder`; takes its place if the block ends well and is deleted if not.

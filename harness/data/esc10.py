@@ -1,4 +1,4 @@
-"""ESC-10 (Piczak, 2015): 400 environmental recordings, 10 classes, 5 folds that no original recording crosses."""
+"""ESC-10 (Piczak, 2015): 400 environmental recordings, 10 classes, 5 folds that one pair crosses (docs/audioset.md)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import numpy as np
 from harness import paths
 from harness.data.audioset import plan_audioset
 from harness.data.blocks import WORK, work_folder
-from harness.data.building import remove_halves, whole_folder
+from harness.data.building import whole_folder
 from harness.data.coverage import Coverage, coverage_of
 from harness.data.esc10 import open_esc10
 from harness.data.folder import plan_folder
@@ -29,7 +29,7 @@ from harness.data.prints import print_of
 from harness.data.quarantine import cells_of, read_left_out, require_few
 from harness.data.shards import RATE, ShardWriter, read_clip
 from harness.data.unchanged import is_unchanged, remember
-from harness.files import read_json, sha256_of, write_csv, write_json
+from harness.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
 from harness.params import Params
 
 SCHEMA = 1
@@ -48,7 +48,8 @@ def featurize(params: Params, workers: int | None = None) -> None:
     """
     with alone(WORK / f"{params.preset}.lock", f"featurize of preset {params.preset}"):
         results = paths.results(params.preset)
-        remove_halves(WORK / f"{params.preset}.json", *(results / name for name in WRITTEN))
+        for path in (WORK / f"{params.preset}.json", *(results / name for name in WRITTEN)):
+            remove_leftovers(path.parent, path.name)
         if params.data.kind in LISTED_KINDS:
             summary = _featurize_listed(params, workers)
         elif is_unchanged(params, ()):
