@@ -10,6 +10,7 @@ if __name__ == "DCLS" or Path(__file__).with_name("construct").is_dir():
     )
 
 from .base import DclsNd
+from .choice import convolution_choices, forget_convolution_choices, use_convolution
 from .kernels import axis_of, dense_kernel
 from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
 from .replace import fuse, replace_depthwise
@@ -25,9 +26,12 @@ __all__ = [
     "DclsNd",
     "axis_of",
     "clamp_positions",
+    "convolution_choices",
     "dense_kernel",
+    "forget_convolution_choices",
     "fuse",
     "parameter_groups",
     "position_statistics",
     "replace_depthwise",
+    "use_convolution",
 ]

@@ -1,0 +1,205 @@
+"""Which way a depthwise convolution is computed: the fastest, measured at first use and remembered for the process."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .depthwise import BACKENDS, memory_format_of
+
+FFT_SIDE = 48  # the rule: on a CPU, maps of this height or width have their kernel gradient by FFT (measured)
+ROUNDS = 3  # timed runs of each backend
+HOPELESS = 4  # a backend whose first sample took this many times as long as the fastest is not run whole
+
+
+class Problem(NamedTuple):
+    """What the time of a backend depends on. ``operation`` is ``convolution`` or ``kernel_gradient``."""
+
+    operation: str
+    device: str
+    dtype: str
+    input: tuple[int, ...]
+    kernel: tuple[int, ...]
+    padding: tuple[int, ...]
+    channels_last: bool
+
+
+class Choice(NamedTuple):
+    """The backend for a problem; milliseconds of those that were timed whole, and why others failed."""
+
+    backend: str
+    milliseconds: dict[str, float]
+    failed: dict[str, str]
+
+
+_mode = "measured"
+_fixed: dict[Problem, str] = {}  # as recorded by an earlier process
+_choices: dict[Problem, Choice] = {}
+
+
+def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
+    """Say, for this process, how depthwise convolutions of stride 1 are computed on a CPU or a CUDA device.
+
+    - ``"measured"``, as it is at first: the fastest backend for the shape, dtype and device, measured at first use;
+    - ``"rule"``: by shape, memory format, dtype and kind of device alone, so that a rerun gives the same bits;
+    - the name of a backend (``dcls.depthwise.BACKENDS``): that backend; where it cannot run, the convolution raises RuntimeError;
+    - what ``convolution_choices()`` gave in another process: the same again, and the rule for all else.
+
+    Results agree within the rounding of the dtype. With ``torch.use_deterministic_algorithms(True)`` "measured" is
+    "rule". Raises ValueError for any other word, and for records that are none.
+    """
+    global _mode
+    if isinstance(choice, str):
+        if choice not in ("measured", "rule", *BACKENDS):
+            raise ValueError(f"choice must be one of {('measured', 'rule', *BACKENDS)}, or records, but got {choice!r}")
+        fixed = {}
+    else:
+        fixed = dict(map(_from_record, choice))
+    _choices.clear()
+    _fixed.clear()
+    _fixed.update(fixed)
+    _mode = choice if isinstance(choice, str) else "rule"
+
+
+def convolution_choices() -> list[dict[str, Any]]:
+    """What was chosen so far, in order of first use: JSON values, the fields of the problem, then backend, milliseconds, failed."""
+    return [
+        {
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in problem._asdict().items()},
+            **choice._asdict(),
+        }
+        for problem, choice in _choices.items()
+    ]
+
+
+def forget_convolution_choices() -> None:
+    """Measure anew from here on, and empty ``convolution_choices()``. What ``use_convolution`` said stays."""
+    _choices.clear()
+
+
+def convolve(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
+    """Depthwise convolution of input (N, C, H, W) with kernel (C, 1, *size), by the chosen backend."""
+
+    def run(n: int, name: str) -> Tensor:
+        return BACKENDS[name].convolve(input[:n], kernel, bias, padding)
+
+    return run(input.shape[0], _backend("convolution", input, kernel.shape, padding, run))
+
+
+def correlate(input: Tensor, grad: Tensor, size: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """Gradient (C, 1, *size) of the kernel of such a convolution, from its input and output gradient."""
+
+    def run(n: int, name: str) -> Tensor:
+        return BACKENDS[name].correlate(input[:n], grad[:n], size, padding)
+
+    return run(input.shape[0], _backend("kernel_gradient", input, (input.shape[1], 1, *size), padding, run))
+
+
+def _backend(
+    operation: str, input: Tensor, kernel: Sequence[int], padding: Sequence[int], run: Callable[[int, str], Tensor]
+) -> str:
+    """The name of the backend; ``run(n, name)`` computes with the first n samples."""
+    if not _can_look(input):
+        return _by_rule(operation, input)
+    problem = Problem(
+        operation,
+        torch.cuda.get_device_name(input.device) if input.is_cuda else input.device.type,
+        str(input.dtype).removeprefix("torch."),
+        tuple(input.shape),
+        tuple(kernel),
+        tuple(padding),
+        memory_format_of(input) is torch.channels_last,
+    )
+    choice = _choices.get(problem)
+    if choice is None:
+        choice = _choose(problem, input, run)
+        _choices[problem] = choice
+    return choice.backend
+
+
+def _can_look(input: Tensor) -> bool:
+    """Whether backends can be tried out: not on fake tensors, under a transform or while something counts operations.
+
+    Nor where gradients are on, in a backward that is itself differentiated: there only torch's operations will do.
+    """
+    return (
+        not torch.is_grad_enabled()
+        and type(input) in (Tensor, torch.nn.Parameter)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(input)
+        and torch._C._len_torch_dispatch_stack() == 0
+    )
+
+
+def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
+    named = _fixed.get(problem, _mode)
+    if named in BACKENDS:
+        if not BACKENDS[named].takes(input):
+            raise RuntimeError(f"the convolution {named!r} cannot run on {problem.device} in {problem.dtype}")
+        return Choice(named, {}, {})
+    measuring = _mode == "measured" and not torch.are_deterministic_algorithms_enabled()
+    if not measuring or (input.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return Choice(_by_rule(problem.operation, input), {}, {})
+    return _measured(problem.operation, input, run)
+
+
+def _by_rule(operation: str, input: Tensor) -> str:
+    """On a CPU channels_last, and FFT for the kernel gradient of large maps; elsewhere torch's own, as the input lies."""
+    if input.device.type == "cpu":
+        by_fft = operation == "kernel_gradient" and max(input.shape[2:]) >= FFT_SIDE
+        return "fft" if by_fft else "torch_channels_last"
+    return "torch_channels_last" if memory_format_of(input) is torch.channels_last else "torch_contiguous"
+
+
+def _measured(operation: str, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
+    """Time one sample, then the whole, but for backends that are hopeless or fail; they take turns, the fastest wins."""
+    # Triton's interpreter, which is what takes a CPU's tensors, is for tests and never fast
+    names = [name for name, one in BACKENDS.items() if one.takes(input) and (input.is_cuda or one.differentiable)]
+    first: dict[str, float] = {}
+    best: dict[str, float] = {}
+    failed: dict[str, str] = {}
+
+    def seconds(n: int, name: str) -> float | None:
+        try:
+            return _seconds(input, lambda: run(n, name))
+        except Exception as error:  # out of memory, no such kernel, a compiler's complaint: many kinds
+            failed[name] = " ".join(str(error).split())[:200] or type(error).__name__
+            return None
+
+    for name in names:
+        seconds(1, name)  # compiles, plans, allocates
+        if name not in failed and (taken := seconds(1, name)) is not None:
+            first[name] = taken
+    for turn in range(ROUNDS + 1):
+        for name, taken in first.items():
+            if name in failed or taken > HOPELESS * min(first.values()):
+                continue
+            whole = seconds(input.shape[0], name)
+            if turn and whole is not None:  # the first warms up
+                best[name] = min(whole, best.get(name, whole))
+    best = {name: value for name, value in best.items() if name not in failed}
+    if not best:  # let the rule's backend raise what there is to raise
+        return Choice(_by_rule(operation, input), {}, failed)
+    return Choice(min(best, key=best.__getitem__), {name: 1000 * value for name, value in best.items()}, failed)
+
+
+def _seconds(input: Tensor, run: Callable[[], object]) -> float:
+    if input.is_cuda:
+        torch.cuda.synchronize(input.device)
+    started = time.perf_counter()
+    run()
+    if input.is_cuda:
+        torch.cuda.synchronize(input.device)
+    return time.perf_counter() - started
+
+
+def _from_record(record: dict[str, Any]) -> tuple[Problem, str]:
+    try:
+        values = {name: record[name] for name in Problem._fields}
+        problem = Problem(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        if record["backend"] not in BACKENDS:
+            raise KeyError(record["backend"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a record of convolution_choices(): {record!r}") from error
+    return problem, record["backend"]

@@ -1,0 +1,25 @@
+"""Whether Triton's kernels can run here. Imports Triton only where the answer is yes or nearly so."""
+
+import functools
+import importlib.util
+import os
+
+import torch
+from torch import Tensor
+
+
+def takes(input: Tensor) -> bool:
+    """Whether Triton's kernels take this tensor: on CUDA from compute capability 8.0 on, 16 or 32 bits.
+
+    On a CPU only in Triton's interpreter (TRITON_INTERPRET=1), which is for tests.
+    """
+    if input.dtype not in (torch.float32, torch.float16, torch.bfloat16) or not _installed():
+        return False
+    if input.device.type == "cuda":
+        return torch.cuda.get_device_capability(input.device) >= (8, 0)
+    return input.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@functools.cache
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
