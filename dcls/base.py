@@ -1,14 +1,15 @@
 """What all DCLS layers share: parameters, dense kernel, forward."""
 
 import math
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from . import compiled
 from .convolution import convolve
 from .kernels import check_version, cropped_kernel, dense_kernel, shared_elements, wants_slopes
-from .memory import is_plain, remembered
+from .memory import forget, is_plain, remembered
 
 Size = int | tuple[int, ...]
 CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
@@ -130,12 +131,15 @@ class DclsNd(nn.Module):
         """Convolve input (N, C, *cells) with the dense kernel."""
         sources = (self.weight, self.P, self.SIG)
         learning = torch.is_grad_enabled() and any(s is not None and s.requires_grad for s in sources)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_exporting() or torch.jit.is_tracing() or (torch.compiler.is_compiling() and learning):
             kernel, pads = self.kernel(), self.pads
+        elif torch.compiler.is_compiling():
+            kernel = compiled.remembered_kernel(*sources, self.dilated_kernel_size, self.version)
+            kernel, pads = kernel.reshape(*self.weight.shape[:2], *self.kernel_size), self.pads
         elif learning:
             kernel, pads = self.kernel_and_pads()
         else:
-            kernel, pads = remembered(self, sources, self.version, self.kernel_and_pads)
+            kernel, pads = remembered(self.weight, sources, self.version, self.kernel_and_pads, by_version=True)
         return convolve(input, kernel, self.bias, self.stride, pads, self.padding_mode, self.groups)
 
     def kernel_and_pads(self) -> tuple[Tensor, list[tuple[int, int]]]:
@@ -149,6 +153,11 @@ class DclsNd(nn.Module):
         kernel = cropped_kernel(self.weight, self.P, self.SIG, self.dilated_kernel_size, self.version, margins)
         pads = [(pad[0] - m, pad[1] - m) for m, pad in zip(margins, self.pads, strict=True)]
         return kernel, pads
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's; on a GPU, what was remembered is forgotten: there writes through ``.data`` are not noticed."""
+        forget(self.weight)
+        return super().train(mode)
 
     def extra_repr(self) -> str:
         """The arguments, as in the repr of torch's convolutions."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .depthwise import BACKENDS, memory_format_of
+from .memory import is_real
 
 FFT_SIDE = 48  # the rule: on a CPU, maps of this height or width have their kernel gradient by FFT (measured)
 ROUNDS = 3  # timed runs of each backend
@@ -44,7 +45,7 @@ def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
 
     - ``"measured"``, as it is at first: the fastest backend for the shape, dtype and device, measured at first use;
     - ``"rule"``: by shape, memory format, dtype and kind of device alone, so that a rerun gives the same bits;
-    - the name of a backend (``dcls.depthwise.BACKENDS``): that backend; where it cannot run, the convolution raises RuntimeError;
+    - the name of a backend (``dcls.depthwise.BACKENDS``): that backend, and RuntimeError where it cannot run;
     - what ``convolution_choices()`` gave in another process: the same again, and the rule for all else.
 
     Results agree within the rounding of the dtype. With ``torch.use_deterministic_algorithms(True)`` "measured" is
@@ -64,7 +65,7 @@ def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
 
 
 def convolution_choices() -> list[dict[str, Any]]:
-    """What was chosen so far, in order of first use: JSON values, the fields of the problem, then backend, milliseconds, failed."""
+    """What was chosen so far, in order of first use, as JSON values: fields of ``Problem``, then of ``Choice``."""
     return [
         {
             **{name: list(value) if isinstance(value, tuple) else value for name, value in problem._asdict().items()},
@@ -124,12 +125,7 @@ def _can_look(input: Tensor) -> bool:
 
     Nor where gradients are on, in a backward that is itself differentiated: there only torch's operations will do.
     """
-    return (
-        not torch.is_grad_enabled()
-        and type(input) in (Tensor, torch.nn.Parameter)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(input)
-        and torch._C._len_torch_dispatch_stack() == 0
-    )
+    return not torch.is_grad_enabled() and is_real(input) and torch._C._len_torch_dispatch_stack() == 0
 
 
 def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
@@ -145,7 +141,7 @@ def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) 
 
 
 def _by_rule(operation: str, input: Tensor) -> str:
-    """On a CPU channels_last, and FFT for the kernel gradient of large maps; elsewhere torch's own, as the input lies."""
+    """On a CPU channels_last, and FFT for the kernel gradient of large maps; else torch's own, as the input lies."""
     if input.device.type == "cpu":
         by_fft = operation == "kernel_gradient" and max(input.shape[2:]) >= FFT_SIDE
         return "fft" if by_fft else "torch_channels_last"
@@ -153,7 +149,7 @@ def _by_rule(operation: str, input: Tensor) -> str:
 
 
 def _measured(operation: str, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
-    """Time one sample, then the whole, but for backends that are hopeless or fail; they take turns, the fastest wins."""
+    """Time one sample, then the whole, but for backends that are hopeless or fail; they take turns."""
     # Triton's interpreter, which is what takes a CPU's tensors, is for tests and never fast
     names = [name for name, one in BACKENDS.items() if one.takes(input) and (input.is_cuda or one.differentiable)]
     first: dict[str, float] = {}
@@ -196,8 +192,8 @@ def _seconds(input: Tensor, run: Callable[[], object]) -> float:
 
 def _from_record(record: dict[str, Any]) -> tuple[Problem, str]:
     try:
-        values = {name: record[name] for name in Problem._fields}
-        problem = Problem(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values = [record[name] for name in Problem._fields]
+        problem = Problem._make(tuple(value) if isinstance(value, list) else value for value in values)
         if record["backend"] not in BACKENDS:
             raise KeyError(record["backend"])
     except (KeyError, TypeError) as error:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import choice, compiled
-from .depthwise import memory_format_of
+from .depthwise import memory_format_of, turned
 from .kernels import without_autocast
 
 Pads = Sequence[tuple[int, int]]  # cells before and after, per axis
@@ -62,7 +62,7 @@ def is_quick(input: Tensor, kernel: Tensor, stride: tuple[int, ...], padding: tu
         and groups == kernel.shape[0] == input.shape[1] > 1
         and kernel.shape[1] == 1
         and set(stride) == {1}
-        and all(p < s <= n + 2 * p for p, s, n in zip(padding, kernel.shape[2:], input.shape[2:], strict=True))
+        and all(0 <= p < s <= n + 2 * p for p, s, n in zip(padding, kernel.shape[2:], input.shape[2:], strict=True))
         and input.numel() > 0
     )
 
@@ -96,8 +96,3 @@ class DepthwiseConvolution(torch.autograd.Function):
 def depthwise(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int], like: Tensor) -> Tensor:
     """Depthwise convolution; the result has the memory format of ``like``."""
     return choice.convolve(input, kernel, bias, padding).contiguous(memory_format=memory_format_of(like))
-
-
-def turned(kernel: Tensor, padding: Sequence[int]) -> tuple[int, ...]:
-    """Padding with which the kernel turned around gives the gradient of the input."""
-    return tuple(s - 1 - p for s, p in zip(kernel.shape[2:], padding, strict=True))

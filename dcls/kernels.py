@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .memory import remembered
+from . import triton_ready
+from .memory import is_real, remembered
 
 VERSIONS = ("gauss", "max", "v1", "v0")
 EPSILON = 1e-7  # added to the sum over the grid of one element
@@ -70,7 +71,9 @@ def cropped_kernel(
     if dtype in (torch.float16, torch.bfloat16):  # exponentials and sums of 16 bits would move the elements
         weight, P, SIG = weight.float(), P.float(), None if SIG is None else SIG.float()
     with without_autocast(weight):
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() and is_fused(weight, P, size) and not torch.compiler.is_exporting():
+            kernel = torch.ops.dcls.dense_kernel(weight, P, SIG, list(size), version)
+        elif torch.compiler.is_compiling() or torch.jit.is_tracing():
             axes = crop(axes_of_elements(P, SIG, size, version, slopes=False), margins)
             kernel = combine(weight, [axis.height for axis in axes], version)
         else:
@@ -87,6 +90,11 @@ def check_version(version: str) -> None:
     """Raise ValueError for an unknown version."""
     if version not in VERSIONS:
         raise ValueError(f"version must be one of {VERSIONS}, but got version='{version}'")
+
+
+def is_fused(weight: Tensor, P: Tensor, size: Sequence[int]) -> bool:
+    """Whether this kernel is built in one step of ``dcls.triton_kernel``: two-dimensional, float32, on CUDA."""
+    return len(size) == 2 and weight.is_cuda and weight.dtype == P.dtype == torch.float32 and triton_ready.takes(weight)
 
 
 def wants_slopes(P: Tensor, SIG: Tensor | None) -> bool:
@@ -175,6 +183,10 @@ class DenseKernel(torch.autograd.Function):
         margins: tuple[int, ...],
         slopes: bool,
     ) -> Tensor:
+        if is_real(weight) and is_fused(weight, P, size):  # margins are 0 there
+            from .triton_kernel import dense  # imported where it runs: Triton comes only with CUDA builds of torch
+
+            return dense(weight, P, SIG, size, version)
         axes = crop(shared_elements(P, SIG, size, version, slopes).axes, margins)
         return combine(weight, [axis.height for axis in axes], version)
 
@@ -186,6 +198,10 @@ class DenseKernel(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         weight, P, SIG = ctx.saved_tensors
+        if not torch.is_grad_enabled() and is_real(grad) and is_fused(weight, P, ctx.size):
+            from .triton_kernel import gradients
+
+            return *gradients(grad, weight, P, SIG, ctx.size, ctx.version), None, None, None, None
         # with gradients on (double backward) the heights must carry a graph, and remembered ones carry none
         if torch.is_grad_enabled():
             axes = axes_of_elements(P, SIG, ctx.size, ctx.version, slopes=True)

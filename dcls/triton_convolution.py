@@ -5,7 +5,7 @@ all samples, r' is the input row that the kernel's row puts beside it, and ``T[x
 banded matrix that is read straight from the kernel. Cells outside the map never enter, so on a map smaller than the
 kernel little is computed in vain. The gradient of the kernel is the transposed product, ``S[w, x] = sum_r grad[r, w]
 input[r', x]``, added up along its diagonals; nothing is added atomically, so each result has the same bits every time.
-Sums are float32. (The band as an operand of a matrix product is the idea of RepLKNet's implicit GEMM, arXiv 2203.06717.)
+Sums are float32. (A band as an operand of a matrix product is the idea of RepLKNet's implicit GEMM, arXiv 2203.06717.)
 """
 
 from collections.abc import Sequence

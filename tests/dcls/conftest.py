@@ -1,6 +1,22 @@
 """Settings of all tests here."""
 
+import os
+
+import pytest
 import torch
+
+import dcls
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton's kernels then run on a CPU, slowly; read when they are imported
 
 # on busy cores, threads that wait for each other cost far more than these small sizes take
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _chosen_by_rule():
+    """The same bits in every run, and no time spent on measuring but where a test asks for it."""
+    dcls.use_convolution("rule")
+    yield
+    dcls.use_convolution("measured")
