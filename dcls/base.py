@@ -131,11 +131,11 @@ class DclsNd(nn.Module):
         """Convolve input (N, C, *cells) with the dense kernel."""
         sources = (self.weight, self.P, self.SIG)
         learning = torch.is_grad_enabled() and any(s is not None and s.requires_grad for s in sources)
-        if torch.compiler.is_exporting() or torch.jit.is_tracing() or (torch.compiler.is_compiling() and learning):
-            kernel, pads = self.kernel(), self.pads
-        elif torch.compiler.is_compiling():
+        if torch.compiler.is_dynamo_compiling() and not learning:
             kernel = compiled.remembered_kernel(*sources, self.dilated_kernel_size, self.version)
             kernel, pads = kernel.reshape(*self.weight.shape[:2], *self.kernel_size), self.pads
+        elif torch.compiler.is_compiling() or torch.jit.is_tracing():
+            kernel, pads = self.kernel(), self.pads
         elif learning:
             kernel, pads = self.kernel_and_pads()
         else:

@@ -14,7 +14,8 @@ from .kernels import without_autocast
 Pads = Sequence[tuple[int, int]]  # cells before and after, per axis
 
 PLAIN = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-QUICK_DTYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.bfloat16, torch.float16)}
+ON_CPU = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available() else ()
+QUICK_DTYPES = {"cpu": ON_CPU, "cuda": (torch.float32, torch.bfloat16, torch.float16)}
 
 
 def convolve(
@@ -37,7 +38,8 @@ def convolve(
         input = F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
         pads = [(0, 0)] * dimensions
     padding = tuple(before for before, _ in pads)
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    compiling = torch.compiler.is_dynamo_compiling()  # by torch.compile; what is exported has torch's operators only
+    if torch.jit.is_tracing() or (torch.compiler.is_compiling() and not compiling):
         return PLAIN[dimensions](input, kernel, bias, stride, padding, 1, groups)
     if not input.is_meta and torch.is_autocast_enabled(input.device.type):
         dtype = torch.get_autocast_dtype(input.device.type)
@@ -45,7 +47,7 @@ def convolve(
     with without_autocast(input):
         if not is_quick(input, kernel, stride, padding, groups):
             return PLAIN[dimensions](input, kernel, bias, stride, padding, 1, groups)
-        quick = compiled.depthwise if torch.compiler.is_compiling() else DepthwiseConvolution.apply
+        quick = compiled.depthwise if compiling else DepthwiseConvolution.apply
         if dimensions == 1:
             row = quick(input.unsqueeze(2), kernel.unsqueeze(2), bias, (0, *padding))
             return row.squeeze(2)
@@ -56,7 +58,6 @@ def is_quick(input: Tensor, kernel: Tensor, stride: tuple[int, ...], padding: tu
     """Whether there is more than one way to compute this convolution."""
     return (
         input.dtype in QUICK_DTYPES.get(input.device.type, ())
-        and (input.device.type != "cpu" or torch.backends.mkldnn.is_available())
         and input.dtype == kernel.dtype
         and input.dim() == kernel.dim() in (3, 4)
         and groups == kernel.shape[0] == input.shape[1] > 1

@@ -71,7 +71,7 @@ def cropped_kernel(
     if dtype in (torch.float16, torch.bfloat16):  # exponentials and sums of 16 bits would move the elements
         weight, P, SIG = weight.float(), P.float(), None if SIG is None else SIG.float()
     with without_autocast(weight):
-        if torch.compiler.is_compiling() and is_fused(weight, P, size) and not torch.compiler.is_exporting():
+        if torch.compiler.is_dynamo_compiling() and is_fused(weight, P, size):
             kernel = torch.ops.dcls.dense_kernel(weight, P, SIG, list(size), version)
         elif torch.compiler.is_compiling() or torch.jit.is_tracing():
             axes = crop(axes_of_elements(P, SIG, size, version, slopes=False), margins)
@@ -183,7 +183,7 @@ class DenseKernel(torch.autograd.Function):
         margins: tuple[int, ...],
         slopes: bool,
     ) -> Tensor:
-        if is_real(weight) and is_fused(weight, P, size):  # margins are 0 there
+        if is_real(weight) and is_fused(weight, P, size) and not any(margins):
             from .triton_kernel import dense  # imported where it runs: Triton comes only with CUDA builds of torch
 
             return dense(weight, P, SIG, size, version)
@@ -198,7 +198,7 @@ class DenseKernel(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         weight, P, SIG = ctx.saved_tensors
-        if not torch.is_grad_enabled() and is_real(grad) and is_fused(weight, P, ctx.size):
+        if not torch.is_grad_enabled() and is_real(grad) and is_fused(weight, P, ctx.size) and not any(ctx.margins):
             from .triton_kernel import gradients
 
             return *gradients(grad, weight, P, SIG, ctx.size, ctx.version), None, None, None, None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import dcls
 from harness import paths
 from harness.data.clips import Clips, open_clips
 from harness.files import write_atomic, write_csv, write_json
@@ -36,6 +37,7 @@ def evaluate(params: Params, model_name: str, seed: int) -> None:
 def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
     device = world.device
     exact_float32()
+    dcls.use_convolution("rule")
     clips = open_clips(params, "test", seed=seed)
     model = build_model(model_name, params.per_model[model_name], params.dcls, len(clips.labels))
     load_weights(paths.run(params.preset, model_name, seed) / "model.safetensors", model)

@@ -136,6 +136,12 @@ class Train:
     deterministic: bool = setting(
         "CUDA: only algorithms that give the same bits each time; a CPU needs nothing for that", default=False
     )
+    convolution: str = setting(
+        "how DCLS layers compute: by `rule`, the same bits each time, or the fastest way `measured`; rounding apart, "
+        "no effect; scoring is always by rule",
+        choices=("rule", "measured"),
+        default="rule",
+    )
     ema_decay: float | None = setting(
         "validate, keep and evaluate an exponential moving average of the weights, of this decay a step; null for none",
         minimum=0.0,

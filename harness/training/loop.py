@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+import dcls
 from harness import paths
 from harness.data.clips import open_clips
 from harness.errors import Stopped, UserError
@@ -88,6 +89,7 @@ def _train(params: Params, name: str, seed: int, world: World, wishes: list[int]
         threads=torch.get_num_threads(),
         classes=classes,
         trained_parameters=parameter_count(run.trainee.model),
+        convolutions=dcls.convolution_choices() if params.train.convolution == "measured" else "rule",
         seconds=round(time.perf_counter() - started, 1),
         resumed_at=[resumed.epoch, resumed.step],
         samples_per_s=round(float(np.median(pace.samples_per_s)), 2) if pace.samples_per_s else None,

@@ -6,6 +6,7 @@ import os
 
 import torch
 
+import dcls
 from harness.errors import UserError
 from harness.params import Train
 
@@ -21,6 +22,7 @@ def settle(train: Train, device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS must have to be repeatable
         torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(train.deterministic)
+    dcls.use_convolution(train.convolution)
 
 
 def exact_float32(exact: bool = True) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import dcls
+from dcls import memory
 
 
 def depthwise(version="gauss", channels=8, size=9, **kwargs):
@@ -43,9 +44,32 @@ CHANGES = {
 }
 
 
+UNSEEN = ("in place", "spread")  # by a version counter, which is what is looked at on a GPU
+
+
+@pytest.fixture(params=["values", "versions"])
+def compared(request, monkeypatch):
+    """What of the parameters is compared: their values, as on a CPU, or their versions, as on a GPU."""
+    if request.param == "versions":
+        monkeypatch.setattr(memory, "has_values", lambda tensor: False)
+    return request.param
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_kernel_is_computed_once_in_evaluation(input, mode, compared, monkeypatch):
+    layer = depthwise()
+    computed = []
+    kernel_and_pads = layer.kernel_and_pads
+    monkeypatch.setattr(layer, "kernel_and_pads", lambda: (computed.append(1), kernel_and_pads())[1])
+    with mode():
+        for _ in range(3):
+            layer(input)
+    assert len(computed) == 1
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_remembered_kernel_follows_its_parameters(input, change, mode):
+def test_remembered_kernel_follows_its_parameters(input, change, mode, compared):
     layer = depthwise()
     with mode():
         before = layer(input)
@@ -53,6 +77,10 @@ def test_remembered_kernel_follows_its_parameters(input, change, mode):
     layer(input).square().sum().backward()
     with torch.no_grad():
         CHANGES[change](layer)
+    if compared == "versions" and change in UNSEEN:
+        with mode():
+            assert torch.equal(layer(input), before)
+        layer.eval()  # forgets what was remembered
     input = input.to(layer.weight.dtype)
     with mode():
         after = layer(input)

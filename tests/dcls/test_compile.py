@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason
 
 def compare(model, input, fullgraph):
     """Outputs with and without gradients, and all gradients, of a model and its compiled self."""
+    torch.compiler.reset()  # of what other tests compiled: there is a limit to how often one forward is
     twin = copy.deepcopy(model)
     compiled = torch.compile(model, fullgraph=fullgraph)
     inputs = [input.clone().requires_grad_(), input.clone().requires_grad_()]

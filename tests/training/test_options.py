@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,19 @@ def test_what_changes_nothing_but_rounding(nursery: Nursery, new_folder: Folder,
     for name, tensor in plain_weights.items():  # with the running statistics of batch norm, which recomputing must
         if not name.endswith("num_batches_tracked"):  # not move twice
             torch.testing.assert_close(weights[name], tensor, rtol=0 if exact else 1e-3, atol=0 if exact else 2e-4)
+
+
+def test_measured_convolutions_stand_in_the_result(nursery: Nursery, new_folder: Folder) -> None:
+    plain, _ = trained(nursery, new_folder("plain", **SHORT))
+    folder = new_folder("measured", **SHORT, train__convolution="measured")
+    losses, _ = trained(nursery, folder)
+    np.testing.assert_allclose(losses, plain, rtol=2e-5)
+    result = folder / "results/folder/runs/fastvit_dcls_audio_sa24-0/run.json"
+    chosen = json.loads(result.read_text())["convolutions"]
+    assert {record["operation"] for record in chosen} == {"convolution", "kernel_gradient"}
+    assert all(record["backend"] in record["milliseconds"] for record in chosen)
+    said = json.loads((folder.with_name("plain") / result.relative_to(folder)).read_text())
+    assert said["convolutions"] == "rule"
 
 
 def test_bf16_is_near_and_named(nursery: Nursery, new_folder: Folder) -> None:
