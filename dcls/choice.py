@@ -1,5 +1,6 @@
 """Which way a depthwise convolution is computed: the fastest, measured at first use and remembered for the process."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -106,7 +107,7 @@ def _backend(
         return _by_rule(operation, input)
     problem = Problem(
         operation,
-        torch.cuda.get_device_name(input.device) if input.is_cuda else input.device.type,
+        _name_of(input.device),
         str(input.dtype).removeprefix("torch."),
         tuple(input.shape),
         tuple(kernel),
@@ -118,6 +119,11 @@ def _backend(
         choice = _choose(problem, input, run)
         _choices[problem] = choice
     return choice.backend
+
+
+@functools.cache
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _can_look(input: Tensor) -> bool:
