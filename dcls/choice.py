@@ -81,11 +81,13 @@ def forget_convolution_choices() -> None:
     _choices.clear()
 
 
-def convolve(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
-    """Depthwise convolution of input (N, C, H, W) with kernel (C, 1, *size), by the chosen backend."""
+def convolve(
+    input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int], layout: torch.memory_format
+) -> Tensor:
+    """Depthwise convolution of input (N, C, H, W) with kernel (C, 1, *size), by the chosen backend, in ``layout``."""
 
     def run(n: int, name: str) -> Tensor:
-        return BACKENDS[name].convolve(input[:n], kernel, bias, padding)
+        return BACKENDS[name].convolve(input[:n], kernel, bias, padding).contiguous(memory_format=layout)
 
     return run(input.shape[0], _backend("convolution", input, kernel.shape, padding, run))
 

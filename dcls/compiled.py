@@ -83,8 +83,7 @@ _dense_kernel.register_autograd(_to_elements, setup_context=_keep_elements)
 
 @torch.library.custom_op("dcls::depthwise", mutates_args=())
 def _depthwise(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: list[int], last: bool) -> Tensor:
-    layout = torch.channels_last if last else torch.contiguous_format
-    return choice.convolve(input, kernel, bias, padding).contiguous(memory_format=layout)
+    return choice.convolve(input, kernel, bias, padding, torch.channels_last if last else torch.contiguous_format)
 
 
 @_depthwise.register_fake

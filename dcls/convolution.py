@@ -96,4 +96,4 @@ class DepthwiseConvolution(torch.autograd.Function):
 
 def depthwise(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int], like: Tensor) -> Tensor:
     """Depthwise convolution; the result has the memory format of ``like``."""
-    return choice.convolve(input, kernel, bias, padding).contiguous(memory_format=memory_format_of(like))
+    return choice.convolve(input, kernel, bias, padding, memory_format_of(like))
