@@ -106,13 +106,7 @@ def _write(run: Run, progress: Progress, folder: Path, record: dict[str, Any]) -
     with resume.on_disk(folder):
         best = (folder / progress.best).read_bytes()
     write_bytes(out / "best.safetensors", best)
-    positions.write_positions(
-        progress.positions,
-        run.params.dcls,
-        out / "positions.npz",
-        result / "positions.csv",
-        result / "position_density.csv",
-    )
+    positions.write_positions(progress.positions, run.params.dcls, out / "positions.npz", result)
     write_csv(result / "history.csv", HISTORY, progress.history)
     write_json(result / "run.json", record)
     with resume.on_disk(folder):

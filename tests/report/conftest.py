@@ -158,8 +158,7 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
         _walk(params, model, seed) if "_dcls_" in model else {},
         params.dcls,
         Path("positions.npz"),
-        folder / "positions.csv",
-        folder / "position_density.csv",
+        folder,
     )
 
 
