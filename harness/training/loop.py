@@ -263,7 +263,10 @@ def _resume_folder(preset: str, name: str, seed: int, inputs: Any, world: World)
         *package.parent.glob("dcls/*.py"),
         *package.glob("training/*.py"),
         *package.glob("data/*.py"),
-        *(package / f"{module}.py" for module in ("frontend", "metrics", "models", "processes", "scoring", "weights")),
+        *(
+            package / f"{module}.py"
+            for module in ("frontend", "metrics", "models", "processes", "scale", "scoring", "weights")
+        ),
     ]
     versions = [torch.__version__, np.__version__]
     folder = paths.RESUME / f"{preset}-{name}-{seed}"
