@@ -18,25 +18,31 @@ from harness.systems import is_dcls
 BASELINE, DCLS = "#0072B2", "#D55E00"  # blue and vermillion of Okabe and Ito: told apart by the colour-blind
 GREY, LIGHT = "#595959", "#D9D9D9"
 MARKERS = {"convformer": "o", "fastvit": "s", "convnext": "^"}
-WIDTH = 9.0  # inches: at a README's width the text is about as large as the page's
-DPI = 150
+SINGLE, DOUBLE = 3.5, 7.0  # inches, the columns of most journals
+WIDTH = DOUBLE
+DPI = 300
 RC: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that pictures are the same everywhere
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.labelsize": 11,
+    "font.size": 8,  # points, as captions have
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
     "axes.edgecolor": GREY,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": LIGHT,
-    "grid.linewidth": 0.6,
+    "grid.linewidth": 0.5,
     "xtick.color": GREY,
     "ytick.color": GREY,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
     "legend.frameon": False,
-    "legend.fontsize": 10.5,
-    "lines.linewidth": 2.0,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.hashsalt": "dcls",  # names of SVG elements are random without it
