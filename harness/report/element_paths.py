@@ -24,13 +24,12 @@ def element_paths(results: Results, model: str) -> Figure | None:
     if not paths or next(iter(paths.values())).shape[1] < 2:
         return None
     cells = recorded.cells_of(results, model)
-    figure = Figure(figsize=(style.DOUBLE, 2.25), layout="constrained")
+    figure = Figure(figsize=(style.DOUBLE, 2.4), layout="constrained")
     panels = figure.subplots(1, len(paths), squeeze=False)[0]
     for axes, (stage, elements) in zip(panels, paths.items(), strict=True):
         _panel(axes, elements, cells[stage])
         bands, milliseconds = cells[stage]
-        axes.set_title(f"stage {stage}")
-        axes.set_xlabel(f"{bands} bands x {milliseconds:g} ms a cell", fontsize=7)
+        axes.set_title(f"stage {stage}\n{bands} bands x {milliseconds:g} ms a cell", fontsize=8)
     panels[0].set_ylabel("frequency offset (mel bands)")
     figure.supxlabel("time offset (ms)", fontsize=8)
     handles = [

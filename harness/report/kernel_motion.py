@@ -25,13 +25,14 @@ class Quantity:
     label: str
     factor: float = 1.0
     mean: str = ""  # column of the mean, which older runs have without quantiles
+    least: float = 0.0  # where the axis ends at least
 
 
 QUANTITIES = (
     Quantity("displacement", "distance from\nstart (cells)", mean="mean_displacement"),
     Quantity("spread", "spread |SIG|\n(cells)", mean="mean_spread"),
     Quantity("support", "effective support\n(% of the cells)", 100.0, mean="mean_support"),
-    Quantity("border", "elements at the\nborder (%)", 100.0, mean="at_border"),
+    Quantity("border", "elements at the\nborder (%)", 100.0, mean="at_border", least=1.0),
 )
 
 
@@ -58,7 +59,7 @@ def kernel_motion(results: Results, model: str) -> Figure | None:
         for column, stage in enumerate(stages):
             _panel(panels[row, column], np.array([values[stage, epoch] for epoch in epochs]), epochs, quantity)
         panels[row, 0].set_ylabel(quantity.label)
-        panels[row, 0].set_ylim(bottom=0)
+        panels[row, 0].set_ylim(0, max(quantity.least, panels[row, 0].get_ylim()[1]))
     for column, stage in enumerate(stages):
         panels[0, column].set_title(f"stage {stage}")
         panels[-1, column].set_xlabel("epoch")
@@ -113,4 +114,7 @@ def _legend(with_bands: bool) -> list[Line2D | Patch]:
             Patch(color=narrow, label="middle half"),
             Patch(color=wide, label="5% to 95%"),
         ]
-    return [*handles, Line2D([], [], color=style.DCLS, marker="o", markersize=2.5, label="mean or share")]
+    return [
+        *handles,
+        Line2D([], [], color=style.DCLS, marker="o", markersize=2.5, label="share" if with_bands else "mean"),
+    ]

@@ -18,8 +18,8 @@ VISIBLE = 0.01  # of a kernel's largest cell: those that the picture is cut to
 def kernel_pictures(results: Results, model: str) -> Figure | None:
     """A row a stage, a pair of columns a channel: the kernel at the first and at the last recorded epoch.
 
-    Each pair has its own colour scale, symmetrical about 0. None where none was recorded. Raises UserError where
-    kernels.csv is no such file.
+    Each kernel has its own colour scale, symmetrical about 0, whose end is written into it. None where none was
+    recorded. Raises UserError where kernels.csv is no such file.
     """
     kernels = recorded.dense_kernels(results, model)
     if not kernels:
@@ -39,29 +39,30 @@ def kernel_pictures(results: Results, model: str) -> Figure | None:
         axes.set_visible(False)
     for row, stage in enumerate(stages):
         for place, channel in enumerate(channels[stage]):
-            limit = max(float(np.abs(by_place[epoch, stage, channel]).max()) for epoch in epochs) or 1.0
             for offset, epoch in enumerate(epochs):
                 axes = panels[row, place * len(epochs) + offset]
                 axes.set_visible(True)
-                _picture(axes, by_place[epoch, stage, channel], cells[stage], limit)
+                _picture(axes, by_place[epoch, stage, channel], cells[stage])
                 frame(axes, reach, cells[stage], labelled=place == offset == 0)
                 when = f"epoch {epoch}" if epoch else "published" if recorded.is_published(results, model) else "start"
-                axes.set_title(f"channel {channel}, {when}", fontsize=7, pad=2)
+                axes.set_title(f"ch. {channel}, {when}", fontsize=7, pad=2)
         bands, milliseconds = cells[stage]
         panels[row, 0].set_ylabel(f"stage {stage}\n{bands} bands x\n{milliseconds:g} ms a cell", fontsize=7)
     scale = matplotlib.cm.ScalarMappable(Normalize(-1, 1), COLOURS)
-    bar = figure.colorbar(scale, ax=panels, aspect=40, pad=0.01, label="weight, of the largest in the pair")
+    bar = figure.colorbar(scale, ax=panels, aspect=40, pad=0.01, label="value, of the largest in the kernel")
     bar.outline.set_visible(False)  # type: ignore[operator]
     figure.supxlabel("time offset (ms)", fontsize=8)
     figure.supylabel("frequency offset (mel bands)", fontsize=8)
     return figure
 
 
-def _picture(axes: matplotlib.axes.Axes, values: np.ndarray, cell: tuple[int, float], limit: float) -> None:
+def _picture(axes: matplotlib.axes.Axes, values: np.ndarray, cell: tuple[int, float]) -> None:
+    limit = float(np.abs(values).max())
     bands, milliseconds = cell
     side = len(values) / 2
     edges = (-side * milliseconds, side * milliseconds, -side * bands, side * bands)
-    axes.imshow(values, origin="lower", extent=edges, vmin=-limit, vmax=limit, cmap=COLOURS, aspect="auto")
+    axes.imshow(values, origin="lower", extent=edges, vmin=-limit or -1, vmax=limit or 1, cmap=COLOURS, aspect="auto")
+    axes.text(0.04, 0.04, f"{limit:.2g}", transform=axes.transAxes, fontsize=6, color=style.GREY)
 
 
 def _reach(kernels: list[recorded.Kernel]) -> int:

@@ -17,6 +17,7 @@ from harness.systems import is_dcls
 
 BASELINE, DCLS = "#0072B2", "#D55E00"  # blue and vermillion of Okabe and Ito: told apart by the colour-blind
 GREY, LIGHT = "#595959", "#D9D9D9"
+BAND = 0.25  # opacity of a band around a line
 MARKERS = {"convformer": "o", "fastvit": "s", "convnext": "^"}
 SINGLE, DOUBLE = 3.5, 7.0  # inches, the columns of most journals
 WIDTH = DOUBLE
