@@ -42,6 +42,8 @@ def reliability(results: Results) -> Figure | None:
                 _curve(axes, bins, style.colour(model), style.marker(model), style.method(model))
         axes.set(xscale="log", yscale="log", xlim=(LOWEST, 1), ylim=(LOWEST, 1), xlabel="mean score")
         axes.set_title(results.published[baseline].backbone)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_box_aspect(1)
         axes.legend(loc="upper left", fontsize=7, handlelength=1.4)
     panels[0].set_ylabel("share of positives")

@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from harness.files import write_bytes
 from harness.systems import is_dcls
@@ -22,6 +23,7 @@ MARKERS = {"convformer": "o", "fastvit": "s", "convnext": "^"}
 SINGLE, DOUBLE = 3.5, 7.0  # inches, the columns of most journals
 WIDTH = DOUBLE
 DPI = 300
+SCREEN_DPI = 120  # of animations
 RC: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that pictures are the same everywhere
     "font.size": 8,  # points, as captions have
@@ -77,6 +79,25 @@ def draw(path: Path, figure: Callable[[], Figure | None]) -> bool:
             content = io.BytesIO()
             drawn.savefig(content, format=suffix, dpi=DPI, metadata=metadata)
             write_bytes(path.with_name(f"{path.name}.{suffix}"), content.getvalue())
+    return True
+
+
+def animate(path: Path, frames: Callable[[], list[Figure]]) -> bool:
+    """Call `frames` in the house style; write the figures, one a second, as `path`.gif. False where there are none."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        drawn = []
+        for figure in frames():
+            content = io.BytesIO()
+            figure.savefig(content, format="png", dpi=SCREEN_DPI)
+            drawn.append(Image.open(content).convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
+    if not drawn:
+        return False
+    content = io.BytesIO()
+    pauses = [1000] * (len(drawn) - 1) + [2500]  # milliseconds
+    drawn[0].save(content, "GIF", save_all=True, append_images=drawn[1:], duration=pauses, loop=0, optimize=False)
+    write_bytes(path.with_name(f"{path.name}.gif"), content.getvalue())
     return True
 
 
