@@ -131,8 +131,8 @@ def _kernels_drawn(results: Results, model: str) -> Iterator[tuple[str, str, str
             f"Kernel positions, {backbone}",
             f"positions_{model}",
             "Where the elements of the DCLS kernels are at the recorded epochs (of published weights: where they are), "
-            f"a row a stage, on one colour scale{recorded.many(results)}; white: none; cut to the cells that hold some. "
-            f"{cell}" + (f"; [animation](figures/positions_{model}.gif)" if moving else ""),
+            f"a row a stage, on one colour scale{recorded.many(results)}; white: none; cut to the cells in use. {cell}"
+            + (f"; [animation](figures/positions_{model}.gif)" if moving else ""),
         )
     if style.draw(folder / f"paths_{model}", partial(element_paths, results, model)):
         yield (
