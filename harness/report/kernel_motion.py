@@ -56,10 +56,11 @@ def kernel_motion(results: Results, model: str) -> Figure | None:
         banded = set(names) <= columns
         with_bands |= banded
         values = _values(results, model, names if banded else (quantity.mean,))
+        highest = quantity.factor * max(float(one.max()) for one in values.values())
         for column, stage in enumerate(stages):
             _panel(panels[row, column], np.array([values[stage, epoch] for epoch in epochs]), epochs, quantity)
         panels[row, 0].set_ylabel(quantity.label)
-        panels[row, 0].set_ylim(0, max(quantity.least, panels[row, 0].get_ylim()[1]))
+        panels[row, 0].set_ylim(0, max(quantity.least, 1.08 * highest) or None)
     for column, stage in enumerate(stages):
         panels[0, column].set_title(f"stage {stage}")
         panels[-1, column].set_xlabel("epoch")
