@@ -20,6 +20,7 @@ from dcls import Dcls2d
 from harness import comparison, evaluation, examples, paths, provenance, throughput
 from harness.files import write_csv, write_json
 from harness.params import Params
+from harness.report import style
 from harness.report.tables import tables
 from harness.systems import LINEAR_BASELINE
 from harness.training import loop, positions
@@ -70,6 +71,13 @@ def made(workplace: Path, report_params: Params) -> Path:
     """With the tables."""
     tables(report_params)
     return workplace
+
+
+@pytest.fixture
+def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not written, which takes most of the time."""
+    monkeypatch.setattr(style, "draw", lambda _, figure: figure() is not None)
+    monkeypatch.setattr(style, "animate", lambda _, frames: bool(frames()))
 
 
 @pytest.fixture(scope="session")

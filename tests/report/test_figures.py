@@ -22,10 +22,13 @@ from harness.files import write_csv
 from harness.params import Params
 from harness.report import style
 from harness.report.class_differences import ABOVE, BELOW, MOST, class_differences
+from harness.report.element_paths import element_paths
 from harness.report.figures import figures
 from harness.report.kernel_motion import kernel_motion
+from harness.report.kernel_pictures import kernel_pictures
 from harness.report.learning_curves import learning_curves
 from harness.report.load import load_results
+from harness.report.position_animation import position_animation
 from harness.report.position_maps import position_maps
 from harness.report.speed_and_map import map_against_throughput
 from harness.report.tables import tables
@@ -151,7 +154,7 @@ def test_one_seed_one_epoch_and_missing_partners(
         folder = folder_of(model, 0)
         first = [line for line in (folder / "history.csv").read_text().splitlines()[:2]]
         (folder / "history.csv").write_text("\n".join(first) + "\n")
-        for name in ("positions.csv", "position_density.csv"):
+        for name in ("positions.csv", "position_density.csv", "trajectories.csv", "kernels.csv"):
             lines = (folder / name).read_text().splitlines()
             (folder / name).write_text("\n".join([lines[0], *(one for one in lines[1:] if one[0] == "0")]) + "\n")
     params = dataclasses.replace(report_params, models=models, seeds=(0,), linear_baseline_seeds=(0,))
@@ -162,6 +165,10 @@ def test_one_seed_one_epoch_and_missing_partners(
     style.draw(Path("speed"), partial(map_against_throughput, results))
     if DCLS in models:
         assert style.draw(Path("positions"), partial(position_maps, results, DCLS))
+        assert style.draw(Path("kernels"), partial(kernel_pictures, results, DCLS))
+        for moving in (element_paths, kernel_motion):
+            assert not style.draw(Path("moving"), partial(moving, results, DCLS))
+        assert not style.animate(Path("moving"), partial(position_animation, results, DCLS))
     shutil.copy(folder_of(BASELINE, 0) / "position_density.csv", folder_of(DCLS, 0) / "position_density.csv")
     assert (
         not style.draw(Path("nothing"), lambda: position_maps(results, models[0])) and not Path("nothing.png").exists()
@@ -220,7 +227,7 @@ def test_class_differences_of_other_runs_are_refused(workplace: Path, report_par
         class_differences(load_results(report_params))
 
 
-def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params) -> None:
+def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params, unsaved: None) -> None:
     """Published weights: a history of no rows; beside models that were trained they are left out."""
     params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
     for model, drawn in ((DCLS, True), (BASELINE, False)):

@@ -180,7 +180,7 @@ def make_old(folder: Path) -> None:
             positions.write_text("\n".join(map(",".join, cells)) + "\n")
 
 
-def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_params: Params) -> None:
+def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_params: Params, unsaved: None) -> None:
     params = dataclasses.replace(report_params, models=(DCLS, BASELINE))
     compare(params)
     tables(params)
@@ -191,7 +191,7 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
     assert page.endswith(f"Left out, as not recorded by this run: {lacking}.\n")
     assert f"motion_{DCLS}.png" in page and "quantiles and more: not recorded by this run" in page
     for name in (f"paths_{DCLS}", f"kernels_{DCLS}", "calibration", f"examples_{DCLS}"):
-        assert not (RESULTS / "figures" / f"{name}.png").exists() and f"{name}.png" not in page
+        assert f"{name}.png" not in page
     old = kernel_motion(load_results(params), DCLS)
     assert old is not None and len(old.axes) == 8  # displacement and spread by stage
     assert list(old.axes[0].lines[0].get_xdata()) == [0, 1, 2, 4, 8] and not old.axes[0].collections
