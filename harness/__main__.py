@@ -52,6 +52,12 @@ def _run(arguments: argparse.Namespace) -> None:
 
         switch(arguments.name)
         return
+    if stage == "figures" and arguments.results is not None:
+        from harness.report.figures import figures
+        from harness.report.selection import selection_in
+
+        figures(selection_in(arguments.results))
+        return
     params = load(arguments.params)
     if stage in ("train", "import-checkpoint", "evaluate", "throughput"):
         _require(params, arguments.model)
@@ -89,6 +95,10 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.comparison import compare
 
         compare(params)
+    elif stage == "examples":
+        from harness.examples import examples
+
+        examples(params)
     elif stage == "throughput":
         from harness.throughput import throughput
 
@@ -151,9 +161,14 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "evaluate", "predictions and metrics of a trained model on the test clips", "model", "seed")
     _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips", "seed")
     _add(stages, "compare-models", "DCLS minus baseline, paired by seed and clip, with intervals")
+    _add(stages, "examples", "a few test clips with their predictions, and their sound where its licence allows it")
     _add(stages, "throughput", "time a full-size model against its counterpart", "model")
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
-    _add(stages, "figures", "learning curves, kernel positions, mAP against throughput, into results")
+    _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
+    text = (
+        "draw what this folder, say results/instruments, holds, whatever params.yaml is; needs no data and no training"
+    )
+    stages.choices["figures"].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "show", "print the results table and where the report lies")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"

@@ -10,6 +10,7 @@ import torch
 
 import dcls
 from harness import paths
+from harness.calibration import CALIBRATION, calibration, calibration_error
 from harness.data.clips import Clips, open_clips
 from harness.files import write_atomic, write_csv, write_json
 from harness.frontend import FrontEnd
@@ -58,7 +59,8 @@ def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
 def write_evaluation(
     params: Params, clips: Clips, scores: np.ndarray, predictions: Path, result: Path, record: dict[str, Any]
 ) -> dict[str, Any]:
-    """Predictions, then metrics.json (numbers only: same run, same bytes), per_class.csv, evaluation.json."""
+    """Predictions, then metrics.json (numbers only: same run, same bytes), per_class.csv, calibration.csv and, last,
+    evaluation.json."""
     ids = np.array(clips.ids)
     write_atomic(
         predictions,
@@ -67,7 +69,10 @@ def write_evaluation(
         ),
     )
     metrics, rows = summarize(clips.targets, scores, clips.labels, params.evaluate.bootstrap)
+    bins = calibration(clips.targets, scores)
+    metrics["expected_calibration_error"] = calibration_error(bins)
     write_json(result / "metrics.json", metrics)
     write_csv(result / "per_class.csv", PER_CLASS, rows)
+    write_csv(result / "calibration.csv", CALIBRATION, bins)
     write_json(result / "evaluation.json", record)
     return metrics

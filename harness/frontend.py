@@ -6,9 +6,8 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-SAMPLE_RATE = 32000
-HOP = 320
-MEL_BANDS = 128
+from harness.scale import HIGHEST_HZ, HOP, LOWEST_HZ, MEL_BANDS, SAMPLE_RATE
+
 MEAN, STD = -18.2696, 30.5735  # the published front end's constants, in dB
 FLOOR = 1e-10
 
@@ -23,7 +22,7 @@ class FrontEnd(nn.Module):
         super().__init__()
         self.spectrogram = torchaudio.transforms.Spectrogram(n_fft=1024, hop_length=HOP, power=None)
         self.mel = torchaudio.transforms.MelScale(
-            n_mels=MEL_BANDS, sample_rate=SAMPLE_RATE, f_min=50.0, f_max=14000.0, n_stft=513
+            n_mels=MEL_BANDS, sample_rate=SAMPLE_RATE, f_min=LOWEST_HZ, f_max=HIGHEST_HZ, n_stft=513
         )
 
     def power(self, waveform: Tensor) -> Tensor:

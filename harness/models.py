@@ -15,6 +15,7 @@ from dcls import Dcls2d, replace_depthwise
 from harness.errors import UserError
 from harness.files import sha256_of
 from harness.params import Dcls, Model
+from harness.scale import STEM_KERNEL
 from harness.systems import family_of, is_dcls
 from harness.weights import CLASSIFIERS, difference, read_checkpoint, translated
 
@@ -29,7 +30,6 @@ STEMS = {
     "convformer": "stem.conv.",
     "fastvit": "stem.",
 }  # what the audio stem takes the place of
-STEM_KERNEL = (2, 16)  # frequency, time: paper.md, "Audio stem"
 
 
 def build_model(name: str, settings: Model, dcls: Dcls, classes: int) -> nn.Module:

@@ -126,9 +126,7 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
     checkpoint.save_weights(folder / "model.safetensors", model)
     checkpoint.save_weights(folder / "best.safetensors", model)
     recorded = positions.snapshot(model, 0)
-    positions.write_positions(
-        recorded, params.dcls, folder / "positions.npz", result / "positions.csv", result / "position_density.csv"
-    )
+    positions.write_positions(recorded, params.dcls, folder / "positions.npz", result)
     write_csv(result / "history.csv", HISTORY, [])
     record = provenance(
         "training",

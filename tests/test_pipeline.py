@@ -113,6 +113,10 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
         if "_dcls_" in model:
             epochs = {line.split(",")[0] for line in (results / "runs" / f"{model}-0" / "positions.csv").open()}
             assert epochs == {"epoch", "0", "1"}
+    clips = json.loads((results / "examples" / "examples.json").read_text())["clips"]
+    assert len(clips) == 4 and all(set(clip["predictions"]) == set(MODELS) for clip in clips)
+    for clip in clips:  # of the recordings all are free
+        assert 0 < (results / "examples" / clip["audio"]).stat().st_size < 60_000 and clip["licence"]
     shown = run(clone, sys.executable, "-m", "harness", "show")
     assert all(model in shown for model in MODELS) and "linear" in shown and "report.md" in shown
 
@@ -131,6 +135,7 @@ def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path)
             f"train@{model}-0",
             f"evaluate@{model}-0",
             "compare_models",
+            "examples",
             "tables",
             "figures",
         }
@@ -152,7 +157,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
     edit(clone, lambda params: params.update(seeds=[0, 7]))
     try:
         new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in MODELS}
-        assert stages_due(clone) == new | {"compare_models", "tables", "figures"}
+        assert stages_due(clone) == new | {"compare_models", "examples", "tables", "figures"}
     finally:
         run(clone, "git", "checkout", "--quiet", "params.yaml")
 

@@ -111,6 +111,11 @@ class MixtureClips:
     def waveform(self, index: int) -> np.ndarray:
         return mixtures.render(self._plan(index), self._recordings, self.source.samples)
 
+    def recordings(self, index: int) -> list[str]:
+        """The ids of the recordings that a mixture is made of."""
+        columns = self.source.targets.argmax(axis=1)
+        return [self.source.ids[np.flatnonzero(columns == part.column)[part.recording]] for part in self._plan(index)]
+
     def _plan(self, index: int) -> list[mixtures.Part]:
         if not 0 <= index < self.count:
             raise IndexError(f"clip {index} of {self.count}")

@@ -50,14 +50,14 @@ def class_differences(results: Results) -> Figure | None:
         return None
     by_model = read_differences(paths.results(results.preset) / "per_class_difference.csv", tuple(results.compared))
     longest = max(min(len(found), MOST + 1) for found in by_model.values())
-    width = style.WIDTH if len(by_model) > 1 else 0.8 * style.WIDTH
-    figure = Figure(figsize=(width, 1.5 + 0.19 * max(longest, 5)), layout="constrained")
+    width = style.DOUBLE if len(by_model) > 1 else style.SINGLE
+    figure = Figure(figsize=(width, 1.1 + 0.14 * max(longest, 5)), layout="constrained")
     panels = figure.subplots(1, len(by_model), sharex=True, squeeze=False)[0]
     for axes, (model, found) in zip(panels, by_model.items(), strict=True):
         _panel(axes, found)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if len(by_model) > 1 else 8))
         axes.set_title(results.published[model].backbone)
-    figure.supxlabel("average precision, DCLS - baseline (percentage points)", fontsize=11)
+    figure.supxlabel("average precision, DCLS - baseline (percentage points)", fontsize=8)
     handles = [_handle(side) for side in MARKS]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
@@ -96,19 +96,19 @@ def _panel(axes: Axes, found: list[ClassDifference]) -> None:
         names.append(one.label if len(one.label) <= LONGEST else f"{one.label[: LONGEST - 3].rstrip(' ,')}...")
         shape, colour = MARKS[one.side]
         if one.low is not None and one.high is not None:
-            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
+            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=1.1, solid_capstyle="butt")
         filled = colour if one.side != NEITHER else "white"
-        axes.plot(one.difference, place, shape, color=colour, markerfacecolor=filled, markersize=4.5, zorder=3)
+        axes.plot(one.difference, place, shape, color=colour, markerfacecolor=filled, markersize=3, zorder=3)
     axes.axvline(0, color=style.GREY, linewidth=1.0, zorder=0.5)
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_yticks(range(len(shown)), names, fontsize=8.5)
+    axes.set_yticks(range(len(shown)), names, fontsize=7)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     sides = [one.side for one in found]
-    axes.set_xlabel(f"{sides.count(ABOVE)} above 0, {sides.count(BELOW)} below\nof {len(found)} classes", fontsize=9)
+    axes.set_xlabel(f"{sides.count(ABOVE)} above 0, {sides.count(BELOW)} below\nof {len(found)} classes", fontsize=7)
 
 
 def _handle(side: str) -> Line2D:
     shape, colour = MARKS[side]
     filled = colour if side != NEITHER else "white"
-    return Line2D([], [], color=colour, marker=shape, markerfacecolor=filled, markersize=5, linewidth=1.4, label=side)
+    return Line2D([], [], color=colour, marker=shape, markerfacecolor=filled, markersize=3.5, linewidth=1.1, label=side)

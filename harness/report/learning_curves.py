@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from harness import paths
 from harness.report import style
@@ -16,7 +17,7 @@ PANELS = (("train_loss", 1.0, "training loss\n(binary cross-entropy)"), ("val_mA
 
 
 def learning_curves(results: Results) -> Figure | None:
-    """A column a backbone, loss above mAP; a thin line a seed, and their mean.
+    """A column a backbone, loss above mAP; the mean over seeds in a band from the lowest seed to the highest.
 
     None where nothing was trained here. Raises UserError where a history.csv is missing or no history.
     """
@@ -25,7 +26,7 @@ def learning_curves(results: Results) -> Figure | None:
     ):
         return None
     pairs = list(dict.fromkeys(map(baseline_of, results.models)))
-    figure = Figure(figsize=(style.WIDTH if len(pairs) > 1 else 0.8 * style.WIDTH, 5.6), layout="constrained")
+    figure = Figure(figsize=(style.DOUBLE if len(pairs) > 1 else style.SINGLE, 3.9), layout="constrained")
     axes = figure.subplots(len(PANELS), len(pairs), sharex="col", sharey="row", squeeze=False)
     for column, baseline in enumerate(pairs):
         axes[0, column].set_title(results.published[baseline].backbone)
@@ -42,7 +43,7 @@ def learning_curves(results: Results) -> Figure | None:
 
 
 def _curves(axes: Axes, results: Results, model: str, name: str, factor: float) -> None:
-    """One line a seed; their mean over the epochs that all of them have."""
+    """The mean over seeds and their range, over the epochs that all of them have."""
     histories = []
     for seed in results.seeds:
         path = paths.result(results.preset, model, seed) / "history.csv"
@@ -51,23 +52,22 @@ def _curves(axes: Axes, results: Results, model: str, name: str, factor: float) 
     if not shared:
         return  # published weights: no epochs here
     dots = "o" if len(shared) == 1 else ""  # a line of one point does not show
-    if len(histories) > 1:
-        for history in histories:
-            epochs = sorted(history)
-            axes.plot(
-                epochs, [history[e] for e in epochs], color=style.colour(model), linewidth=0.9, alpha=0.55, marker=dots
-            )
-    means = [float(np.mean([history[epoch] for history in histories])) for epoch in shared]
-    axes.plot(shared, means, color=style.colour(model), marker=dots)
+    values = np.array([[history[epoch] for epoch in shared] for history in histories])
+    if len(values) > 1:
+        axes.fill_between(
+            shared, values.min(0), values.max(0), color=style.colour(model), alpha=style.BAND, linewidth=0
+        )
+    axes.plot(shared, values.mean(0), color=style.colour(model), marker=dots)
     style.whole_numbers(axes)
 
 
-def _legend(results: Results) -> list[Line2D]:
+def _legend(results: Results) -> list[Line2D | Patch]:
     methods = {style.method(model): style.colour(model) for model in results.models}
-    several, repeats = len(results.seeds) > 1, results.repeats
-    mean = f", mean of {len(results.seeds)} {repeats}" if several else ""
-    handles = [Line2D([], [], color=colour, label=f"{method}{mean}") for method, colour in methods.items()]
-    if several:
-        one = f"each {repeats.removesuffix('s')}"
-        handles.append(Line2D([], [], color=style.GREY, linewidth=0.9, alpha=0.55, label=one))
+    count, repeats = len(results.seeds), results.repeats
+    mean = f", mean of {count} {repeats}" if count > 1 else ""
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=colour, label=f"{method}{mean}") for method, colour in methods.items()
+    ]
+    if count > 1:
+        handles.append(Patch(color=style.GREY, alpha=style.BAND, label=f"lowest to highest of the {repeats}"))
     return handles

@@ -15,6 +15,7 @@ from harness.errors import UserError
 from harness.files import read_json
 from harness.params import Params
 from harness.provenance import SCHEMA_VERSION
+from harness.report.selection import Selection
 from harness.systems import CLASS_COUNTS, LINEAR_BASELINE, MODELS, baseline_of
 
 METRICS = ("mAP", "mAP_low", "mAP_high", "prevalence", "clips", "classes", "classes_left_out")
@@ -134,7 +135,7 @@ class Results:
             yield f"throughput/{model}.run.json", self.timings[model].record
 
 
-def load_results(params: Params) -> Results:
+def load_results(params: Params | Selection) -> Results:
     """Read what training, evaluation, comparison and throughput wrote for the models and seeds of `params`.
 
     Raises UserError, naming the file, where one is missing, is no JSON, lacks a key, or is of other runs.
@@ -173,7 +174,7 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run its stage again") from error
 
 
-def in_the_papers_order(params: Params) -> tuple[str, ...]:
+def in_the_papers_order(params: Params | Selection) -> tuple[str, ...]:
     return tuple(model for model in MODELS if model in params.models)
 
 

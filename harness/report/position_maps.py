@@ -1,4 +1,4 @@
-"""Where the elements of the DCLS kernels are as training goes on, and how far they have moved."""
+"""Where the elements of the DCLS kernels are as training goes on: a heat map for each recorded epoch."""
 
 from __future__ import annotations
 
@@ -9,130 +9,87 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from harness import paths
-from harness.report import style
-from harness.report.load import Results, read_numbers
+from harness.report import recorded, style
+from harness.report.load import Results
 
-MOST_COLUMNS = 8  # epochs shown; of more, the first and the last ones
-CELL = 1.22  # inches, a heat map with its gap
+MOST_COLUMNS = 7  # epochs shown; of more, the first and the last ones
+FEWEST_CELLS = 3  # shown on each side of the centre
 MAPS = "magma_r"  # perceptually uniform, light where elements are few
-STAGES = "viridis"
 
 
 def position_maps(results: Results, model: str) -> Figure | None:
-    """Heat maps (a row a stage, a column a recorded epoch) over the mean displacement by epoch, all seeds together.
+    """A row a stage, a column a recorded epoch, all seeds together.
 
-    Published weights have neither epochs nor a start: one column, and no displacement.
+    Axes are in mel bands and milliseconds, cut to the cells that hold elements. Published weights have one column.
     None where nothing was recorded. Raises UserError where a position file is missing or no position file.
     """
-    parameters = results.runs[model][0].training["parameters"]
-    size, published = parameters["dcls"]["dilated_kernel_size"], parameters["model"]["start"] == "published"
-    shares = _shares(results, model, size)
+    shares, cells = recorded.shares(results, model), recorded.cells_of(results, model)
     if not shares:
         return None
     stages = sorted({stage for _, stage in shares})
-    epochs = _shown(sorted({epoch for epoch, _ in shares}))
-
-    # inches, from the top: title, column titles and maps, their axis label, displacement
-    left, right, top, gap = 1.05, 1.25, 0.7, 0.75
-    lower, foot = (0.0, 0.0) if published else (1.9, 0.6)
-    width = max(left + CELL * len(epochs) + right, 7.0)
-    height = top + CELL * len(stages) + gap + lower + foot
-    figure = Figure(figsize=(width, height))
-    many = f", {len(results.seeds)} {results.repeats} together" if len(results.seeds) > 1 else ""
-    title = f"{results.published[model].backbone} + DCLS: where the kernel elements are{many}"
-    figure.text(left / width, 1 - 0.28 / height, title, fontsize=12)
-
-    seen = [share[share > 0] for share in shares.values()]
-    lowest, highest = min(one.min() for one in seen), max(one.max() for one in seen)
-    scale = LogNorm(lowest, max(highest, 1.01 * lowest))
+    epochs = shown_epochs(sorted({epoch for epoch, _ in shares}))
+    figure = Figure(figsize=(style.DOUBLE if len(epochs) > 2 else style.SINGLE, 0.6 + 1.1 * len(stages)))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03)
+    panels = figure.subplots(len(stages), len(epochs), squeeze=False)
+    reach, scale = shown_cells(shares), colour_scale(shares)
     for row, stage in enumerate(stages):
         for column, epoch in enumerate(epochs):
-            bottom = height - top - CELL * (row + 1)
-            box = ((left + CELL * column) / width, bottom / height, 0.9 * CELL / width, 0.9 * CELL / height)
-            axes = figure.add_axes(box)
-            _map(axes, shares.get((epoch, stage)), size, scale)
-            axes.tick_params(labelleft=column == 0, labelbottom=row == len(stages) - 1)
+            axes = panels[row, column]
+            heat_map(axes, shares.get((epoch, stage)), cells[stage], scale)
+            frame(axes, reach, cells[stage], labelled=column == 0)
             if row == 0:
-                axes.set_title(f"epoch {epoch}" if epoch else "published" if published else "start", fontsize=11)
-            if column == 0:
-                axes.set_ylabel(f"stage {stage}", fontsize=11)
-    maps_bottom = height - top - CELL * len(stages)
-    maps_right = left + CELL * len(epochs) - 0.1 * CELL
-    figure.text((left + maps_right) / 2 / width, (maps_bottom - 0.42) / height, "time offset (cells)", ha="center")
-    figure.text(
-        0.3 / width,
-        (maps_bottom + height - top) / 2 / height,
-        "frequency offset (cells)",
-        va="center",
-        ha="center",
-        rotation=90,
+                start = "published" if recorded.is_published(results, model) else "start"
+                axes.set_title(f"epoch {epoch}" if epoch else start)
+        bands, milliseconds = cells[stage]
+        panels[row, 0].set_ylabel(f"stage {stage}\n{bands} bands x\n{milliseconds:g} ms a cell", fontsize=7)
+    bar = figure.colorbar(
+        matplotlib.cm.ScalarMappable(scale, MAPS), ax=panels, aspect=40, pad=0.01, label="% of the stage's elements"
     )
-    bar = figure.add_axes(
-        ((maps_right + 0.2) / width, maps_bottom / height, 0.16 / width, (CELL * len(stages) - 0.1 * CELL) / height)
-    )
-    colours = figure.colorbar(matplotlib.cm.ScalarMappable(scale, MAPS), cax=bar)
-    colours.set_label("% of the stage's elements in a cell (log scale)\nwhite: none")
-    colours.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    colours.outline.set_visible(False)
-    if not published:
-        box = (left / width, foot / height, (maps_right - left) / width, lower / height)
-        _displacement(figure.add_axes(box), results, model)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    figure.supxlabel("time offset (ms)", fontsize=8)
+    figure.supylabel("frequency offset (mel bands)", fontsize=8)
     return figure
 
 
-def _shares(results: Results, model: str, size: int) -> dict[tuple[int, int], np.ndarray]:
-    """Percent of a stage's elements in each cell, float64 (size, size) rows along frequency, by (epoch, stage)."""
-    counts: dict[tuple[int, int], np.ndarray] = {}
-    for seed in results.seeds:
-        path = paths.result(results.preset, model, seed) / "position_density.csv"
-        for values in read_numbers(path, ("epoch", "stage", "row", "column", "count")):
-            epoch, stage, row, column, count = map(int, values)
-            cells = counts.setdefault((epoch, stage), np.zeros((size, size)))
-            cells[row, column] += count
-    return {key: 100 * cells / cells.sum() for key, cells in counts.items()}
-
-
-def _shown(epochs: list[int]) -> list[int]:
+def shown_epochs(epochs: list[int]) -> list[int]:
     return epochs if len(epochs) <= MOST_COLUMNS else [epochs[0], *epochs[1 - MOST_COLUMNS :]]
 
 
-def _map(axes: Axes, shares: np.ndarray | None, size: int, scale: LogNorm) -> None:
-    """One heat map; offset 0 is the kernel's centre, frequency upwards, time to the right."""
-    half = size // 2
+def shown_cells(shares: dict[tuple[int, int], np.ndarray]) -> int:
+    """Cells on each side of the centre, so that all that hold an element are shown, with one around them."""
+    half = len(next(iter(shares.values()))) // 2
+    farthest = max(int(np.abs(np.argwhere(share > 0) - half).max()) for share in shares.values())
+    return min(half, max(FEWEST_CELLS, farthest + 1))
+
+
+def colour_scale(shares: dict[tuple[int, int], np.ndarray]) -> LogNorm:
+    """From the fewest elements in a cell that has some to the most."""
+    seen = [share[share > 0] for share in shares.values()]
+    lowest, highest = min(one.min() for one in seen), max(one.max() for one in seen)
+    return LogNorm(lowest, max(highest, 1.01 * lowest))
+
+
+def heat_map(axes: Axes, share: np.ndarray | None, cell: tuple[int, float], scale: LogNorm) -> None:
+    """Offset 0 is the kernel's centre, frequency upwards in mel bands, time to the right in milliseconds."""
+    if share is None:
+        return
+    bands, milliseconds = cell
+    side = len(share) / 2
+    edges = (-side * milliseconds, side * milliseconds, -side * bands, side * bands)
+    shown = np.ma.masked_equal(share, 0)
+    axes.imshow(shown, origin="lower", extent=edges, norm=scale, cmap=MAPS, interpolation="none", aspect="auto")
+
+
+def frame(axes: Axes, reach: int, cell: tuple[int, float], labelled: bool) -> None:
+    """Limits at `reach` cells from the centre, ticks at the centre and at a round number of cells."""
+    bands, milliseconds = cell
+    tick = max(1, reach - 1)
     axes.grid(False)
     axes.spines[["top", "right"]].set_visible(True)
-    axes.set_xlim(-half - 0.5, half + 0.5)
-    axes.set_ylim(-half - 0.5, half + 0.5)
-    tick = half - half % 5 if half >= 5 else half
-    axes.set_xticks([-tick, 0, tick])
-    axes.set_yticks([-tick, 0, tick])
-    axes.tick_params(labelsize=8, length=2)
-    if shares is not None:
-        edges = (-half - 0.5, half + 0.5, -half - 0.5, half + 0.5)
-        shown = np.ma.masked_equal(shares, 0)
-        axes.imshow(shown, origin="lower", extent=edges, norm=scale, cmap=MAPS, interpolation="none", aspect="auto")
-
-
-def _displacement(axes: Axes, results: Results, model: str) -> None:
-    """Mean distance from the start by epoch: a thin line a seed, and their mean, for each stage."""
-    seeds = []
-    for seed in results.seeds:
-        path = paths.result(results.preset, model, seed) / "positions.csv"
-        rows = read_numbers(path, ("epoch", "stage", "mean_displacement"))
-        seeds.append({(int(stage), int(epoch)): moved for epoch, stage, moved in rows})
-    shared = set.intersection(*map(set, seeds))
-    stages = sorted({stage for stage, _ in shared})
-    colours = matplotlib.colormaps[STAGES](np.linspace(0, 0.85, len(stages)))
-    for stage, colour in zip(stages, colours, strict=True):
-        epochs = sorted(epoch for one, epoch in shared if one == stage)
-        means = [float(np.mean([moved[stage, epoch] for moved in seeds])) for epoch in epochs]
-        axes.plot(epochs, means, color=colour, marker="o", markersize=4, label=f"stage {stage}")
-        if len(seeds) > 1:
-            for moved in seeds:
-                axes.plot(epochs, [moved[stage, epoch] for epoch in epochs], color=colour, linewidth=0.8, alpha=0.5)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("mean distance\nfrom start (cells)")
-    axes.set_ylim(bottom=0)
-    style.whole_numbers(axes)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_xlim(-(reach + 0.5) * milliseconds, (reach + 0.5) * milliseconds)
+    axes.set_ylim(-(reach + 0.5) * bands, (reach + 0.5) * bands)
+    axes.set_xticks([-tick * milliseconds, 0, tick * milliseconds])
+    axes.set_yticks([-tick * bands, 0, tick * bands])
+    axes.tick_params(length=2, labelleft=labelled, labelbottom=labelled)
+    axes.set_box_aspect(1)

@@ -20,7 +20,7 @@ Point = tuple[float, float, float, float, float]
 
 def map_against_throughput(results: Results) -> Figure:
     """Reproduced on the left, published on the right; an arrow from each baseline to its DCLS model."""
-    figure = Figure(figsize=(style.WIDTH, 5.0), layout="constrained")
+    figure = Figure(figsize=(style.WIDTH, 3.6), layout="constrained")
     here, paper = figure.subplots(1, 2)
     _points(here, results, lambda model: _reproduced(results, model))
     _points(paper, results, lambda model: _published(results, model))
@@ -36,7 +36,7 @@ def map_against_throughput(results: Results) -> Figure:
         linear = 100 * fmean(run.metrics["mAP"] for run in results.linear)
         lines.append(here.axhline(linear, color=style.GREY, linewidth=1.2, linestyle="--", label="linear baseline"))
     here.set_ylim(bottom=0)
-    figure.legend(handles=[*_legend(results), *lines], loc="outside lower center", ncols=4)
+    figure.legend(handles=[*legend(results), *lines], loc="outside lower center", ncols=4)
     return figure
 
 
@@ -61,7 +61,7 @@ def _points(axes: Axes, results: Results, point: Callable[[str], Point]) -> None
                 "",
                 xy=(speed, mean),
                 xytext=(start[0], start[3]),
-                arrowprops={"arrowstyle": "->", "color": style.GREY, "linewidth": 1.2, "shrinkA": 6, "shrinkB": 7},
+                arrowprops={"arrowstyle": "->", "color": style.GREY, "linewidth": 0.9, "shrinkA": 4, "shrinkB": 5},
             )
         axes.errorbar(
             speed,
@@ -69,23 +69,24 @@ def _points(axes: Axes, results: Results, point: Callable[[str], Point]) -> None
             xerr=[[speed - low], [high - speed]],
             yerr=sd,
             marker=style.marker(model),
-            markersize=8,
+            markersize=5,
             color=style.colour(model),
             ecolor=style.colour(model),
-            elinewidth=1.2,
-            capsize=3,
+            elinewidth=0.9,
+            capsize=2,
             zorder=3,
         )
     axes.margins(0.12)
 
 
-def _legend(results: Results) -> list[Line2D]:
+def legend(results: Results) -> list[Line2D]:
+    """Colours of the methods, shapes of the backbones."""
     methods = {style.method(model): style.colour(model) for model in results.models}
     backbones = {results.published[model].backbone: style.marker(model) for model in results.models}
     return [
-        *(Line2D([], [], color=colour, linewidth=6, label=method) for method, colour in methods.items()),
+        *(Line2D([], [], color=colour, linewidth=4, label=method) for method, colour in methods.items()),
         *(
-            Line2D([], [], color=style.GREY, marker=shape, markersize=8, linestyle="", label=backbone)
+            Line2D([], [], color=style.GREY, marker=shape, markersize=5, linestyle="", label=backbone)
             for backbone, shape in backbones.items()
         ),
     ]

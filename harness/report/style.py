@@ -11,32 +11,41 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from harness.files import write_bytes
 from harness.systems import is_dcls
 
 BASELINE, DCLS = "#0072B2", "#D55E00"  # blue and vermillion of Okabe and Ito: told apart by the colour-blind
 GREY, LIGHT = "#595959", "#D9D9D9"
+BAND = 0.25  # opacity of a band around a line
 MARKERS = {"convformer": "o", "fastvit": "s", "convnext": "^"}
-WIDTH = 9.0  # inches: at a README's width the text is about as large as the page's
-DPI = 150
+SINGLE, DOUBLE = 3.5, 7.0  # inches, the columns of most journals
+WIDTH = DOUBLE
+DPI = 300
+SCREEN_DPI = 120  # of animations
 RC: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that pictures are the same everywhere
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.labelsize": 11,
+    "font.size": 8,  # points, as captions have
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
     "axes.edgecolor": GREY,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": LIGHT,
-    "grid.linewidth": 0.6,
+    "grid.linewidth": 0.5,
     "xtick.color": GREY,
     "ytick.color": GREY,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
     "legend.frameon": False,
-    "legend.fontsize": 10.5,
-    "lines.linewidth": 2.0,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.hashsalt": "dcls",  # names of SVG elements are random without it
@@ -70,6 +79,26 @@ def draw(path: Path, figure: Callable[[], Figure | None]) -> bool:
             content = io.BytesIO()
             drawn.savefig(content, format=suffix, dpi=DPI, metadata=metadata)
             write_bytes(path.with_name(f"{path.name}.{suffix}"), content.getvalue())
+            drawn.set_layout_engine("none")  # keeps the places that it has given, which take most of the time
+    return True
+
+
+def animate(path: Path, frames: Callable[[], list[Figure]]) -> bool:
+    """Call `frames` in the house style; write the figures, one a second, as `path`.gif. False where there are none."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        drawn = []
+        for figure in frames():
+            content = io.BytesIO()
+            figure.savefig(content, format="png", dpi=SCREEN_DPI)
+            drawn.append(Image.open(content).convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
+    if not drawn:
+        return False
+    content = io.BytesIO()
+    pauses = [1000] * (len(drawn) - 1) + [2500]  # milliseconds
+    drawn[0].save(content, "GIF", save_all=True, append_images=drawn[1:], duration=pauses, loop=0, optimize=False)
+    write_bytes(path.with_name(f"{path.name}.gif"), content.getvalue())
     return True
 
 

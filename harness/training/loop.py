@@ -108,13 +108,7 @@ def _write(run: Run, progress: Progress, folder: Path, record: dict[str, Any]) -
     with resume.on_disk(folder):
         best = (folder / progress.best).read_bytes()
     write_bytes(out / "best.safetensors", best)
-    positions.write_positions(
-        progress.positions,
-        run.params.dcls,
-        out / "positions.npz",
-        result / "positions.csv",
-        result / "position_density.csv",
-    )
+    positions.write_positions(progress.positions, run.params.dcls, out / "positions.npz", result)
     write_csv(result / "history.csv", HISTORY, progress.history)
     write_json(result / "run.json", record)
     with resume.on_disk(folder):
@@ -271,7 +265,10 @@ def _resume_folder(preset: str, name: str, seed: int, inputs: Any, world: World)
         *package.parent.glob("dcls/*.py"),
         *package.glob("training/*.py"),
         *package.glob("data/*.py"),
-        *(package / f"{module}.py" for module in ("frontend", "metrics", "models", "processes", "scoring", "weights")),
+        *(
+            package / f"{module}.py"
+            for module in ("frontend", "metrics", "models", "processes", "scale", "scoring", "weights")
+        ),
     ]
     versions = [torch.__version__, np.__version__]
     folder = paths.RESUME / f"{preset}-{name}-{seed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -128,3 +129,19 @@ def test_a_mixture_takes_under_a_millisecond(inside: Path, make: MakeParams) -> 
 def test_an_index_outside_is_refused(inside: Path, make: MakeParams) -> None:
     with pytest.raises(IndexError):
         mixed(make, "val").waveform(256)
+
+
+def test_a_mixture_names_its_recordings(inside: Path, make: MakeParams) -> None:
+    """Each is of one of its classes, and mixed again they give its waveform."""
+    clips = mixed(make, "test", test_mixtures=40)
+    labels = {row.id: row.labels for row in clips.source.rows}
+    for index in range(40):
+        recordings = clips.recordings(index)
+        columns = [clips.source.mids.index(labels[recording]) for recording in recordings]
+        assert sorted(columns) == np.flatnonzero(clips.targets[index]).tolist()
+        by_id = dict(zip(clips.source.ids, map(clips.source.packed, range(len(clips.source))), strict=True))
+        parts = [dataclasses.replace(part, recording=0) for part in clips._plan(index)]
+        sounds: list[list[np.ndarray]] = [[] for _ in clips.labels]
+        for column, recording in zip(columns, recordings, strict=True):
+            sounds[column] = [by_id[recording]]
+        np.testing.assert_array_equal(mixtures.render(parts, sounds, clips.source.samples), clips.waveform(index))

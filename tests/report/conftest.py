@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from dcls import Dcls2d
-from harness import comparison, evaluation, paths, provenance, throughput
+from harness import comparison, evaluation, examples, paths, provenance, throughput
 from harness.files import write_csv, write_json
 from harness.params import Params
+from harness.report import style
 from harness.report.tables import tables
 from harness.systems import LINEAR_BASELINE
 from harness.training import loop, positions
@@ -72,6 +73,13 @@ def made(workplace: Path, report_params: Params) -> Path:
     return workplace
 
 
+@pytest.fixture
+def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not written, which takes most of the time."""
+    monkeypatch.setattr(style, "draw", lambda _, figure: figure() is not None)
+    monkeypatch.setattr(style, "animate", lambda _, frames: bool(frames()))
+
+
 @pytest.fixture(scope="session")
 def fold_params(report_params: Params) -> Params:
     """Preset esc10 with the five seeds that test on its five folds."""
@@ -117,6 +125,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
         record = provenance.provenance("linear_baseline", parameters, "d" * 64, "cpu", model=LINEAR_BASELINE, seed=seed)
         write_scores(params, LINEAR_BASELINE, seed, 0.5, random, record)
     comparison.compare(params)
+    _write_examples(params, patch)
 
 
 def _write_run(params: Params, model: str, seed: int, random: np.random.Generator) -> None:
@@ -158,8 +167,7 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
         _walk(params, model, seed) if "_dcls_" in model else {},
         params.dcls,
         Path("positions.npz"),
-        folder / "positions.csv",
-        folder / "position_density.csv",
+        folder,
     )
 
 
@@ -177,6 +185,17 @@ def write_scores(
     scores = skill * targets + random.standard_normal(targets.shape).astype(np.float32)
     predictions, folder = paths.predictions(params.preset, model, seed), paths.result(params.preset, model, seed)
     evaluation.write_evaluation(params, clips, scores, predictions, folder, record)
+
+
+def _write_examples(params: Params, patch: pytest.MonkeyPatch) -> None:
+    """The examples stage itself, on noise in place of the clips that were scored."""
+    with np.load(paths.predictions(params.preset, params.models[0], params.seeds[0])) as file:
+        ids, labels = file["ids"].tolist(), file["labels"].tolist()
+    sounds = [np.random.default_rng(n).uniform(-0.1, 0.1, 40960).astype(np.float32) for n in range(len(ids))]
+    clips: Any = SimpleNamespace(ids=ids, labels=labels, waveform=sounds.__getitem__)
+    patch.setattr(examples, "open_clips", lambda *_, **__: clips)
+    patch.setattr(examples, "data_fingerprint", lambda _: "d" * 64)
+    examples.examples(params)
 
 
 def _write_times(params: Params, model: str, random: np.random.Generator, patch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from harness.comparison import compare
@@ -21,9 +22,13 @@ from harness.files import write_csv
 from harness.params import Params
 from harness.report import style
 from harness.report.class_differences import ABOVE, BELOW, MOST, class_differences
+from harness.report.element_paths import element_paths
 from harness.report.figures import figures
+from harness.report.kernel_motion import kernel_motion
+from harness.report.kernel_pictures import kernel_pictures
 from harness.report.learning_curves import learning_curves
 from harness.report.load import load_results
+from harness.report.position_animation import position_animation
 from harness.report.position_maps import position_maps
 from harness.report.speed_and_map import map_against_throughput
 from harness.report.tables import tables
@@ -43,15 +48,19 @@ def test_page_and_pictures(workplace: Path, report_params: Params) -> None:
     page = (RESULTS / "report.md").read_text()
     assert page.startswith(Path("paper_tables/instruments/table1.md").read_text().rstrip())
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
-    names = ["learning_curves", "class_differences", "map_against_throughput", f"positions_{DCLS}"]
-    assert [Path(one).stem for one in pictures] == names
+    names = ["learning_curves", "class_differences", "map_against_throughput", "map_against_parameters", "calibration"]
+    names += [f"{name}_{DCLS}" for name in ("positions", "paths", "motion", "kernels", "examples")]
+    assert [Path(one).stem for one in pictures] == names and "not recorded" not in page
     for one in pictures:
         with Image.open(RESULTS / one) as picture:
-            assert picture.size[0] >= 1000 and picture.info["dpi"][0] == pytest.approx(150, abs=0.1)
+            assert picture.size[0] in (1050, 2100) and picture.info["dpi"][0] == pytest.approx(300, abs=0.1)
             assert "Software" not in picture.info
         vector = (RESULTS / one).with_suffix(".svg")
         assert ElementTree.parse(vector).getroot().tag.endswith("svg")
         assert "dc:date" not in vector.read_text()
+    with Image.open(RESULTS / "figures" / f"positions_{DCLS}.gif") as moving:
+        assert moving.n_frames == 5 and f"positions_{DCLS}.gif" in page
+    assert (RESULTS / "figures" / f"positions_{DCLS}.gif").stat().st_size < 2_000_000
     assert page.count("160 test clips, 10 classes; reduced models, 8 epochs on CPU") == len(pictures)
 
 
@@ -66,7 +75,11 @@ def test_a_missing_file_is_named(workplace: Path, report_params: Params, missing
     path.unlink()
     results = load_results(report_params)
     with pytest.raises(UserError, match=f"^{re.escape(str(path))}: missing"):
-        learning_curves(results) if missing == "history.csv" else position_maps(results, DCLS)
+        {
+            "history.csv": learning_curves,
+            "positions.csv": partial(kernel_motion, model=DCLS),
+            "position_density.csv": partial(position_maps, model=DCLS),
+        }[missing](results)
 
 
 def test_a_broken_file_is_named(workplace: Path, report_params: Params) -> None:
@@ -90,11 +103,14 @@ def test_curves_are_the_histories_and_their_mean(workplace: Path, report_params:
     titles = [axes.get_title() for axes in figure.axes[:3]]
     assert titles == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
     histories = [_columns(folder_of(DCLS, seed) / "history.csv", "epoch", "val_mAP") for seed in (0, 1, 2)]
-    lines = [line for line in figure.axes[5].lines if line.get_color() == style.DCLS]
-    for line, history in zip(lines, histories, strict=False):
-        np.testing.assert_allclose(np.array(line.get_data()).T, history * [1, 100])
-    np.testing.assert_allclose(lines[3].get_ydata(), 100 * np.mean([one[:, 1] for one in histories], axis=0))
-    assert lines[3].get_linewidth() > lines[0].get_linewidth()
+    values = 100 * np.array([one[:, 1] for one in histories])
+    (line,) = (line for line in figure.axes[5].lines if line.get_color() == style.DCLS)
+    np.testing.assert_allclose(line.get_ydata(), values.mean(0))
+    (band,) = (one for one in figure.axes[5].collections if to_hex(one.get_facecolor()[0]).upper() == style.DCLS)
+    corners = band.get_paths()[0].vertices
+    for epoch, low, high in zip(histories[0][:, 0], values.min(0), values.max(0), strict=True):
+        heights = corners[corners[:, 0] == epoch, 1]
+        assert (heights.min(), heights.max()) == pytest.approx((low, high))
 
 
 def test_heat_maps_have_frequency_upwards_and_time_rightwards(workplace: Path, report_params: Params) -> None:
@@ -110,21 +126,10 @@ def test_heat_maps_have_frequency_upwards_and_time_rightwards(workplace: Path, r
     axes = figure.axes[0]
     image = axes.images[0]
     shown = np.ma.filled(image.get_array(), 0)
-    assert image.origin == "lower" and image.get_extent() == [-11.5, 11.5, -11.5, 11.5]
+    # 23 cells of 160 ms and 2 bands
+    assert image.origin == "lower" and image.get_extent() == [-1840, 1840, -23, 23]
     assert shown[22, 11] == 25 and shown[0, 11] == 75 and shown.sum() == 100  # percent, seeds together
-    assert axes.get_ylim() == (-11.5, 11.5)
-
-
-def test_displacement_is_the_mean_over_seeds(workplace: Path, report_params: Params) -> None:
-    figure = position_maps(load_results(report_params), DCLS)
-    assert figure is not None
-    lines = {line.get_label(): line for line in figure.axes[-1].lines}
-    files = [folder_of(DCLS, seed) / "positions.csv" for seed in (0, 1, 2)]
-    rows = [_columns(path, "stage", "epoch", "mean_displacement") for path in files]
-    for stage in (1, 2, 3, 4):
-        moved = np.mean([one[one[:, 0] == stage, 2] for one in rows], axis=0)
-        np.testing.assert_allclose(lines[f"stage {stage}"].get_ydata(), moved)
-        assert list(lines[f"stage {stage}"].get_xdata()) == [0, 1, 2, 4, 8]
+    assert axes.get_ylim() == (-23, 23) and axes.get_ylabel() == "stage 1\n2 bands x\n160 ms a cell"
 
 
 def test_points_are_the_numbers_and_arrows_join_the_pairs(workplace: Path, report_params: Params) -> None:
@@ -149,7 +154,7 @@ def test_one_seed_one_epoch_and_missing_partners(
         folder = folder_of(model, 0)
         first = [line for line in (folder / "history.csv").read_text().splitlines()[:2]]
         (folder / "history.csv").write_text("\n".join(first) + "\n")
-        for name in ("positions.csv", "position_density.csv"):
+        for name in ("positions.csv", "position_density.csv", "trajectories.csv", "kernels.csv"):
             lines = (folder / name).read_text().splitlines()
             (folder / name).write_text("\n".join([lines[0], *(one for one in lines[1:] if one[0] == "0")]) + "\n")
     params = dataclasses.replace(report_params, models=models, seeds=(0,), linear_baseline_seeds=(0,))
@@ -160,6 +165,10 @@ def test_one_seed_one_epoch_and_missing_partners(
     style.draw(Path("speed"), partial(map_against_throughput, results))
     if DCLS in models:
         assert style.draw(Path("positions"), partial(position_maps, results, DCLS))
+        assert style.draw(Path("kernels"), partial(kernel_pictures, results, DCLS))
+        for moving in (element_paths, kernel_motion):
+            assert not style.draw(Path("moving"), partial(moving, results, DCLS))
+        assert not style.animate(Path("moving"), partial(position_animation, results, DCLS))
     shutil.copy(folder_of(BASELINE, 0) / "position_density.csv", folder_of(DCLS, 0) / "position_density.csv")
     assert (
         not style.draw(Path("nothing"), lambda: position_maps(results, models[0])) and not Path("nothing.png").exists()
@@ -218,7 +227,7 @@ def test_class_differences_of_other_runs_are_refused(workplace: Path, report_par
         class_differences(load_results(report_params))
 
 
-def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params) -> None:
+def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params, unsaved: None) -> None:
     """Published weights: a history of no rows; beside models that were trained they are left out."""
     params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
     for model, drawn in ((DCLS, True), (BASELINE, False)):
@@ -234,7 +243,7 @@ def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_par
     tables(params)
     figures(params)
     maps = position_maps(load_results(params), DCLS)
-    assert maps is not None and maps.axes[0].get_title() == "published" and not maps.axes[-1].lines
+    assert maps is not None and maps.axes[0].get_title() == "published"
     assert "Learning curves" not in (RESULTS / "report.md").read_text()
 
 
