@@ -89,6 +89,10 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.comparison import compare
 
         compare(params)
+    elif stage == "count-parameters":
+        from harness.parameter_count import count_parameters
+
+        count_parameters(params)
     elif stage == "throughput":
         from harness.throughput import throughput
 
@@ -151,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "evaluate", "predictions and metrics of a trained model on the test clips", "model", "seed")
     _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips", "seed")
     _add(stages, "compare-models", "DCLS minus baseline, paired by seed and clip, with intervals")
+    _add(stages, "count-parameters", "where the parameters of the full-size models are")
     _add(stages, "throughput", "time a full-size model against its counterpart", "model")
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, mAP against throughput, into results")

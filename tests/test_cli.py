@@ -25,6 +25,7 @@ STAGES = (
     "linear-baseline",
     "compare",
     "compare-models",
+    "count-parameters",
     "throughput",
     "tables",
     "figures",

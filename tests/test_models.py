@@ -12,7 +12,8 @@ from timm.models import convnext, fastvit, metaformer
 
 from benchmarks.published import with_published_layers
 from harness.models import FULL_SIZE, build_model, family_of, parameter_count
-from harness.params import Dcls
+from harness.parameter_count import counts
+from harness.params import Dcls, Params
 from harness.systems import MODELS
 from tests.conftest import DATA
 
@@ -37,6 +38,23 @@ FILTERS = {
 def test_parameter_counts_are_the_published_ones(name: str) -> None:
     counts = tuple(parameter_count(build_model(name, FULL_SIZE, DCLS, classes)) for classes in (527, 1000))
     assert counts == COUNTS[name]
+
+
+def test_the_parts_of_the_count_are_the_models(params: Params) -> None:
+    """Head by the formula; kernels, positions and spreads by paper.md: 49 or 26 a channel and layer, 52 a stage's."""
+    found = {name: counts(name, params) for name in MODELS}
+    for name, counted in found.items():
+        assert tuple(counted["classes"][classes]["total"] for classes in ("527", "1000")) == COUNTS[name]
+        for classes, one in counted["classes"].items():
+            assert one["head"] == counted["features"] * int(classes) + int(classes)
+        same = found[name.replace("_dcls", "")]
+        assert counted["backbone"] == same["backbone"] and counted["features"] == same["features"]
+        if "_dcls_" in name:
+            assert counted["kernels"] * 49 == same["kernels"] * 26
+            assert counted["positions"] == counted["spreads"] and counted["positions"] % 52 == 0
+        else:
+            assert counted["positions"] == counted["spreads"] == 0
+    assert found["convnext_dcls_audio_tiny"]["positions"] == 2 * 26 * (96 + 192 + 384 + 768)
 
 
 @pytest.mark.parametrize("name", MODELS)
