@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.files import write_bytes
-from harness.systems import is_dcls
+from harness.systems import is_dcls, method_of
 
 BASELINE, DCLS = "#0072B2", "#D55E00"  # blue and vermillion of Okabe and Ito: told apart by the colour-blind
 GREY, LIGHT = "#595959", "#D9D9D9"
+method = method_of
 MARKERS = {"convformer": "o", "fastvit": "s", "convnext": "^"}
 WIDTH = 9.0  # inches: at a README's width the text is about as large as the page's
 DPI = 150
@@ -45,10 +46,6 @@ RC: Any = {  # matplotlib types its keys one by one
 
 def colour(model: str) -> str:
     return DCLS if is_dcls(model) else BASELINE
-
-
-def method(model: str) -> str:
-    return "DCLS" if is_dcls(model) else "baseline"
 
 
 def marker(model: str) -> str:

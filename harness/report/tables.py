@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.files import write_json, write_text
 from harness.params import Params
+from harness.report.dvc_views import write_dvc_views
 from harness.report.grid import (
     NONE,
     Grid,
@@ -39,7 +40,8 @@ NOTES = (
 
 
 def tables(params: Params) -> None:
-    """Write paper_tables/PRESET: each table as CSV, Markdown and LaTeX, provenance.json and verdict.md.
+    """Write paper_tables/PRESET: each table as CSV, Markdown and LaTeX, provenance.json and verdict.md; and what DVC's
+    own views show, into results/PRESET.
 
     Raises UserError where a result file is missing, or is of other runs than another.
     """
@@ -51,6 +53,7 @@ def tables(params: Params) -> None:
         names += write_table(folder, table, params.preset)
     write_json(folder / "provenance.json", {table.name: provenance_of(table) for table in found})
     write_text(folder / "verdict.md", verdict_page(results, by))
+    write_dvc_views(results, found[-1].rows)
     print(f"{folder}: {', '.join(names)}, provenance.json, verdict.md")
 
 
