@@ -105,6 +105,10 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.report.figures import figures
 
         figures(params)
+    elif stage == "page":
+        from harness.report.page.build import page
+
+        page(params)
     elif stage == "show":
         from harness.report.show import show
 
@@ -159,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "throughput", "time a full-size model against its counterpart", "model")
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, mAP against throughput, into results")
+    _add(stages, "page", "the whole report in one HTML file, into results")
     _add(stages, "show", "print the results table and where the report lies")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"

@@ -29,6 +29,7 @@ STAGES = (
     "throughput",
     "tables",
     "figures",
+    "page",
     "show",
 )
 MODEL = "convnext_dcls_audio_tiny"

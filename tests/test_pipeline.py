@@ -133,6 +133,7 @@ def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path)
             "compare_models",
             "tables",
             "figures",
+            "page",
         }
     finally:
         run(clone, "git", "checkout", "--quiet", ".")
@@ -143,7 +144,7 @@ def test_a_changed_plot_reruns_no_training(clone: Path) -> None:
     with (clone / "harness" / "report" / "style.py").open("a") as file:
         file.write("\n# changed\n")
     try:
-        assert stages_due(clone) == {"tables", "figures"}
+        assert stages_due(clone) == {"tables", "figures", "page"}
     finally:
         run(clone, "git", "checkout", "--quiet", "harness")
 
@@ -152,7 +153,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
     edit(clone, lambda params: params.update(seeds=[0, 7]))
     try:
         new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in MODELS}
-        assert stages_due(clone) == new | {"compare_models", "tables", "figures"}
+        assert stages_due(clone) == new | {"compare_models", "tables", "figures", "page"}
     finally:
         run(clone, "git", "checkout", "--quiet", "params.yaml")
 

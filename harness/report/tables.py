@@ -47,7 +47,7 @@ def tables(params: Params) -> None:
     """
     results = load_results(params)
     by = made_by(results)
-    found = [table1(results, by), parameters(results), per_seed(results, by), per_class(results, by)]
+    found = report_tables(results, by)
     folder, names = table_folder(params.preset), []
     for table in found:
         names += write_table(folder, table, params.preset)
@@ -55,6 +55,11 @@ def tables(params: Params) -> None:
     write_text(folder / "verdict.md", verdict_page(results, by))
     write_dvc_views(results, found[-1].rows)
     print(f"{folder}: {', '.join(names)}, provenance.json, verdict.md")
+
+
+def report_tables(results: Results, by: MadeBy) -> list[Table]:
+    """All tables, the paper's first, that of the classes last."""
+    return [table1(results, by), parameters(results), per_seed(results, by), per_class(results, by)]
 
 
 def table1(results: Results, by: MadeBy) -> Table:
