@@ -182,8 +182,8 @@ def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None
     edit(repository / RESULTS / "data.json", lambda data: data.update(rows=1))  # what a stage writes is no code
     commit(repository)
     output = compare(repository)
-    assert "- train, evaluate, throughput: `dcls/layers.py`, `dcls/new.py` (new)\n" in output
-    assert "- tables, figures: `harness/report/style.py`\n" in output
+    assert "- train, evaluate, count_parameters, throughput: `dcls/layers.py`, `dcls/new.py` (new)\n" in output
+    assert "- tables, figures, page: `harness/report/style.py`\n" in output
     assert "No stage depends on 2 other changed files." in output  # dcls/README.md is in .dvcignore
     assert "README" not in output and "data.json" not in output
 

@@ -50,9 +50,10 @@ def _map_rises(results: Results, pairs: list[Row]) -> Claim:
     if obstacle:
         rise = f"In this run's own experiment mAP rises in {len(pairs) - len(fallen)} of {len(pairs)}."
         return Claim(claim, CANNOT, f"{obstacle} {rise}" if pairs else obstacle, numbers)
+    whose = _whose_weights(results)
     if fallen:
-        return Claim(claim, DOES_NOT, f"The mean difference is not above 0 in {_listed(fallen)}.", numbers)
-    return Claim(claim, SUPPORTS, "The mean difference is above 0 in all three.", numbers)
+        return Claim(claim, DOES_NOT, f"The mean difference is not above 0 in {_listed(fallen)}.{whose}", numbers)
+    return Claim(claim, SUPPORTS, f"The mean difference is above 0 in all three.{whose}", numbers)
 
 
 def _significant(results: Results, pairs: list[Row]) -> Claim:
@@ -130,6 +131,11 @@ def _obstacle(results: Results, pairs: list[Row]) -> str:
     if reasons:
         return f"It is not the paper's experiment: {'; '.join(reasons)}."
     return _other_kernels(results) or _too_few(len(pairs))
+
+
+def _whose_weights(results: Results) -> str:
+    starts = (run.training["parameters"]["model"]["start"] for runs in results.runs.values() for run in runs)
+    return " These are the authors' own weights: scored here, not trained here." if "published" in starts else ""
 
 
 def _too_few(pairs: int) -> str:

@@ -150,6 +150,13 @@ def test_one_seed_cannot_tell_whether_it_is_significant(audioset: Path, report_p
     assert rises.outcome == (SUPPORTS if all(pair["mean"] > 0 for pair in pairs.values()) else DOES_NOT)
 
 
+def test_published_weights_are_called_the_authors_own(audioset: Path, report_params: Params) -> None:
+    for path in RESULTS.glob("runs/*/run.json"):
+        edit(path, lambda record: record["parameters"]["model"].update(start="published", epochs=0))
+    rises, *_ = verdict(load_results(report_params))
+    assert rises.outcome == SUPPORTS and rises.reason.endswith("authors' own weights: scored here, not trained here.")
+
+
 def test_the_default_preset_is_not_the_papers_experiment(workplace: Path, report_params: Params) -> None:
     rises, significant, fewer, cost = verdict(load_results(report_params))
     assert (rises.outcome, significant.outcome, fewer.outcome, cost.outcome) == (CANNOT, CANNOT, SUPPORTS, CANNOT)
