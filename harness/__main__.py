@@ -26,7 +26,7 @@ def main() -> int:
         if arguments.stage == "compare":
             from harness.revision_table import compare_revisions
 
-            return compare_revisions(arguments.a, arguments.b)
+            return compare_revisions(arguments.a, arguments.b, arguments.html)
         _run(arguments)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -170,6 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
     compare.add_argument("a", metavar="REV_A", help="commit, tag or branch to compare with")
     compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
+    text = "print one HTML page instead, with the cells and figures that moved side by side"
+    compare.add_argument("--html", action="store_true", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser

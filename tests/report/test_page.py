@@ -185,7 +185,7 @@ def test_it_says_what_the_tables_say(here: Path) -> None:
             assert ("li", line.removeprefix("- ")) in document.texts
     assert all(record in text for record in (f"runs/{DCLS}-1/run.json", "comparison.run.json", "0123456789"))
     assert "Not the paper's experiment" in text.replace("&#39;", "'")
-    assert style.DCLS in text
+    assert f"--dcls: {style.DCLS.lower()};" in text
 
 
 def test_what_is_in_the_files_is_text_to_the_page(here: Path) -> None:

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from harness import paths
 from harness.errors import UserError
 from harness.files import read_json, write_text
 from harness.params import Params
-from harness.report import style
 from harness.report.load import Results, load_results, table_folder
 from harness.report.made_by import made_by
 from harness.report.page.classes import class_table
 from harness.report.page.clips import example_clips
 from harness.report.page.moving import moving_positions
 from harness.report.page.sortable import sortable
+from harness.report.page.template import environment
 from harness.report.tables import report_tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
 
@@ -46,7 +44,7 @@ def page(params: Params) -> None:
     Raises UserError where a result file or a figure is missing, or where the page would be larger than 5 MB.
     """
     results = load_results(params)
-    text = _environment().get_template("index.html").render(_content(results))
+    text = environment().get_template("index.html").render(_content(results))
     target = paths.results(params.preset) / "index.html"
     size = len(text.encode())
     if size > MOST_BYTES:
@@ -55,23 +53,11 @@ def page(params: Params) -> None:
     print(f"{target}: {size / 1e6:.1f} MB")
 
 
-def _environment() -> Environment:
-    """Everything is escaped but what the template marks as its own style and script."""
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _content(results: Results) -> dict[str, Any]:
     by, claims = made_by(results), verdict(results)
     tables = [table for table in report_tables(results, by) if table.name != "per_class"]
     return {
         "preset": results.preset,
-        "dcls_colour": style.DCLS,
         "line": by.line,
         "headline": headline(claims),
         "claims": [(claim, MARKS[claim.outcome]) for claim in claims],
