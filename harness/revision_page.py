@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
-from markupsafe import Markup
 
 from harness.report.page.template import environment
 from harness.revisions import Revision, read_files
@@ -61,7 +60,7 @@ def revision_page(a: Revision, b: Revision, report: str) -> str:
         .render(
             a=a,
             b=b,
-            report=Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(report)),
+            report=MarkdownIt("commonmark", {"html": False}).enable("table").render(report),
             tables=moved_tables(read_files(a, TABLES), read_files(b, TABLES)),
             pictures=list(_pictures(old, new)),
             same_pictures=sum(old[path] == new[path] for path in old.keys() & new.keys()),
