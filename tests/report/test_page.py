@@ -184,6 +184,7 @@ def test_it_says_what_the_tables_say(here: Path) -> None:
         if line.startswith("- ") and "**" not in line:
             assert ("li", line.removeprefix("- ")) in document.texts
     assert all(record in text for record in (f"runs/{DCLS}-1/run.json", "comparison.run.json", "0123456789"))
+    assert "](" not in text and "CSV: per_class_difference.csv" in text
     assert "Not the paper's experiment" in text.replace("&#39;", "'")
     assert f"--dcls: {style.DCLS.lower()};" in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
 MOST_BYTES = 5_000_000
 MOST_FIGURE_BYTES = 3_500_000  # of all figures as text; those that do not fit are named
 TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")  # as Markdown has it: the captions are also those of report.md
 MARKS = {SUPPORTS: "yes", DOES_NOT: "no", CANNOT: "open"}
 
 
@@ -92,7 +94,8 @@ def figures_of(results: Results) -> list[Figure]:
         source = _data_url(folder, one["name"])
         fits = len(source) <= left
         left -= len(source) if fits else 0
-        found.append(Figure(one["name"], one["heading"], one["caption"], source if fits else None))
+        caption = LINK.sub(r"\1: \2", one["caption"])
+        found.append(Figure(one["name"], one["heading"], caption, source if fits else None))
     return found
 
 
