@@ -74,6 +74,12 @@ def result_file(results: Results, name: str) -> str:
     return str(paths.results(results.preset) / name)
 
 
+def timing_files(results: Results, model: str) -> tuple[str, str]:
+    """Those with a model's times and with what made them."""
+    times, record = (result_file(results, f"throughput/{model}{suffix}") for suffix in (".json", ".run.json"))
+    return times, record
+
+
 def table1_sources(results: Results, row: Row) -> dict[str, tuple[str, ...]]:
     """By column of table1.csv, for the row's cells that are neither empty, nor asked for, nor words fixed in the code.
 
@@ -105,7 +111,7 @@ def _scored(results: Results, runs: tuple[Run, ...]) -> dict[str, tuple[str, ...
 
 def _model(results: Results, model: str) -> dict[str, tuple[str, ...]]:
     runs = results.runs[model]
-    times, record = (result_file(results, f"throughput/{model}{suffix}") for suffix in (".json", ".run.json"))
+    times, record = timing_files(results, model)
     return {
         **dict.fromkeys(PUBLISHED, (str(paths.PUBLISHED),)),
         **_scored(results, runs),
