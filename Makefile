@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test test-slow test-gpu golden golden-update bench bench-input bench-options lint format docs audit preset lock clean
+.PHONY: help setup repro show test test-slow test-gpu golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ format: $(STAMP)  ## let ruff format and mend the code
 
 docs: $(STAMP)  ## write docs/parameters.md, the table of all parameters, from harness/params.py
 	$(BIN)/python -m harness.parameter_table > docs/parameters.md
+
+readme: $(STAMP)  ## write README.md's table, its output and docs/page.png anew from the results (needs Chromium)
+	$(BIN)/python -m harness.readme
 
 audit: $(STAMP)  ## look the pins of requirements.txt up in the advisory database (needs the network)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt

@@ -26,7 +26,7 @@ def main() -> int:
         if arguments.stage == "compare":
             from harness.revision_table import compare_revisions
 
-            return compare_revisions(arguments.a, arguments.b)
+            return compare_revisions(arguments.a, arguments.b, arguments.html)
         _run(arguments)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -99,6 +99,10 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.examples import examples
 
         examples(params)
+    elif stage == "count-parameters":
+        from harness.parameter_count import count_parameters
+
+        count_parameters(params)
     elif stage == "throughput":
         from harness.throughput import throughput
 
@@ -111,6 +115,10 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.report.figures import figures
 
         figures(params)
+    elif stage == "page":
+        from harness.report.page.build import page
+
+        page(params)
     elif stage == "show":
         from harness.report.show import show
 
@@ -162,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips", "seed")
     _add(stages, "compare-models", "DCLS minus baseline, paired by seed and clip, with intervals")
     _add(stages, "examples", "a few test clips with their predictions, and their sound where its licence allows it")
+    _add(stages, "count-parameters", "where the parameters of the full-size models are")
     _add(stages, "throughput", "time a full-size model against its counterpart", "model")
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
@@ -169,12 +178,15 @@ def _parser() -> argparse.ArgumentParser:
         "draw what this folder, say results/instruments, holds, whatever params.yaml is; needs no data and no training"
     )
     stages.choices["figures"].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
+    _add(stages, "page", "the whole report in one HTML file, into results")
     _add(stages, "show", "print the results table and where the report lies")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
     compare.add_argument("a", metavar="REV_A", help="commit, tag or branch to compare with")
     compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
+    text = "print one HTML page instead, with the cells and figures that moved side by side"
+    compare.add_argument("--html", action="store_true", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser

@@ -42,7 +42,7 @@ def build_model(name: str, settings: Model, dcls: Dcls, classes: int) -> nn.Modu
     _swap_stem(family_of(name), model)
     if is_dcls(name):
         replace_depthwise(
-            model, dcls.kernel_count, dcls.dilated_kernel_size, version=dcls.version, where=_is_replaced, share="stage"
+            model, dcls.kernel_count, dcls.dilated_kernel_size, version=dcls.version, where=is_replaced, share="stage"
         )
     return model
 
@@ -151,7 +151,7 @@ def _swap_stem(family: str, model: Any) -> None:
         model.stem = convolution
 
 
-def _is_replaced(name: str, module: nn.Module) -> bool:
+def is_replaced(name: str, module: nn.Module) -> bool:
     """Every 7x7 depthwise convolution with as many output as input channels (paper.md, "Replaced by DCLS")."""
     return isinstance(module, nn.Conv2d) and module.kernel_size == (7, 7) and module.in_channels == module.out_channels
 

@@ -33,26 +33,30 @@ PAIRED = (
 STATUS = {"A": " (new)", "D": " (gone)"}
 
 
-def compare_revisions(first: str, second: str) -> int:
+def compare_revisions(first: str, second: str, html: bool = False) -> int:
     """Print what changed between two commits; 1 where a metric fell by more than its interval (RULE), else 0.
 
-    Reads Git's objects only. Raises UserError where a commit is not there, or holds a file that cannot be read.
+    As Markdown, or as one HTML page that also sets the cells and figures side by side that moved. Reads Git's objects
+    only. Raises UserError where a commit is not there, or holds a file that cannot be read.
     """
     a, b = read_revision(first), read_revision(second)
     changed = changed_files(a, b)
     between = f"between A = `{a.name}` ({a.commit[:10]}) and B = `{b.name}` ({b.commit[:10]})"
-    if not changed:
-        print(f"**Nothing changed** {between}: they hold the same files.")
-        return 0
     maps = {preset: map_changes(a, b, preset) for preset in sorted({*a.presets, *b.presets})}
     rerun = any(path.startswith("results/") for path in changed)
-    sections = [_verdict(maps, between, rerun), _parameters(a, b), _code(code_changes(a, b, changed))]
-    for preset, changes in maps.items():
-        sections.append(_preset(a, b, preset, changes))
-    if maps:
-        sections.append(f"{RULE}\n{PAIRED}")
+    if not changed:
+        sections = [f"**Nothing changed** {between}: they hold the same files."]
+    else:
+        sections = [_verdict(maps, between, rerun), _parameters(a, b), _code(code_changes(a, b, changed))]
+        sections += [_preset(a, b, preset, changes) for preset, changes in maps.items()]
+        sections += [f"{RULE}\n{PAIRED}"] if maps else []
+    text = "\n\n".join(sections)
+    if html:
+        from harness.revision_page import revision_page  # jinja2 and markdown-it, which Markdown does not need
+
+        text = revision_page(a, b, text)
     try:
-        print("\n\n".join(sections), flush=True)
+        print(text, flush=True)
     except BrokenPipeError:  # `| head -1` has what it wants; the exit status still counts
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(any(change.verdict == FELL for changes in maps.values() for change in changes))

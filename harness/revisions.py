@@ -89,12 +89,18 @@ def read_revision(name: str) -> Revision:
     """Raises UserError where there is no such commit, no repository, or no git."""
     try:
         commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
-        objects = _objects(commit)  # fails on `^HEAD`, which is a commit left out, and verified
+        objects = _objects(commit, READ)  # fails on `^HEAD`, which is a commit left out, and verified
     except UserError as error:
         raise UserError(
             f"{name}: no commit here ({error}); see `git log`; a shallow clone needs `git fetch --unshallow`"
         ) from error
     return Revision(name, commit, dict(zip(objects, _contents(list(objects.values())), strict=True)))
+
+
+def read_files(revision: Revision, pattern: re.Pattern[str]) -> dict[str, bytes]:
+    """Content of the commit's files whose whole path fits, by path."""
+    objects = _objects(revision.commit, pattern)
+    return dict(zip(objects, _contents(list(objects.values())), strict=True))
 
 
 def changed_files(a: Revision, b: Revision) -> dict[str, str]:
@@ -215,11 +221,11 @@ def _said_of(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
     return f"{name} ({'changed' if name in old and name in new else 'new' if name in new else 'gone'})"
 
 
-def _objects(commit: str) -> dict[str, str]:
-    """Names of Git's objects of the files to read, by path."""
+def _objects(commit: str, pattern: re.Pattern[str]) -> dict[str, str]:
+    """Names of Git's objects of the files whose path fits, by path."""
     entries = _git("ls-tree", "-r", "-z", "--full-tree", commit).decode(errors="replace").split("\0")
     named = (entry.partition("\t") for entry in entries)
-    return {path: about.split()[2] for about, _, path in named if READ.fullmatch(path)}
+    return {path: about.split()[2] for about, _, path in named if pattern.fullmatch(path)}
 
 
 def _contents(objects: list[str]) -> Iterator[bytes]:

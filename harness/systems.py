@@ -24,6 +24,10 @@ def is_dcls(model: str) -> bool:
     return "_dcls_" in model
 
 
+def method_of(model: str) -> str:
+    return "DCLS" if is_dcls(model) else "baseline"
+
+
 def baseline_of(model: str) -> str:
     """The published baseline that a DCLS model is compared with (a baseline is its own)."""
     return model.replace("_dcls", "")

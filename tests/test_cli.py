@@ -25,9 +25,11 @@ STAGES = (
     "linear-baseline",
     "compare",
     "compare-models",
+    "count-parameters",
     "throughput",
     "tables",
     "figures",
+    "page",
     "show",
 )
 MODEL = "convnext_dcls_audio_tiny"

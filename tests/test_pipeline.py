@@ -138,6 +138,7 @@ def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path)
             "examples",
             "tables",
             "figures",
+            "page",
         }
     finally:
         run(clone, "git", "checkout", "--quiet", ".")
@@ -148,7 +149,7 @@ def test_a_changed_plot_reruns_no_training(clone: Path) -> None:
     with (clone / "harness" / "report" / "style.py").open("a") as file:
         file.write("\n# changed\n")
     try:
-        assert stages_due(clone) == {"tables", "figures"}
+        assert stages_due(clone) == {"tables", "figures", "page"}
     finally:
         run(clone, "git", "checkout", "--quiet", "harness")
 
@@ -157,7 +158,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
     edit(clone, lambda params: params.update(seeds=[0, 7]))
     try:
         new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in MODELS}
-        assert stages_due(clone) == new | {"compare_models", "examples", "tables", "figures"}
+        assert stages_due(clone) == new | {"compare_models", "examples", "tables", "figures", "page"}
     finally:
         run(clone, "git", "checkout", "--quiet", "params.yaml")
 
@@ -177,10 +178,11 @@ def test_two_identical_runs_give_the_same_bytes(clone: Path) -> None:
 def test_a_fresh_clone_without_cache_shows_and_compares_metrics(clone: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "fresh"
     run(clone, "git", "clone", "--quiet", str(clone), str(fresh))
-    metrics = "results/instruments/runs/convnext_audio_tiny-0/metrics.json"
-    assert "mAP" in run(fresh, "dvc", "metrics", "show") and "mAP" in run(fresh, "dvc", "metrics", "show", metrics)
-    path = fresh / metrics
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"mAP": 0.125}))
+    assert "mAP_percent.convnext_audio_tiny" in run(fresh, "dvc", "metrics", "show")
+    path = fresh / "results" / "instruments" / "summary.json"
+    headline = json.loads(path.read_text())
+    headline["mAP_percent"]["convnext_audio_tiny"] = 0.125
+    path.write_text(json.dumps(headline))
     edit(fresh, lambda params: params["train"].update(weight_decay=0.0625))
     commit(fresh, "another result")
     assert "0.125" in run(fresh, "dvc", "metrics", "diff", "HEAD~1")

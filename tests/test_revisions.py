@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -30,6 +31,7 @@ TAKEN = (
     ".dvcignore",
     "results/instruments",
     "results/hardware.json",
+    "paper_tables/instruments",
     "dcls",
     "harness/report",
     "harness/params.py",
@@ -71,8 +73,8 @@ def repository(origin: Path, tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
-def compare(folder: Path, a: str = "HEAD~1", b: str = "HEAD", status: int = 0) -> str:
-    command = [sys.executable, "-m", "harness", "compare", a, b]
+def compare(folder: Path, a: str = "HEAD~1", b: str = "HEAD", status: int = 0, *more: str) -> str:
+    command = [sys.executable, "-m", "harness", "compare", a, b, *more]
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == status and done.stderr == "", done.stdout + done.stderr
     return done.stdout
@@ -182,8 +184,8 @@ def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None
     edit(repository / RESULTS / "data.json", lambda data: data.update(rows=1))  # what a stage writes is no code
     commit(repository)
     output = compare(repository)
-    assert "- train, evaluate, throughput: `dcls/layers.py`, `dcls/new.py` (new)\n" in output
-    assert "- tables, figures: `harness/report/style.py`\n" in output
+    assert "- train, evaluate, count_parameters, throughput: `dcls/layers.py`, `dcls/new.py` (new)\n" in output
+    assert "- tables, figures, page: `harness/report/style.py`\n" in output
     assert "No stage depends on 2 other changed files." in output  # dcls/README.md is in .dvcignore
     assert "README" not in output and "data.json" not in output
 
@@ -347,3 +349,40 @@ def test_it_loads_neither_torch_nor_pandas(repository: Path) -> None:
         [sys.executable, "-c", code], cwd=repository, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_page_sets_side_by_side_what_moved(repository: Path) -> None:
+    path, picture = repository / "paper_tables/instruments/table1.csv", next(files(repository, "figures/*.png"))
+    lines = list(csv.DictReader(path.read_text().splitlines()))
+    before = next(line for line in lines if line["model"] == MODEL)["map_mean"]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            line | ({"map_mean": "99.5", "scale": "<b>"} if line["model"] == MODEL else {}) for line in lines
+        )
+    (repository / "paper_tables/instruments/per_seed.csv").unlink()
+    old = picture.read_bytes()
+    picture.write_bytes(old + b"more")
+    lower(repository, MODEL, 0.4)
+    replace(repository / "params.yaml", "weight_decay: 0.05", "weight_decay: 0.0625")
+    commit(repository)
+    page = compare(repository, "HEAD~1", "HEAD", 1, "--html")
+    assert page.startswith("<!doctype html>") and not re.search(r'(src|href)="(?!data:|#)', page)
+    assert "<strong>mAP fell by more than its interval</strong>" in page and "<td>0.0625</td>" in page
+    moved = re.findall(r"<tr><th scope=\"row\">(.*?)</th><td>(.*?)</td>(.*?)</tr>", page)
+    assert {(row, column) for row, column, _ in moved} >= {(MODEL, "map_mean"), (MODEL, "scale")}
+    cells = {column: re.sub(r"<[^>]*>", " ", rest).split() for row, column, rest in moved if row == MODEL}
+    assert cells["map_mean"] == [f"{float(before):.6g}", "99.5", "▲", f"{99.5 - float(before):+.3g}"]
+    assert "&lt;b&gt;" in cells["scale"] and "<b>" not in page
+    assert f"2 of {len(lines) * len(lines[0])} cells moved" in page and "Only A has it." in page
+    one, other = (
+        f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in (old, picture.read_bytes())
+    )
+    assert page.count("<img") == 2 and f'<img src="{one}"' in page and f'<img src="{other}"' in page
+    assert f"{len(list(files(repository, 'figures/*.png'))) - 1} figures are the same in both." in page
+
+
+def test_the_page_of_the_same_commit_twice(repository: Path) -> None:
+    page = compare(repository, "HEAD", "HEAD", 0, "--html")
+    assert "<strong>Nothing changed</strong>" in page and "<img" not in page and "cells moved" not in page

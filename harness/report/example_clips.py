@@ -16,7 +16,7 @@ from harness.files import read_json
 from harness.report import style
 from harness.report.load import Results
 from harness.scale import MEL_BANDS, band_centres
-from harness.systems import baseline_of
+from harness.systems import baseline_of, method_of
 
 SHOWN = 4  # classes of a model
 LONGEST = 20  # characters of a class name
@@ -52,7 +52,7 @@ def _drawn(clips: list[dict[str, Any]], models: list[str]) -> Figure:
     panels[-1, 0].set_xlabel("time (ms)")
     for axes in panels[-1, 1:]:
         axes.set_xlabel("score")
-    handles = [Patch(color=style.colour(name), label=f"{style.method(name)}: score") for name in models]
+    handles = [Patch(color=style.colour(name), label=f"{method_of(name)}: score") for name in models]
     handles.append(Patch(facecolor="white", edgecolor=style.GREY, label="of a class that is not there"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from harness import paths
-from harness.files import write_text
+from harness.files import write_json, write_text
 from harness.params import Params
 from harness.report import recorded, style
 from harness.report.class_differences import class_differences
@@ -28,20 +28,23 @@ from harness.systems import is_dcls
 
 
 def figures(params: Params | Selection) -> None:
-    """Write results/PRESET/figures/*.png, *.svg and *.gif, and results/PRESET/report.md, which takes in table1.md.
+    """Write results/PRESET/figures/*.png, *.svg and *.gif, figures.json, which lists them with their captions, and
+    results/PRESET/report.md, which takes in table1.md.
 
     Raises UserError where a result file or table1.md is missing. Runs of older code recorded less: what they lack is
     left out, and the report says so.
     """
     results = load_results(params)
     parts = [read_text(table_folder(params.preset) / "table1.md").rstrip()]
-    line = made_by(results).line
-    for heading, name, caption in _drawn(results):
+    line, drawn = made_by(results).line, list(_drawn(results))
+    for heading, name, caption in drawn:
         parts += [
             f"## {heading}",
             f"![{heading}](figures/{name}.png)",
             f"{caption} ({line}; [SVG](figures/{name}.svg)).",
         ]
+    index = [{"name": name, "heading": heading, "caption": caption} for heading, name, caption in drawn]
+    write_json(paths.results(params.preset) / "figures" / "figures.json", index)
     if lacking := not_recorded(results):
         parts.append(f"Left out, as {recorded.NOT_RECORDED}: {', '.join(lacking)}.")
     page = paths.results(params.preset) / "report.md"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 
 NONE = "-"
+NARROWEST = 10  # characters of a column of LaTeX
+MOST_ROWS = 40  # of a LaTeX table on one page
 TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
 TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 TEX |= {"±": r"$\pm$", ">": r"\textgreater{}", "|": r"\textbar{}"}
@@ -38,25 +41,57 @@ def markdown_grid(grid: Grid) -> str:
 
 
 def latex_grid(grid: Grid, label: str, notes: str) -> str:
+    """A table float as wide as the line, or a longtable over several pages where its rows fill more than one."""
     columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
-    lines = [" & ".join(map(escape, line)) + r" \\" for line in (grid.header, *grid.rows)]
-    parts = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(grid.caption)}}}",
-        rf"\label{{{label}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        lines[0],
-        r"\midrule",
-        *lines[1:],
-        r"\bottomrule",
-        r"\end{tabular}}",
-    ]
-    if notes:
-        parts.append(rf"\par\smallskip\begin{{minipage}}{{\linewidth}}\footnotesize {escape(notes)}\end{{minipage}}")
-    return "\n".join([*parts, r"\end{table}"])
+    lines = [" & ".join(map(escape, line)) + r" \\" for line in grid.rows]
+    header = " & ".join(_stacked(grid, column) for column in range(len(grid.header))) + r" \\"
+    caption, label = rf"\caption{{{escape(grid.caption)}}}", rf"\label{{{label}}}"
+    small = rf"\begin{{minipage}}{{\linewidth}}\footnotesize {escape(notes)}\end{{minipage}}" if notes else ""
+    if len(lines) > MOST_ROWS:
+        head = [r"\toprule", header, r"\midrule"]
+        return "\n".join(
+            [
+                r"\begingroup\small",
+                rf"\begin{{longtable}}{{{columns}}}",
+                rf"{caption}{label} \\",
+                *head,
+                r"\endfirsthead",
+                *head,
+                r"\endhead",
+                r"\bottomrule",
+                r"\endfoot",
+                *lines,
+                r"\end{longtable}",
+                *([rf"\par\noindent{small}"] if small else []),
+                r"\endgroup",
+            ]
+        )
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            caption,
+            label,
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            header,
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *([rf"\par\smallskip{small}"] if small else []),
+            r"\end{table}",
+        ]
+    )
+
+
+def _stacked(grid: Grid, column: int) -> str:
+    """The header of a column, in lines about as wide as what stands below it."""
+    width = max(NARROWEST, *(len(row[column]) for row in grid.rows))
+    lines = [escape(line) for line in textwrap.wrap(grid.header[column], width, break_long_words=False)]
+    stacked = r" \\ ".join(lines)
+    return rf"\shortstack[{'l' if column < grid.words else 'r'}]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
 def escape(text: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from harness import paths
 from harness.report import style
 from harness.report.load import Results, read_numbers
-from harness.systems import baseline_of
+from harness.systems import baseline_of, method_of
 
 PANELS = (("train_loss", 1.0, "training loss\n(binary cross-entropy)"), ("val_mAP", 100.0, "validation mAP (%)"))
 
@@ -62,7 +62,7 @@ def _curves(axes: Axes, results: Results, model: str, name: str, factor: float) 
 
 
 def _legend(results: Results) -> list[Line2D | Patch]:
-    methods = {style.method(model): style.colour(model) for model in results.models}
+    methods = {method_of(model): style.colour(model) for model in results.models}
     count, repeats = len(results.seeds), results.repeats
     mean = f", mean of {count} {repeats}" if count > 1 else ""
     handles: list[Line2D | Patch] = [

@@ -153,7 +153,7 @@ def load_results(params: Params | Selection) -> Results:
         timings={model: _timing(folder / "throughput", model) for model in models},
         linear=tuple(_scored(params.preset, LINEAR_BASELINE, seed) for seed in params.linear_baseline_seeds),
         compared=_compared(folder / "comparison.json", runs),
-        compared_record=_record(folder / "comparison.run.json"),
+        compared_record=load_record(folder / "comparison.run.json"),
         coverage=_mapping(folder / "data.json", ("fingerprint",)).get("coverage", {}),
         references=load_references({params.preset, params.data.kind}),
     )
@@ -243,14 +243,14 @@ def read_numbers(path: Path, columns: tuple[str, ...]) -> list[tuple[float, ...]
 
 def _run(preset: str, model: str, seed: int) -> Run:
     path = paths.result(preset, model, seed) / "run.json"
-    scored, training = _scored(preset, model, seed), _record(path, ("model", "trained_parameters", "threads"))
+    scored, training = _scored(preset, model, seed), load_record(path, ("model", "trained_parameters", "threads"))
     _require(path, training["parameters"].get("model"), ("start",))
     return replace(scored, training=training)
 
 
 def _scored(preset: str, model: str, seed: int) -> Run:
     folder = paths.result(preset, model, seed)
-    return Run(model, seed, _mapping(folder / "metrics.json", METRICS), _record(folder / "evaluation.json"), {})
+    return Run(model, seed, _mapping(folder / "metrics.json", METRICS), load_record(folder / "evaluation.json"), {})
 
 
 def _compared(path: Path, runs: dict[str, tuple[Run, ...]]) -> dict[str, dict[str, Any]]:
@@ -280,10 +280,11 @@ def _timing(folder: Path, model: str) -> Timing:
     for count in map(str, CLASS_COUNTS):
         _require(path, classes, (count,))
         _require(path, classes[count], TIMES)
-    return Timing(model, classes, _record(folder / f"{model}.run.json", ("input_shape", "threads", "hardware")))
+    return Timing(model, classes, load_record(folder / f"{model}.run.json", ("input_shape", "threads", "hardware")))
 
 
-def _record(path: Path, more: tuple[str, ...] = ()) -> dict[str, Any]:
+def load_record(path: Path, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What made a result. Raises UserError where it is missing, lacks a key, or is of another schema version."""
     record = _mapping(path, ("schema_version", *PROVENANCE, *more))
     if record["schema_version"] != SCHEMA_VERSION:
         raise UserError(f"{path}: schema version {record['schema_version']}, not {SCHEMA_VERSION}; run its stage again")

@@ -61,8 +61,14 @@ def made_by(results: Results) -> MadeBy:
         f"{_values(trained, _short_scale)}, {_values(trained, _epochs)} on {_values(here or scored, _device)}; "
         f"full-size timing on {_values(timed, _device)}"
     )
-    return MadeBy(
-        line, facts, tuple(_warnings(results, trained)), tuple(_disagreements(results, every, trained, timed))
+    return MadeBy(line, facts, tuple(_warnings(results)), tuple(_disagreements(results, every, trained, timed)))
+
+
+def counted_by(record: Record) -> tuple[tuple[str, str], ...]:
+    """Facts on what counted the parameters."""
+    return (
+        ("Counted", f"full-size models, DCLS of {_dcls(record)}"),
+        ("Code", f"{_code(record)}; torch {_torch(record)}"),
     )
 
 
@@ -94,8 +100,9 @@ def _training(results: Results, here: Records, scored: Records) -> str:
     return f"{_values(here, _batch)}, {seeds}, on {_values(here, _device_and_threads)}, {_values(here, _precision)}"
 
 
-def _warnings(results: Results, trained: Records) -> Iterable[str]:
+def unlike_the_paper(results: Results) -> tuple[str, ...]:
     """Why the reproduced mAP does not compare with the paper's; none where all is as in the paper."""
+    trained = [(model, run.training) for model in results.models for run in results.runs[model]]
     reasons = []
     if any(record["parameters"]["data"]["kind"] != "audioset" for _, record in trained):
         reasons.append("not AudioSet")
@@ -106,9 +113,14 @@ def _warnings(results: Results, trained: Records) -> Iterable[str]:
     if epochs - {PAPER_EPOCHS}:
         counts = ", ".join(map(str, sorted(epochs)))
         reasons.append(f"{counts} epoch{'' if counts == '1' else 's'} instead of {PAPER_EPOCHS}")
-    random = [record for _, record in trained if record["parameters"]["model"]["start"] == "random"]
-    if any(results.published[record["model"]].imagenet for record in random):
+    random = [model for model, record in trained if record["parameters"]["model"]["start"] == "random"]
+    if any(results.published[model].imagenet for model in random):
         reasons.append("no ImageNet weights at the start")
+    return tuple(reasons)
+
+
+def _warnings(results: Results) -> Iterable[str]:
+    reasons = unlike_the_paper(results)
     if reasons:
         yield f"Not the paper's experiment ({'; '.join(reasons)}): the published and the reproduced mAP do not compare."
 

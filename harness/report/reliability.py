@@ -12,7 +12,7 @@ from harness import paths
 from harness.errors import UserError
 from harness.report import style
 from harness.report.load import Results, read_rows
-from harness.systems import LINEAR_BASELINE, baseline_of
+from harness.systems import LINEAR_BASELINE, baseline_of, method_of
 
 FEWEST = 20  # pairs of clip and class in a bin that is drawn
 LOWEST = 0.005  # where the axes start; bins of lower scores are not drawn
@@ -39,7 +39,7 @@ def reliability(results: Results) -> Figure | None:
             _curve(axes, linear, style.GREY, "D", "linear baseline")
         for model, bins in found.items():
             if baseline_of(model) == baseline and bins is not None:
-                _curve(axes, bins, style.colour(model), style.marker(model), style.method(model))
+                _curve(axes, bins, style.colour(model), style.marker(model), method_of(model))
         axes.set(xscale="log", yscale="log", xlim=(LOWEST, 1), ylim=(LOWEST, 1), xlabel="mean score")
         axes.set_title(results.published[baseline].backbone)
         axes.xaxis.set_major_formatter("{x:g}")

@@ -41,6 +41,7 @@ def show(params: Params) -> None:
         print(textwrap.fill(sentence, COLUMNS, subsequent_indent="  "))
     print(f"table   {table_folder(params.preset) / 'table1.md'}")
     print(f"report  {paths.results(params.preset) / 'report.md'}")
+    print(f"page    {paths.results(params.preset) / 'index.html'}")
 
 
 def _references(results: Results) -> Iterator[str]:

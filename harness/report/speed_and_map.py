@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from harness.report import style
 from harness.report.load import Results
 from harness.report.summary import chance
-from harness.systems import baseline_of, is_dcls
+from harness.systems import baseline_of, is_dcls, method_of
 
 # throughput, its lower and upper quartile, mAP in percent, its standard deviation (0 where there is none)
 Point = tuple[float, float, float, float, float]
@@ -81,7 +81,7 @@ def _points(axes: Axes, results: Results, point: Callable[[str], Point]) -> None
 
 def legend(results: Results) -> list[Line2D]:
     """Colours of the methods, shapes of the backbones."""
-    methods = {style.method(model): style.colour(model) for model in results.models}
+    methods = {method_of(model): style.colour(model) for model in results.models}
     backbones = {results.published[model].backbone: style.marker(model) for model in results.models}
     return [
         *(Line2D([], [], color=colour, linewidth=4, label=method) for method, colour in methods.items()),

@@ -56,10 +56,6 @@ def colour(model: str) -> str:
     return DCLS if is_dcls(model) else BASELINE
 
 
-def method(model: str) -> str:
-    return "DCLS" if is_dcls(model) else "baseline"
-
-
 def marker(model: str) -> str:
     return MARKERS[model.split("_")[0]]
 

@@ -1,18 +1,17 @@
-"""The tables stage: the paper's Table 1 beside the reproduced numbers, as CSV, Markdown and LaTeX."""
+"""The tables stage: the paper's Table 1 beside the reproduced numbers, what stands behind it, and the verdict."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from harness.files import write_csv, write_text
+from harness.files import write_json, write_text
 from harness.params import Params
+from harness.report.dvc_views import write_dvc_views
 from harness.report.grid import (
     NONE,
     Grid,
     count,
-    latex_grid,
-    markdown_grid,
     mean_sd,
     number,
     quartiles,
@@ -21,8 +20,13 @@ from harness.report.grid import (
 )
 from harness.report.load import Reference, Results, load_results, table_folder
 from harness.report.made_by import MadeBy, coverage, made_by
-from harness.report.per_seed import PER_SEED, per_seed_grid, per_seed_rows
+from harness.report.parameters import parameters
+from harness.report.per_class import per_class
+from harness.report.per_seed import per_seed
+from harness.report.sources import table1_sources
 from harness.report.summary import FOLDS_RULE, RULE, Row, summary
+from harness.report.table import Table, provenance_of, write_table
+from harness.report.verdict import verdict_page
 from harness.systems import is_dcls
 
 TITLE = "Table 1 of arXiv 2309.13972: published and reproduced"
@@ -36,20 +40,43 @@ NOTES = (
 
 
 def tables(params: Params) -> None:
-    """Write paper_tables/PRESET/table1.csv, .md, .tex and per_seed.csv, .md.
+    """Write paper_tables/PRESET: each table as CSV, Markdown and LaTeX, provenance.json and verdict.md; and what DVC's
+    own views show, into results/PRESET.
 
-    Raises UserError where a result file is missing.
+    Raises UserError where a result file is missing, or is of other runs than another.
     """
     results = load_results(params)
-    rows, by = summary(results), made_by(results)
-    folder, names = table_folder(params.preset), [field.name for field in dataclasses.fields(Row)]
-    write_csv(folder / "table1.csv", names, (dataclasses.asdict(row) for row in rows))  # None: an empty cell
-    write_text(folder / "table1.md", markdown(results, rows, by))
-    write_text(folder / "table1.tex", latex(results, rows, by))
-    write_csv(folder / "per_seed.csv", PER_SEED, per_seed_rows(results))
-    grid = per_seed_grid(results)
-    write_text(folder / "per_seed.md", f"# {grid.caption}\n\n{by.line}.\n\n{markdown_grid(grid)}\n")
-    print(f"{folder}: table1.csv, table1.md, table1.tex, per_seed.csv, per_seed.md")
+    by = made_by(results)
+    found = report_tables(results, by)
+    folder, names = table_folder(params.preset), []
+    for table in found:
+        names += write_table(folder, table, params.preset)
+    write_json(folder / "provenance.json", {table.name: provenance_of(table) for table in found})
+    write_text(folder / "verdict.md", verdict_page(results, by))
+    write_dvc_views(results, found[-1].rows)
+    print(f"{folder}: {', '.join(names)}, provenance.json, verdict.md")
+
+
+def report_tables(results: Results, by: MadeBy) -> list[Table]:
+    """All tables, the paper's first, that of the classes last."""
+    return [table1(results, by), parameters(results), per_seed(results, by), per_class(results, by)]
+
+
+def table1(results: Results, by: MadeBy) -> Table:
+    """The paper's table with the reproduced numbers beside it."""
+    rows = summary(results)
+    return Table(
+        name="table1",
+        title=TITLE,
+        columns=tuple(field.name for field in dataclasses.fields(Row)),
+        rows=tuple(dataclasses.asdict(row) for row in rows),
+        grids=tuple(grids(results, rows)),
+        facts=by.facts,
+        warnings=(*by.warnings, *by.disagreements),
+        notes=notes(results),
+        key=("model",),
+        sources={row.model: table1_sources(results, row) for row in rows},
+    )
 
 
 def grids(results: Results, rows: Sequence[Row]) -> list[Grid]:
@@ -66,29 +93,6 @@ def grids(results: Results, rows: Sequence[Row]) -> list[Grid]:
 def notes(results: Results) -> tuple[str, ...]:
     """What stands below the tables."""
     return (*NOTES, RULE, FOLDS_RULE) if results.folds else (*NOTES, RULE)
-
-
-def markdown(results: Results, rows: Sequence[Row], by: MadeBy) -> str:
-    """The page: what made it, warnings, tables with aligned columns (readable in a terminal too), notes."""
-    parts = [f"# {TITLE} ({results.preset})"]
-    parts.append("\n".join(f"- **{heading}**: {text}." for heading, text in by.facts))
-    parts += [f"> **Warning.** {sentence}" for sentence in (*by.warnings, *by.disagreements)]
-    for grid in grids(results, rows):
-        parts += [f"**{grid.caption}**", markdown_grid(grid)]
-    parts.append("\n".join(f"- {note}" for note in notes(results)))
-    return "\n\n".join(parts) + "\n"
-
-
-def latex(results: Results, rows: Sequence[Row], by: MadeBy) -> str:
-    """Table floats to \\input into a document that loads booktabs and graphicx; what made them under the first."""
-    found = grids(results, rows)
-    below = [""] * len(found)
-    below[0] = " ".join((*(f"{heading}: {text}." for heading, text in by.facts), *by.warnings, *by.disagreements))
-    below[-1] = " ".join(notes(results))
-    parts = [f"% {TITLE} ({results.preset}). Needs \\usepackage{{booktabs,graphicx}}."]
-    for place, (grid, text) in enumerate(zip(found, below, strict=True), 1):
-        parts.append(latex_grid(grid, f"tab:dcls-{results.preset}-{place}", text))
-    return "\n\n".join(parts) + "\n"
 
 
 def _main(rows: Iterable[Row], covered: str) -> Grid:

@@ -77,7 +77,7 @@ def test_contents(wheel):
         path.relative_to(copy)
         for package in ("dcls", "harness")
         for path in (copy / package).rglob("*")
-        if path.suffix in (".py", ".csv")
+        if path.suffix in (".py", ".csv", ".html", ".css", ".js")
     ]
     assert sorted(set(names) - info) == sorted(expected)
     assert Path("harness/data/audioset_labels.csv") in expected

@@ -119,6 +119,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
         for seed in params.seeds:
             _write_run(params, model, seed, random)
         _write_times(params, model, random, patch)
+    _write_parameters(params)
     parameters = provenance.stage_parameters(params, params.models[0])
     del parameters["model"], parameters["dcls"], parameters["train"]
     for seed in params.linear_baseline_seeds:
@@ -213,6 +214,20 @@ def _write_times(params: Params, model: str, random: np.random.Generator, patch:
 
     patch.setattr(throughput, "_alternate", alternate)
     throughput.throughput(params, model)
+
+
+def _write_parameters(params: Params) -> None:
+    """Counts that fit the models that `_write_times` timed: a linear layer and nothing else."""
+    folder = paths.results(params.preset)
+    models = {}
+    for model in params.models:
+        timed = json.loads((folder / "throughput" / f"{model}.json").read_text())["classes"]
+        counts = {classes: {"head": one["parameters"], "total": one["parameters"]} for classes, one in timed.items()}
+        none = {"backbone": 0, "kernels": 0, "positions": 0, "spreads": 0}
+        models[model] = none | {"features": 1000, "classes": counts}
+    write_json(folder / "parameters.json", {"models": models})
+    record = provenance.provenance("parameters", {"dcls": provenance.as_plain(params.dcls)}, "none", "meta")
+    write_json(folder / "parameters.run.json", record)
 
 
 def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:

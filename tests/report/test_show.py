@@ -36,7 +36,11 @@ def test_the_same_numbers_as_the_table_within_100_columns(
     assert float(difference) == pytest.approx(float(rows["convnext_dcls_audio_tiny"]["map_difference_mean"]), abs=0.005)
     assert " ".join(words) == rows["convnext_dcls_audio_tiny"]["map_difference_in_words"]
     assert {"linear_baseline", "chance"} < set(printed)
-    assert lines[-2:] == ["table   paper_tables/instruments/table1.md", "report  results/instruments/report.md"]
+    assert lines[-3:] == [
+        "table   paper_tables/instruments/table1.md",
+        "report  results/instruments/report.md",
+        "page    results/instruments/index.html",
+    ]
     assert any(
         line.startswith("instruments: 160 test clips, 10 classes; reduced models, 8 epochs on CPU") for line in lines
     )

@@ -1,0 +1,1 @@
+"""The page stage: the whole report in one self-contained HTML file."""

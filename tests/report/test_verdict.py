@@ -1,0 +1,180 @@
+"""The verdict: each outcome of each claim, from result files made for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.comparison import compare
+from harness.files import write_json
+from harness.params import Params
+from harness.report.load import load_results
+from harness.report.tables import tables
+from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
+from harness.systems import MODELS, is_dcls
+from tests.report.conftest import BASELINE, DCLS, RESULTS, edit
+
+DCLS_MODELS = tuple(filter(is_dcls, MODELS))
+Change = Callable[[], object]
+
+
+@pytest.fixture
+def audioset(workplace: Path) -> Iterator[Path]:
+    """Results as of the paper's own experiment, timed on a GPU, with every difference told apart from 0."""
+    for path in RESULTS.glob("runs/*/*.json"):
+        if path.name != "metrics.json":
+            edit(path, _as_in_the_paper)
+    for path in RESULTS.glob("throughput/*.run.json"):
+        edit(path, lambda record: record.update(device="a GPU"))
+    for model in DCLS_MODELS:
+        _compared(model, mean=0.02, low=0.01, high=0.03, verdict="higher")
+        _ratio(model, 0.9)
+    yield workplace
+
+
+def _as_in_the_paper(record: dict[str, Any]) -> None:
+    record["parameters"]["data"]["kind"] = "audioset"
+    if "model" in record["parameters"]:
+        settings = {"epochs": 60, "scale": "full", "depths": None, "widths": None}
+        pretrained = not record["model"].startswith("fastvit")
+        record["parameters"]["model"] |= settings | {"start": "imagenet" if pretrained else "random"}
+        record["start"] = {"source": "timm/a-model", "sha256": "a" * 64}
+
+
+def _compared(model: str, **values: object) -> None:
+    edit(RESULTS / "comparison.json", lambda one: one["pairs"][model].update(values))
+
+
+def _ratio(model: str, ratio: float) -> None:
+    def change(timing: dict[str, Any]) -> None:
+        timing["classes"]["527"]["speed_relative_to_counterpart"] = ratio
+
+    edit(RESULTS / "throughput" / f"{model}.json", change)
+
+
+def _more_parameters() -> None:
+    """One parameter more in a DCLS model, in both of the files that count them."""
+
+    def counted(file: dict[str, Any]) -> None:
+        file["models"][DCLS]["positions"] += 1
+        for one in file["models"][DCLS]["classes"].values():
+            one["total"] += 1
+
+    def timed(file: dict[str, Any]) -> None:
+        for one in file["classes"].values():
+            one["parameters"] += 1
+
+    edit(RESULTS / "parameters.json", counted)
+    edit(RESULTS / "throughput" / f"{DCLS}.json", timed)
+
+
+def _on_a_cpu() -> None:
+    for path in RESULTS.glob("throughput/*.run.json"):
+        edit(path, lambda record: record.update(device="cpu"))
+
+
+def _other_kernels() -> None:
+    for path in RESULTS.glob("runs/*/run.json"):
+        edit(path, lambda record: record["parameters"]["dcls"].update(kernel_count=25))
+
+
+def _reduced() -> None:
+    for path in RESULTS.glob("runs/*/run.json"):
+        edit(path, lambda record: record["parameters"]["model"].update(scale="reduced", depths=[1], widths=[8]))
+
+
+@pytest.mark.parametrize(
+    ("change", "outcomes", "said"),
+    [
+        (lambda: None, (SUPPORTS, SUPPORTS, SUPPORTS, SUPPORTS), "+2.00 points (published +0.69), 95% interval +1.00"),
+        (
+            lambda: _compared(DCLS, mean=-0.001, low=-0.01, high=0.01, verdict="not distinguishable"),
+            (DOES_NOT, DOES_NOT, SUPPORTS, SUPPORTS),
+            "The mean difference is not above 0 in ConvNeXt-T.",
+        ),
+        (
+            lambda: _compared(DCLS, mean=0.001, low=-0.01, high=0.01, verdict="not distinguishable"),
+            (SUPPORTS, DOES_NOT, SUPPORTS, SUPPORTS),
+            "The 95% interval of the difference is above 0 in ConvFormer-S18, FastViT-SA24 of 3.",
+        ),
+        (_more_parameters, (SUPPORTS, SUPPORTS, DOES_NOT, SUPPORTS), "There are more in ConvNeXt-T."),
+        (
+            lambda: _ratio(DCLS, 0.77),
+            (SUPPORTS, SUPPORTS, SUPPORTS, DOES_NOT),
+            "The ratio is below the 0.77 of the paper's own slowest pair in ConvNeXt-T.",
+        ),
+        (_on_a_cpu, (SUPPORTS, SUPPORTS, SUPPORTS, CANNOT), "On it the ratio is nowhere below the 0.77"),
+        (_reduced, (CANNOT, CANNOT, SUPPORTS, SUPPORTS), "It is not the paper's experiment: reduced models. In this"),
+        (
+            _other_kernels,
+            (CANNOT, CANNOT, CANNOT, CANNOT),
+            "The DCLS kernels are not the paper's: 25 elements in 23x23, there 26 in 23x23.",
+        ),
+    ],
+)
+def test_outcomes(audioset: Path, report_params: Params, change: Change, outcomes: tuple[str, ...], said: str) -> None:
+    change()
+    found = verdict(load_results(report_params))
+    assert tuple(claim.outcome for claim in found) == outcomes
+    tables(report_params)
+    page = Path("paper_tables/instruments/verdict.md").read_text()
+    assert said in page
+    assert all(f"## {claim.claim}: {claim.outcome}" in page and _bullet(claim) in page for claim in found)
+
+
+def _bullet(claim: Claim) -> str:
+    return f"- **{claim.claim}**: this run **{claim.outcome}** it."
+
+
+def test_one_backbone_is_not_three(audioset: Path, report_params: Params) -> None:
+    found = verdict(load_results(dataclasses.replace(report_params, models=(BASELINE, DCLS))))
+    assert {claim.outcome for claim in found} == {CANNOT}
+    assert all("Only 1 of the 3 backbones ran with and without DCLS." in claim.reason for claim in found)
+    assert {claim.outcome for claim in verdict(load_results(dataclasses.replace(report_params, models=(DCLS,))))} == {
+        CANNOT
+    }
+
+
+def test_one_seed_cannot_tell_whether_it_is_significant(audioset: Path, report_params: Params) -> None:
+    params = dataclasses.replace(report_params, seeds=(1,), linear_baseline_seeds=(1,))
+    compare(params)
+    pairs = json.loads((RESULTS / "comparison.json").read_text())["pairs"]
+    rises, significant, *_ = verdict(load_results(params))
+    assert significant.outcome == CANNOT and "two seeds are needed" in significant.reason
+    assert all("95% interval over clips alone" in line and "1 seed" in line for line in significant.numbers)
+    assert rises.outcome == (SUPPORTS if all(pair["mean"] > 0 for pair in pairs.values()) else DOES_NOT)
+
+
+def test_published_weights_are_called_the_authors_own(audioset: Path, report_params: Params) -> None:
+    for path in RESULTS.glob("runs/*/run.json"):
+        edit(path, lambda record: record["parameters"]["model"].update(start="published", epochs=0))
+    rises, *_ = verdict(load_results(report_params))
+    assert rises.outcome == SUPPORTS and rises.reason.endswith("authors' own weights: scored here, not trained here.")
+
+
+def test_the_default_preset_is_not_the_papers_experiment(workplace: Path, report_params: Params) -> None:
+    rises, significant, fewer, cost = verdict(load_results(report_params))
+    assert (rises.outcome, significant.outcome, fewer.outcome, cost.outcome) == (CANNOT, CANNOT, SUPPORTS, CANNOT)
+    assert "not AudioSet; reduced models; 8 epochs instead of 60; no ImageNet weights" in rises.reason
+    assert "mAP rises in" in rises.reason and len(rises.numbers) == 3
+
+
+def test_counts_that_do_not_fit_are_refused(workplace: Path, report_params: Params) -> None:
+    from harness.errors import UserError
+
+    path = RESULTS / "parameters.json"
+    whole = json.loads(path.read_text())
+    for change, message in (
+        (lambda one: one["models"].pop(DCLS), f"no {DCLS} in it"),
+        (lambda one: one["models"][DCLS].pop("features"), f"{DCLS} lacks 'features'"),
+        (lambda one: one["models"][DCLS].update(positions=7), "7 in its parts|parameters in all"),
+    ):
+        write_json(path, whole)
+        edit(path, change)
+        with pytest.raises(UserError, match=rf"^results/instruments/parameters.json: .*({message}).*count-parameters"):
+            tables(report_params)

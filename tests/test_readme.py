@@ -1,0 +1,62 @@
+"""The README shows the committed results: its table, its printed output, its pictures; `make readme` renews them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness import paths
+from harness.errors import UserError
+from harness.params import load
+from harness.readme import PRESET, README, SCREENSHOT, SOURCE, renewed, take_screenshot
+from tests.browser import find_chromium
+from tests.conftest import ROOT
+
+
+def test_the_readme_shows_the_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = README.read_text()
+    assert renewed(text, load(PRESET)) == text, "stale: run `make readme`"
+    old = text.replace("| chance ", "| chanc3 ").replace("mAP %  param.", "mAP %  parum.")
+    assert old != text and renewed(old, load(PRESET)) == text
+    with pytest.raises(UserError, match=r"^README.md: has no single place for '\| model"):
+        renewed(text.replace("<!-- table -->", ""), load(PRESET))
+
+
+def test_its_pictures_are_there() -> None:
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / README).read_text())
+    assert str(SCREENSHOT) in pictures and any("positions_" in one for one in pictures)
+    assert all((ROOT / one).is_file() for one in pictures)
+
+
+def test_the_screenshot_is_of_the_committed_page() -> None:
+    page = ROOT / paths.results("instruments") / "index.html"
+    if not page.is_file():
+        pytest.skip(f"{page.name} is not there: `make repro` writes it, `make readme` takes its screenshot")
+    with Image.open(ROOT / SCREENSHOT) as image:
+        assert image.info[SOURCE] == hashlib.sha256(page.read_bytes()).hexdigest(), "stale: run `make readme`"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium here to take a screenshot with")
+def test_a_screenshot_says_of_what_it_is(tmp_path: Path) -> None:
+    page, picture = tmp_path / "index.html", tmp_path / "docs" / "page.png"
+    page.write_text("<!doctype html><title>t</title><body style='background: #d55e00'>")
+    take_screenshot(page, picture)
+    with Image.open(picture) as image:
+        assert image.info[SOURCE] == hashlib.sha256(page.read_bytes()).hexdigest()
+        assert image.size[0] == 1280 and image.convert("RGB").getpixel((640, 400)) == (213, 94, 0)
+
+
+def test_without_a_page_or_a_browser_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    page, picture = tmp_path / "index.html", tmp_path / "page.png"
+    with pytest.raises(UserError, match=r"index.html: missing"):
+        take_screenshot(page, picture)
+    page.write_text("")
+    with pytest.raises(UserError, match=r"page.png: needs one of chromium"):
+        take_screenshot(page, picture)
