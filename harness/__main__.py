@@ -174,9 +174,9 @@ def _parser() -> argparse.ArgumentParser:
 def _throughput_options(stage: argparse.ArgumentParser) -> None:
     stage.description = (
         "Time the six full-size models, each DCLS one in turn with its baseline: inference and training, float32, "
-        "every batch of params.yaml's `throughput`; then say where a step's time goes. Rows in results/throughput/DEVICE.csv "
-        "are written after each pair and condition and replace those of the same condition; all others stay. "
-        "docs/throughput.md says what the columns are."
+        "every batch of the `throughput` section; then say where a step's time goes. Rows in "
+        "results/throughput/DEVICE.csv are written after each pair and condition and replace those of the same "
+        "condition; all others stay. docs/throughput.md says what the columns are."
     )
     choice = stage.add_mutually_exclusive_group()
     text = "print the ratio table of one clip's inference in under a minute, and write nothing"

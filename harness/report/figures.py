@@ -61,7 +61,7 @@ def _drawn(results: Results) -> Iterator[tuple[str, str, str]]:
         "mAP against throughput",
         "map_against_throughput",
         f"Test mAP (bars: standard deviation over {results.repeats}) of the trained models against the throughput of "
-        "the full-size ones (bars: quartiles), with arrows from baseline to DCLS, beside the published points",
+        "the full-size ones (bars: 95% intervals), with arrows from baseline to DCLS, beside the published points",
     )
     for model in filter(is_dcls, results.models):
         if style.draw(folder / f"positions_{model}", partial(position_maps, results, model)):

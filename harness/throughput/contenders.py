@@ -79,7 +79,7 @@ def fuse(name: str, model: nn.Module) -> str:
     if any(hasattr(module, "reparameterize") for module in model.modules()):
         for module in model.modules():
             if isinstance(module, RepConditionalPosEnc):  # adds the identity to a kernel of this size
-                module.spatial_shape = module.pos_enc.kernel_size
+                module.spatial_shape = (module.pos_enc.kernel_size[0], module.pos_enc.kernel_size[1])
         reparameterize_model(model, inplace=True)
         done.append("timm's reparameterization")
     return " and ".join(done) or "nothing to fuse"

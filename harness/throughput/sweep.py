@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -53,22 +54,20 @@ def throughput(params: Params, every: bool) -> None:
 
 def run(jobs: list[Job], params: Params, machine: Machine) -> Iterator[tuple[Job, Measured]]:
     """Measure jobs in order; where one runs out of memory, half its batch is added unless it comes anyway."""
-    queue, done = list(jobs), 0
+    queue, done, begun = list(jobs), 0, time.monotonic()
     with tqdm(total=len(queue), unit="pair", disable=not sys.stderr.isatty()) as bar:
         while queue:
             model, condition = queue.pop(0)
-            bar.set_description(f"{model}, {condition.words}")
             found = measure(model, condition, params, machine, params.throughput.seconds)
             half = (model, replace(condition, batch=condition.batch // 2))
             if found.out_of_memory and condition.batch > 1 and half not in jobs:
                 queue.insert(0, half)
-                bar.total += 1
+                bar.total = done + 1 + len(queue)
             done += 1
             bar.update()
-            left = (
-                "" if bar.disable else f" ({bar.format_interval(len(queue) * bar.format_dict['elapsed'] / done)} left)"
-            )
-            bar.write(f"[{done}/{done + len(queue)}]{left} {model}, {condition.words}: {of_row(found.rows[1])}")
+            left = tqdm.format_interval((time.monotonic() - begun) / done * len(queue))
+            count = f"[{done}/{done + len(queue)}, {left} left]"
+            bar.write(f"{count} {model}, {condition.words}: {of_row(found.rows[1])}")
             yield (model, condition), found
 
 

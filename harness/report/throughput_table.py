@@ -1,0 +1,157 @@
+"""paper_tables/PRESET/throughput: every device that was timed, beside the paper's ratios and the project's goals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import paths
+from harness.files import write_csv, write_json, write_text
+from harness.params import Dcls
+from harness.report.grid import NONE, Grid, markdown_grid, number, rate, span
+from harness.report.load import Published
+from harness.report.summary import published_ratio
+from harness.report.timings import Timing, device_files, fairest, parse
+from harness.systems import family_of, is_dcls
+from harness.throughput import rows
+
+COLUMNS = (
+    *("device", "model", *(name for name in rows.CONDITION if name != "device"), "status", "fairest"),
+    *("ratio_published", "ratio", "ratio_low", "ratio_high", "noise", "in_words", "throughput", "revision"),
+)
+NOTES = (
+    "A ratio is the speed of the DCLS model over its baseline's: above 1, DCLS is the faster one. It is the median "
+    "over rounds, in which the two take turns, with its 95% interval.",
+    "Noise is how far from 1 that interval of the baseline's ratio to itself reaches: a smaller difference is none.",
+    "Of each condition the largest batch that ran is shown; the CSV beside this page has all, and what did not run.",
+    "The published ratio is one number a pair, from the authors' GPU; under which condition it was taken is not known.",
+)
+HIGH_END = ("H100", "H200", "GH200")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The smallest ratio wanted of the rows that `takes` picks; None: the published ratio of the pair."""
+
+    words: str
+    wanted: float | None
+    takes: Callable[[Timing], bool]
+
+
+GOALS = (
+    Goal(
+        "inference, bf16, compiled: ratio at least 0.95",
+        0.95,
+        lambda one: _is(one, "inference", "bf16") and one.condition.compiled,
+    ),
+    Goal(
+        "inference, float32: ratio at least the published one",
+        None,
+        lambda one: _is(one, "inference", "float32") and not one.condition.compiled,
+    ),
+    Goal("training: ratio at least 0.85", 0.85, lambda one: one.condition.mode == "training"),
+)
+PACKAGE_GOAL = "training: at least 5 times as fast as the published package"
+
+
+def write_throughput(published: dict[str, Published], folder: Path, dcls: Dcls) -> None:
+    """throughput.csv and .md in `folder`, of all devices; rows of these DCLS parameters alone."""
+    lines: list[tuple[object, ...]] = []
+    parts = ["# Throughput: DCLS against its baseline, on every device that was timed"]
+    timed: list[Timing] = []
+    for path in device_files():
+        cells = rows.read(path)
+        timings = parse(str(path), cells, dcls)
+        best = fairest(timings)
+        lines += _lines(path, cells, dcls, published, best)
+        pairs = [one for one in timings if is_dcls(one.model)]
+        if pairs:
+            parts += [f"**{pairs[0].condition.device}**", markdown_grid(_grid(pairs, published, best))]
+        timed += pairs
+    write_csv(folder / "throughput.csv", COLUMNS, lines)
+    parts += ["**Goals on a GPU of the H100 class**", markdown_grid(_goals(timed, published))]
+    write_text(folder / "throughput.md", "\n\n".join([*parts, "\n".join(f"- {note}" for note in NOTES)]) + "\n")
+
+
+def write_ratios(timings: dict[str, Timing], preset: str) -> None:
+    """results/PRESET/throughput.json: the ratios of the tables by backbone, for `dvc metrics`, and their condition."""
+    measured = [one for one in timings.values() if one.ratio is not None]
+    ratios = {family_of(one.model): one.ratio for one in measured}
+    record = {"speed_ratio": ratios, "device": measured[0].condition.device, "condition": measured[0].condition.words}
+    write_json(paths.results(preset) / "throughput.json", record if measured else {"speed_ratio": {}})
+
+
+def _lines(
+    path: Path,
+    cells: Iterable[dict[str, str]],
+    dcls: Dcls,
+    published: dict[str, Published],
+    best: dict[str, Timing],
+) -> Iterator[tuple[object, ...]]:
+    """Every row of a DCLS model, also one that did not run."""
+    for row in cells:
+        if not is_dcls(row["model"]) or any(row[key] != rows.text(getattr(dcls, key)) for key in rows.DCLS):
+            continue
+        one = next(iter(parse(str(path), [row])), None)
+        numbers = (one.ratio, one.ratio_low, one.ratio_high, one.noise, one.verdict) if one else ("",) * 5
+        condition = (row[name] for name in rows.CONDITION if name != "device")
+        chosen = rows.text(one is not None and one == best.get(row["model"]))
+        made = (row["throughput"], row["revision"])
+        ratio = published_ratio(published, row["model"])
+        yield (row["device"], row["model"], *condition, row["status"], chosen, ratio, *numbers, *made)
+
+
+def _grid(pairs: Sequence[Timing], published: dict[str, Published], best: dict[str, Timing]) -> Grid:
+    """The largest batch of each model and condition, and the rows that stand in table 1, marked."""
+    largest = {(one.model, replace(one.condition, batch=0)): one for one in sorted(pairs, key=_batch)}
+    in_table = {one.condition for one in best.values()}
+    chosen = {id(one) for one in largest.values()} | {id(one) for one in pairs if one.condition in in_table}
+    header = ("model", "condition", "clips/s", "ratio published", "here", "95% interval", "noise", "in words")
+    cells = []
+    for timing in pairs:
+        if id(timing) not in chosen:
+            continue
+        mark = " (in table 1)" if timing.condition in in_table else ""
+        cells.append(
+            (
+                timing.model,
+                f"{timing.condition.words}{mark}",
+                rate(timing.throughput),
+                number(published_ratio(published, timing.model), ".2f"),
+                number(timing.ratio, ".2f"),
+                span(timing.ratio_low, timing.ratio_high),
+                number(timing.noise, ".3f"),
+                timing.verdict,
+            )
+        )
+    return Grid("", header, tuple(cells), words=2)
+
+
+def _goals(timed: Iterable[Timing], published: dict[str, Published]) -> Grid:
+    """A line a goal: the pair that is furthest from it on any such GPU, or `not measured`."""
+    here = [one for one in timed if any(name in one.condition.device for name in HIGH_END)]
+    cells = []
+    for goal in GOALS:
+        margins = []
+        for one in filter(goal.takes, here):
+            wanted = goal.wanted or published_ratio(published, one.model)
+            if one.ratio is not None and wanted is not None:
+                margins.append((one.ratio - wanted, one))
+        if not margins:
+            cells.append((goal.words, "not measured", NONE, NONE))
+            continue
+        margin, worst = min(margins, key=lambda one: one[0])
+        where = f"{worst.model}, {worst.condition.words}, {worst.condition.device}"
+        cells.append((goal.words, "met" if margin >= 0 else "not met", number(worst.ratio, ".3f"), where))
+    cells.append((PACKAGE_GOAL, "not measured", NONE, "`make bench` measures it on the machine it runs on"))
+    return Grid("", ("goal", "met", "lowest ratio", "of"), tuple(cells), words=4)
+
+
+def _is(timing: Timing, mode: str, precision: str) -> bool:
+    condition = timing.condition
+    return condition.mode == mode and condition.precision == precision and not condition.fused
+
+
+def _batch(timing: Timing) -> int:
+    return timing.condition.batch
