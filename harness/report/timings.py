@@ -43,6 +43,11 @@ class Timing:
     record: dict[str, Any]
 
     @property
+    def dcls(self) -> Dcls:
+        """Those of the pair, which stand in the baseline's row too."""
+        return Dcls(**self.record["parameters"]["dcls"])
+
+    @property
     def verdict(self) -> str:
         """In words; empty for a baseline."""
         if self.ratio is None or self.ratio_low is None or self.ratio_high is None:
@@ -96,8 +101,8 @@ def fairest(timings: Iterable[Timing]) -> dict[str, Timing]:
 def parse(name: str, cells: Iterable[Mapping[str, str]], dcls: Dcls | None = None) -> list[Timing]:
     """Rows that were timed, of these DCLS parameters (None: of any).
 
-    A row of a DCLS model whose baseline did not run has no ratio, and is left out. Raises UserError, naming the file and
-    the model, for a row that is damaged.
+    A row of a DCLS model whose baseline did not run has no ratio, and is left out. Raises UserError, naming file and
+    model, for a row that is damaged.
     """
     wanted = {} if dcls is None else {key: rows.text(getattr(dcls, key)) for key in rows.DCLS}
     found = []
