@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from harness.throughput.outcome import attempt
 from harness.throughput.rounds import synchronize
 
 PARTS = ("stem", "depthwise", "pointwise", "attention", "rest")
-STEPS = 2  # profiled, after one that warms up
+STEPS = 3  # profiled, after one that warms up; the one in the middle counts
 STEP, MARK = "throughput step", "throughput part "
 BACKWARD = "autograd::engine::evaluate_function: "
 
@@ -36,6 +37,7 @@ def write_breakdown(params: Params, machine: Machine) -> None:
     Eager, float32, channels_last. Prints which models do not run on this device.
     """
     batches = (min(params.throughput.inference_batches),), (min(params.throughput.training_batches),)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # else it reports as an error that a machine has no GPU
     jobs = [(name, one) for one in plain_conditions(machine.label, *batches) for name in MODELS]
     for name, condition in tqdm(jobs, desc="breakdown", unit="model", disable=not sys.stderr.isatty()):
         contender, reason = attempt(lambda: contenders.prepare(name, condition, params, machine.device))  # noqa: B023
@@ -58,7 +60,7 @@ def write_breakdown(params: Params, machine: Machine) -> None:
 
 
 def milliseconds(contender: contenders.Contender, device: torch.device) -> dict[str, float]:
-    """Milliseconds of each of PARTS in a step, mean over STEPS; together they are the step's profiled time.
+    """Milliseconds of each of PARTS in a step, that of STEPS in the middle; together they are its profiled time.
 
     On a CPU that is its wall time, on a GPU the time of its kernels. A part's time is that of its modules' forward
     passes and of the backward passes of the operators in them; the loss, the optimizer and all else is the rest.
@@ -78,33 +80,38 @@ def milliseconds(contender: contenders.Contender, device: torch.device) -> dict[
 
 
 def parts_of(events: Iterable[Any], on_gpu: bool) -> dict[str, float]:
-    """Sort a profile's events into PARTS, in milliseconds a step.
+    """Sort a profile's events into PARTS, in milliseconds of the step that takes neither most nor least.
 
     An operator of a backward pass carries the sequence number of the operator whose gradient it takes.
     """
     on_cpu = [event for event in events if event.device_type == torch.autograd.DeviceType.CPU]
-    steps = [event for event in on_cpu if event.name == STEP]
-    by_sequence = {}
-    for event in sorted(on_cpu, key=lambda one: one.time_range.start):
-        if event.name.startswith(MARK):
-            for inner in _below(event):
-                if inner.sequence_nr >= 0:
-                    by_sequence[inner.sequence_nr] = event.name.removeprefix(MARK)
-        elif event.sequence_nr >= 0 and not event.name.startswith(BACKWARD) and event.cpu_parent in steps:
-            by_sequence[event.sequence_nr] = "rest"  # the last of those that share a number is the one with a gradient
+    on_cpu.sort(key=lambda event: event.time_range.start)
+    steps = []
+    for step in [event for event in on_cpu if event.name == STEP]:
+        here = [one for one in on_cpu if step.time_range.start <= one.time_range.start <= step.time_range.end]
+        steps.append(_parts_of_step(step, here, on_gpu))
+    return sorted(steps, key=lambda parts: sum(parts.values()))[len(steps) // 2]
 
+
+def _parts_of_step(step: Any, events: list[Any], on_gpu: bool) -> dict[str, float]:
     def time(event: Any) -> float:
-        return (event.device_time_total if on_gpu else event.cpu_time_total) / 1000 / len(steps)
+        return (event.device_time_total if on_gpu else event.cpu_time_total) / 1000
 
-    found = dict.fromkeys(PARTS, 0.0)
-    total = sum(map(time, steps))
-    for event in on_cpu:
+    part_of_number = {}
+    for event in events:  # of those that share a number the last is the one with a gradient
+        if event.name.startswith(MARK):
+            part_of_number |= {one.sequence_nr: event.name.removeprefix(MARK) for one in _below(event)}
+        elif event.cpu_parent is step and not event.name.startswith(BACKWARD):
+            part_of_number[event.sequence_nr] = "rest"
+    part_of_number.pop(-1, None)  # of operators without a gradient
+    found, total = dict.fromkeys(PARTS, 0.0), time(step)
+    for event in events:
         if event.name.startswith(MARK):
             found[event.name.removeprefix(MARK)] += time(event)
-        elif event.name.startswith(BACKWARD) and event.cpu_parent in (None, *steps):
-            if event.cpu_parent is None and on_gpu:  # the backward pass of a GPU has a thread of its own
-                total += time(event)
-            found[by_sequence.get(event.sequence_nr, "rest")] += time(event)
+        elif event.name.startswith(BACKWARD) and event.cpu_parent in (None, step):
+            found[part_of_number.get(event.sequence_nr, "rest")] += time(event)
+            if event.cpu_parent is None:  # a backward pass on a GPU has a thread of its own
+                total += time(event) if on_gpu else 0.0
     found["rest"] = total - sum(time for part, time in found.items() if part != "rest")
     return found
 

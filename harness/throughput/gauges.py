@@ -21,7 +21,6 @@ def memory_in_use(device: torch.device) -> int:
 def peak_memory(step: Callable[[], object], device: torch.device, before: int) -> float | None:
     """MiB at the peak of a step above `before`, the bytes in use before its model was built; None on a CPU."""
     if device.type != "cuda":
-        step()
         return None
     synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
