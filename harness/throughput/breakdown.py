@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from timm.models import fastvit, metaformer
 from torch import nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 from tqdm import tqdm
 
@@ -29,6 +32,28 @@ PARTS = ("stem", "depthwise", "pointwise", "attention", "rest")
 STEPS = 3  # profiled, after one that warms up; the one in the middle counts
 STEP, MARK = "throughput step", "throughput part "
 BACKWARD = "autograd::engine::evaluate_function: "
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the profiler saw: an operator, a marked span, or a kernel on a GPU; times in nanoseconds.
+
+    `number` is autograd's of the operator, -1 of those without; a kernel is `launched_by` the operator of that
+    `correlation`.
+    """
+
+    name: str
+    start: int
+    end: int
+    thread: int
+    number: int
+    correlation: int
+    launched_by: int
+    on_gpu: bool
+
+    @property
+    def milliseconds(self) -> float:
+        return (self.end - self.start) / 1e6
 
 
 def write_breakdown(params: Params, machine: Machine) -> None:
@@ -69,57 +94,75 @@ def milliseconds(contender: contenders.Contender, device: torch.device) -> dict[
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     contender.step()
-    with _marked(contender.model), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the profiler warns of cycles that are not used here
-        with profile(activities=activities) as profiler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the profiler warns of cycles, of which there is one
+        with _marked(contender.model), profile(activities=activities) as profiler:
             for _ in range(STEPS):
                 with record_function(STEP):
                     contender.step()
                     synchronize(device)
-    return parts_of(profiler.events() or [], device.type == "cuda")
+    # not profiler.events(), which takes a minute for a step of some hundred thousand operators
+    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
+    recorded, on_gpu = profiler.profiler.kineto_results.events(), device.type == "cuda"
+    return parts_of([_event(one) for one in recorded if on_gpu or _counts_on_cpu(one)], on_gpu)
 
 
-def parts_of(events: Iterable[Any], on_gpu: bool) -> dict[str, float]:
-    """Sort a profile's events into PARTS, in milliseconds of the step that takes neither most nor least.
-
-    An operator of a backward pass carries the sequence number of the operator whose gradient it takes.
-    """
-    on_cpu = [event for event in events if event.device_type == torch.autograd.DeviceType.CPU]
-    on_cpu.sort(key=lambda event: event.time_range.start)
+def parts_of(events: Sequence[Event], on_gpu: bool) -> dict[str, float]:
+    """Sort a profile's events into PARTS, in milliseconds of the step that takes neither most nor least."""
     steps = []
-    for step in [event for event in on_cpu if event.name == STEP]:
-        here = [one for one in on_cpu if step.time_range.start <= one.time_range.start <= step.time_range.end]
-        steps.append(_parts_of_step(step, here, on_gpu))
+    for step in events:
+        if step.name == STEP and not step.on_gpu:
+            here = [one for one in events if step.start <= one.start <= step.end]
+            steps.append(_parts_of_step(step, sorted(here, key=lambda one: one.start), on_gpu))
     return sorted(steps, key=lambda parts: sum(parts.values()))[len(steps) // 2]
 
 
-def _parts_of_step(step: Any, events: list[Any], on_gpu: bool) -> dict[str, float]:
-    def time(event: Any) -> float:
-        return (event.device_time_total if on_gpu else event.cpu_time_total) / 1000
-
-    part_of_number = {}
-    for event in events:  # of those that share a number the last is the one with a gradient
-        if event.name.startswith(MARK):
-            part_of_number |= {one.sequence_nr: event.name.removeprefix(MARK) for one in _below(event)}
-        elif event.cpu_parent is step and not event.name.startswith(BACKWARD):
-            part_of_number[event.sequence_nr] = "rest"
-    part_of_number.pop(-1, None)  # of operators without a gradient
-    found, total = dict.fromkeys(PARTS, 0.0), time(step)
-    for event in events:
-        if event.name.startswith(MARK):
-            found[event.name.removeprefix(MARK)] += time(event)
-        elif event.name.startswith(BACKWARD) and event.cpu_parent in (None, step):
-            found[part_of_number.get(event.sequence_nr, "rest")] += time(event)
-            if event.cpu_parent is None:  # a backward pass on a GPU has a thread of its own
-                total += time(event) if on_gpu else 0.0
-    found["rest"] = total - sum(time for part, time in found.items() if part != "rest")
+def _parts_of_step(step: Event, events: Sequence[Event], on_gpu: bool) -> dict[str, float]:
+    """An operator of a backward pass carries the sequence number of the operator whose gradient it takes."""
+    spans = [(one, one.name.removeprefix(MARK)) for one in events if one.name.startswith(MARK)]
+    backward = [one for one in events if one.name.startswith(BACKWARD)]
+    turn = backward[0].start if backward else step.end
+    # of the operators that share a number, the last is the one that has a gradient
+    part_of_number = {one.number: _part_at(one, spans) for one in events if one.start < turn and one.number >= 0}
+    spans += [(one, part_of_number.get(one.number, "rest")) for one in backward]
+    found = dict.fromkeys(PARTS, 0.0)
+    if on_gpu:
+        launchers = {one.correlation: one for one in events if not one.on_gpu}
+        for kernel in events:
+            if kernel.on_gpu:
+                launcher = launchers.get(kernel.launched_by)
+                found[_part_at(launcher, spans) if launcher else "rest"] += kernel.milliseconds
+        return found
+    for span, part in spans:
+        found[part] += span.milliseconds
+    found["rest"] += step.milliseconds - sum(found.values())
     return found
 
 
-def _below(event: Any) -> Iterator[Any]:
-    for inner in event.cpu_children:
-        yield inner
-        yield from _below(inner)
+def _part_at(event: Event, spans: Sequence[tuple[Event, str]]) -> str:
+    """The part of the span that an event of the same thread lies in; spans are sorted and follow one another."""
+    place = bisect_right(spans, event.start, key=lambda span: span[0].start)
+    if place == 0:
+        return "rest"
+    span, part = spans[place - 1]
+    return part if event.start <= span.end and event.thread == span.thread else "rest"
+
+
+def _counts_on_cpu(event: Any) -> bool:
+    return event.sequence_nr() >= 0 or event.name().startswith((STEP, MARK, BACKWARD))
+
+
+def _event(event: Any) -> Event:
+    return Event(
+        name=event.name(),
+        start=event.start_ns(),
+        end=event.end_ns(),
+        thread=event.start_thread_id(),
+        number=event.sequence_nr(),
+        correlation=event.correlation_id(),
+        launched_by=event.linked_correlation_id(),
+        on_gpu=event.device_type() != DeviceType.CPU and not event.is_user_annotation(),
+    )
 
 
 @contextmanager
