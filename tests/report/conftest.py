@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 from dcls import Dcls2d
-from harness import comparison, evaluation, paths, provenance, throughput
+from harness import comparison, evaluation, paths, provenance
 from harness.files import write_csv, write_json
 from harness.params import Params
 from harness.report.tables import tables
 from harness.systems import LINEAR_BASELINE
 from harness.training import loop, positions
+from tests.made_up_timings import write_timings
 
 ROOT = Path(__file__).parent.parent.parent
 CLIPS, CLASSES = 160, 10
@@ -31,7 +32,6 @@ RESULTS = paths.results("instruments")
 DCLS, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 SKILL = {"convformer": 0.25, "fastvit": 0.6, "convnext": 0.35}  # how far positives stand out, in standard deviations
-SECONDS = {"convformer": 0.5, "fastvit": 0.3, "convnext": 0.4}
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +101,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     """All that tables and figures read, under `root`."""
     patch.chdir(root)
     patch.setattr(provenance, "code_revision", lambda: {"revision": REVISION, "dirty": False})
-    write_json(paths.HARDWARE, provenance.hardware())
+    write_timings(params, patch)
     paths.PUBLISHED.parent.mkdir()
     for name in ("published.csv", "reference_points.csv"):
         shutil.copy(ROOT / paths.PUBLISHED.with_name(name), paths.PUBLISHED.with_name(name))
@@ -110,7 +110,6 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     for model in params.models:
         for seed in params.seeds:
             _write_run(params, model, seed, random)
-        _write_times(params, model, random, patch)
     parameters = provenance.stage_parameters(params, params.models[0])
     del parameters["model"], parameters["dcls"], parameters["train"]
     for seed in params.linear_baseline_seeds:
@@ -179,23 +178,6 @@ def write_scores(
     evaluation.write_evaluation(params, clips, scores, predictions, folder, record)
 
 
-def _write_times(params: Params, model: str, random: np.random.Generator, patch: pytest.MonkeyPatch) -> None:
-    """The throughput stage itself, with made-up seconds in place of full-size models."""
-    patch.setattr(throughput, "_prepare", lambda name, classes, *_: nn.Linear(1000, classes))
-    patch.setattr(throughput, "device_of", lambda: torch.device("cpu"))
-
-    def alternate(variants: dict[tuple[str, int], nn.Module], *_: Any) -> dict[tuple[str, int], np.ndarray]:
-        return {
-            (name, classes): SECONDS[name.split("_")[0]]
-            * (1.4 if "_dcls_" in name else 1.0)
-            * random.uniform(0.9, 1.1, 10)
-            for name, classes in variants
-        }
-
-    patch.setattr(throughput, "_alternate", alternate)
-    throughput.throughput(params, model)
-
-
 def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
     """Snapshots of four DCLS layers whose positions drift outwards."""
     torch.manual_seed(seed)
@@ -219,6 +201,14 @@ def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
         if positions.recorded_at(epoch, last):
             recorded |= positions.snapshot(layers, epoch)
     return recorded
+
+
+def timing_of(model: str) -> dict[str, str]:
+    """The row of results/throughput that the tables take: inference at the largest batch."""
+    (path,) = [path for path in paths.THROUGHPUT.glob("*.csv") if "breakdown" not in path.name]
+    with open(path, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row["model"], row["mode"]) == (model, "inference")]
+    return max(rows, key=lambda row: int(row["batch"]))
 
 
 def folder_of(model: str, seed: int) -> Path:
