@@ -35,7 +35,7 @@ def throughput_by_batch(results: Results) -> Figure:
     dcls_models = [model for model in MODELS if is_dcls(model)]
     modes = [mode for mode in MODES if any(one.condition.mode == mode for one in timings)]
     figure = Figure(figsize=(style.WIDTH, 0.7 + 2.5 * len(modes)), layout="constrained")
-    grid = figure.subplots(len(modes), len(dcls_models), squeeze=False)
+    grid = figure.subplots(len(modes), len(dcls_models), sharex=True, squeeze=False)
     for mode, line in zip(modes, grid, strict=True):
         for model, axes in zip(dcls_models, line, strict=True):
             for name in (baseline_of(model), model):
@@ -68,7 +68,8 @@ def _draw(axes: Axes, model: str, timings: Sequence[Timing], lost: Sequence[int]
     arms = [[one.throughput - one.low for one in timings], [one.high - one.throughput for one in timings]]
     colour = style.colour(model)
     axes.errorbar(batches, speeds, yerr=arms, color=colour, marker="o", markersize=5, capsize=3, elinewidth=1.2)
-    axes.plot(lost, [0] * len(lost), color=colour, marker="x", linestyle="", clip_on=False)
+    if lost:  # an empty line that is not clipped has no extent, on which the layout fails
+        axes.plot(lost, [0] * len(lost), color=colour, marker="x", linestyle="", clip_on=False)
 
 
 def _ticks(axes: Axes, batches: set[int]) -> None:

@@ -76,10 +76,10 @@ def write_throughput(published: dict[str, Published], folder: Path, dcls: Dcls) 
 
 def write_ratios(timings: dict[str, Timing], preset: str) -> None:
     """results/PRESET/throughput.json: the ratios of the tables by backbone, for `dvc metrics`, and their condition."""
-    measured = [one for one in timings.values() if one.ratio is not None]
-    ratios = {family_of(one.model): one.ratio for one in measured}
-    record = {"speed_ratio": ratios, "device": measured[0].condition.device, "condition": measured[0].condition.words}
-    write_json(paths.results(preset) / "throughput.json", record if measured else {"speed_ratio": {}})
+    ratios = {family_of(one.model): one.ratio for one in timings.values() if one.ratio is not None}
+    condition = next(iter(timings.values())).condition
+    record = {"speed_ratio": ratios, "device": condition.device, "condition": condition.words}
+    write_json(paths.results(preset) / "throughput.json", record)
 
 
 def _lines(
