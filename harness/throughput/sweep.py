@@ -72,7 +72,12 @@ def run(jobs: list[Job], params: Params, machine: Machine) -> Iterator[tuple[Job
 
 
 def _not_measured_yet(jobs: list[Job], params: Params, machine: Machine) -> list[Job]:
-    """Without those whose rows this commit measured with the same software on the same machine."""
+    """Without those whose rows this commit measured with the same software on the same machine.
+
+    Of changed files nobody knows what was measured: nothing is left out then.
+    """
+    if machine.made_by["dirty"] is not False:
+        return jobs
     here = {name: rows.text(machine.made_by[name]) for name in SOFTWARE} | {"dirty": "no"}
     known = {
         tuple(row[name] for name in rows.KEY)

@@ -21,6 +21,7 @@ from harness import comparison, evaluation, paths, provenance
 from harness.files import write_csv, write_json
 from harness.params import Params
 from harness.report.tables import tables
+from harness.report.timings import current_file
 from harness.systems import LINEAR_BASELINE
 from harness.training import loop, positions
 from tests.made_up_timings import write_timings
@@ -205,8 +206,7 @@ def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
 
 def timing_of(model: str) -> dict[str, str]:
     """The row of results/throughput that the tables take: inference at the largest batch."""
-    (path,) = [path for path in paths.THROUGHPUT.glob("*.csv") if "breakdown" not in path.name]
-    with open(path, newline="") as file:
+    with open(current_file(), newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["model"], row["mode"]) == (model, "inference")]
     return max(rows, key=lambda row: int(row["batch"]))
 

@@ -114,8 +114,8 @@ params = load(Path(sys.argv[1]))
 params = dataclasses.replace(params, throughput=dataclasses.replace(params.throughput, seconds=0.0))
 list(sweep.run([(DCLS, condition())], params, this_machine()))  # what is loaded once
 pages = int(Path("/proc/self/statm").read_text().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, 2 * (pages * resource.getpagesize() + 300 * 2**20,))
-jobs = [(DCLS, condition(batch=1024)), (DCLS, condition(batch=1))]
+resource.setrlimit(resource.RLIMIT_AS, 2 * (pages * resource.getpagesize() + 200 * 2**20,))
+jobs = [(DCLS, condition(batch=128)), (DCLS, condition(batch=1))]
 for (model, one), found in sweep.run(jobs, params, this_machine()):
     print("result", one.batch, *(row["status"] for row in found.rows), sep="|")
 """
@@ -127,9 +127,9 @@ def test_half_the_batch_where_memory_really_ends() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = [line.split("|")[1:] for line in done.stdout.splitlines() if line.startswith("result")]
-    assert found[0] == ["1024", "out of memory", "out of memory"]
+    assert found[0] == ["128", "out of memory", "out of memory"]
     batches = [int(batch) for batch, *_ in found]
-    assert batches[:-1] == [1024 >> n for n in range(len(found) - 1)] and batches[-1] == 1
+    assert batches[:-1] == [128 >> n for n in range(len(found) - 1)] and batches[-1] == 1
     assert batches[-2] > 1 and found[-2][1:] == found[-1][1:] == ["ok", "ok"]
     assert all("out of memory" in statuses for _, *statuses in found[:-2])
 
