@@ -98,7 +98,7 @@ def _lines(
         condition = (row[name] for name in rows.CONDITION if name != "device")
         chosen = rows.text(one is not None and one == best.get(row["model"]))
         made = (row["throughput"], row["revision"])
-        ratio = published_ratio(published, row["model"])
+        ratio = _published(published, row["model"], row["mode"])
         yield (row["device"], row["model"], *condition, row["status"], chosen, ratio, *numbers, *made)
 
 
@@ -118,7 +118,7 @@ def _grid(pairs: Sequence[Timing], published: dict[str, Published], best: dict[s
                 timing.model,
                 f"{timing.condition.words}{mark}",
                 rate(timing.throughput),
-                number(published_ratio(published, timing.model), ".2f"),
+                number(_published(published, timing.model, timing.condition.mode), ".2f"),
                 number(timing.ratio, ".2f"),
                 span(timing.ratio_low, timing.ratio_high),
                 number(timing.noise, ".3f"),
@@ -146,6 +146,11 @@ def _goals(timed: Iterable[Timing], published: dict[str, Published]) -> Grid:
         cells.append((goal.words, "met" if margin >= 0 else "not met", number(worst.ratio, ".3f"), where))
     cells.append((PACKAGE_GOAL, "not measured", NONE, "`make bench` measures it on the machine it runs on"))
     return Grid("", ("goal", "met", "lowest ratio", "of"), tuple(cells), words=4)
+
+
+def _published(published: dict[str, Published], model: str, mode: str) -> float | None:
+    """The paper says nothing of the speed of training."""
+    return published_ratio(published, model) if mode == "inference" else None
 
 
 def _is(timing: Timing, mode: str, precision: str) -> bool:
