@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> None:
         figures(selection_in(arguments.results))
         return
     params = load(arguments.params)
-    if stage in ("train", "import-checkpoint", "evaluate", "throughput"):
+    if stage in ("train", "import-checkpoint", "evaluate"):
         _require(params, arguments.model)
     if stage == "fetch":
         from harness.data.fetch import fetch
@@ -104,9 +104,14 @@ def _run(arguments: argparse.Namespace) -> None:
 
         count_parameters(params)
     elif stage == "throughput":
-        from harness.throughput import throughput
+        if arguments.quick:
+            from harness.throughput.quick import quick
 
-        throughput(params, arguments.model)
+            quick(params)
+        else:
+            from harness.throughput.sweep import throughput
+
+            throughput(params, arguments.all)
     elif stage == "tables":
         from harness.report.tables import tables
 
@@ -171,7 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "compare-models", "DCLS minus baseline, paired by seed and clip, with intervals")
     _add(stages, "examples", "a few test clips with their predictions, and their sound where its licence allows it")
     _add(stages, "count-parameters", "where the parameters of the full-size models are")
-    _add(stages, "throughput", "time a full-size model against its counterpart", "model")
+    _add(stages, "throughput", "time the full-size models, each DCLS one in turn with its baseline")
+    _throughput_options(stages.choices["throughput"])
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
     text = (
@@ -190,6 +196,24 @@ def _parser() -> argparse.ArgumentParser:
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser
+
+
+def _throughput_options(stage: argparse.ArgumentParser) -> None:
+    stage.description = (
+        "Time the six full-size models, each DCLS one in turn with its baseline: inference and training, float32, "
+        "every batch of the `throughput` section; then say where a step's time goes. Rows in "
+        "results/throughput/DEVICE.csv are written after each pair and condition and replace those of the same "
+        "condition; all others stay. docs/throughput.md says what the columns are."
+    )
+    choice = stage.add_mutually_exclusive_group()
+    text = "print the ratio table of one clip's inference in under a minute, and write nothing"
+    choice.add_argument("--quick", action="store_true", help=text)
+    text = (
+        "every condition the device has, which takes hours: precisions, compiled, memory layouts, fused. Conditions "
+        "that this commit, without changed files, measured here with the same software are left out, so an interrupted "
+        "run goes on; without --all nothing is left out"
+    )
+    choice.add_argument("--all", action="store_true", help=text)
 
 
 def _submit_options(stage: argparse.ArgumentParser) -> None:

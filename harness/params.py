@@ -172,9 +172,17 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Throughput:
-    batch: int = setting("clips in a timed forward pass", minimum=1, maximum=MOST_CLIPS)
-    batches: int = setting("timed forward passes a model", minimum=10, maximum=1_000_000)
-    warmup: int = setting("forward passes before the timing", minimum=1, maximum=1_000_000)
+    inference_batches: tuple[int, ...] = setting(
+        "clips in a timed forward pass, one size after the other; where memory ends, half of it",
+        minimum=1,
+        maximum=MOST_CLIPS,
+    )
+    training_batches: tuple[int, ...] = setting("clips in a timed training step", minimum=1, maximum=MOST_CLIPS)
+    seconds: float = setting(
+        "how long the timed rounds of a pair go on in one condition; at least 5 rounds, at most 100",
+        minimum=0.0,
+        maximum=3600.0,
+    )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 HARDWARE = Path("results/hardware.json")
+THROUGHPUT = Path("results/throughput")  # one CSV a device, whatever the preset
 PUBLISHED = Path("paper_tables/published.csv")
 DOWNLOADS = Path(".cache/downloads")  # outside DVC's outputs: an interrupted download goes on here
 RESUME = Path(".cache/resume")  # outside DVC's outputs: see DESIGN, a stale checkpoint must not be resumed

@@ -41,7 +41,7 @@ def provenance(
         "parameters": parameters,
         "data_fingerprint": data_fingerprint,
         "code": code_revision(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {"python": platform.python_version(), **versions(*LIBRARIES)},
         "device": device,
         "precision": precision,
         "command": " ".join(["python", "-m", "harness", *sys.argv[1:]]),
@@ -125,6 +125,11 @@ def _gpus() -> list[str]:
         ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
     )
     return [line.strip() for line in listing.stdout.splitlines() if line.strip()] if listing.returncode == 0 else []
+
+
+def versions(*names: str) -> dict[str, str | None]:
+    """Installed version by package; None where it is not there."""
+    return {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str | None:

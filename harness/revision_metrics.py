@@ -12,13 +12,15 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.metrics import bias_corrected
+from harness.params import Dcls
 from harness.report.summary import in_words
+from harness.report.timings import Timing, fairest, parse
 from harness.revisions import Revision
 from harness.systems import LINEAR_BASELINE, MODELS
+from harness.throughput.device import label, timings_file
 
 RESAMPLES = 2000
 TEST_SET = ("kind", "clip_seconds", "test_mixtures", "mixture_seed")  # keys of `data` that choose the clips scored on
-CLASSES = "527"  # the head that was timed, AudioSet's
 ONLY_A, ONLY_B, OTHER_SEEDS, OTHER_DATA = "only in A", "only in B", "other seeds", "other data"
 FELL, ROSE, WITHIN, SAME = "fell", "rose", "within its interval", "unchanged"
 
@@ -73,17 +75,6 @@ class MapChange:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """A full-size model: clips/s with quartiles, speed relative to its counterpart, and what it was timed on."""
-
-    rate: float
-    low: float
-    high: float
-    relative: float
-    machine: str
-
-
-@dataclass(frozen=True)
 class Pair:
     """DCLS minus baseline as comparison.json has it: mAP difference, its interval if it has one, and its verdict."""
 
@@ -120,21 +111,20 @@ def paired_interval(differences: np.ndarray) -> tuple[float, float]:
     return bias_corrected(float(differences.mean()), drawn)
 
 
-def timings(revision: Revision, preset: str) -> dict[str, Timing]:
-    """By model, in the paper's order. Raises UserError where a file lacks a key."""
-    found = {}
-    for path in revision.under(f"results/{preset}/throughput"):
-        if path.endswith(".run.json"):
-            continue
-        row = (revision.mapping(path).get("classes") or {}).get(CLASSES)
-        stem = path.removesuffix(".json")
-        found[stem.rpartition("/")[2]] = Timing(
-            rate=revision.number(path, row, "throughput"),
-            low=revision.number(path, row, "throughput_low"),
-            high=revision.number(path, row, "throughput_high"),
-            relative=revision.number(path, row, "speed_relative_to_counterpart"),
-            machine=_machine(revision, f"{stem}.run.json"),
-        )
+def timings(revision: Revision) -> dict[str, Timing]:
+    """The fairest timings (see `report.timings.fairest`) on the revision's machine, with the DCLS of its params.yaml.
+
+    By model, in the paper's order; none where it has not timed all six so. Raises UserError where a row is damaged.
+    """
+    hardware, dcls = revision.mapping("results/hardware.json"), revision.mapping("params.yaml").get("dcls")
+    try:
+        devices = [label(hardware, on_gpu) for on_gpu in (True, False) if hardware["gpus"] or not on_gpu]
+        wanted = Dcls(**(dcls or {}))
+    except (KeyError, TypeError):  # no such file, or one of another version
+        return {}
+    path = next((path for path in map(str, map(timings_file, devices)) if path in revision.files), "")
+    table = csv.DictReader(revision.text(path).splitlines(), restval="")
+    found = fairest(parse(f"{revision.name}:{path}", table, wanted))
     return {model: found[model] for model in _in_order(found)}
 
 
@@ -186,18 +176,6 @@ def _score(revision: Revision, folder: str) -> Score:
     data = (record.get("parameters") or {}).get("data") or {}
     test_set = (record.get("data_fingerprint"), *(data.get(key) for key in TEST_SET), positives)
     return Score(mean, (high - low) / 2, precisions, test_set)
-
-
-def _machine(revision: Revision, path: str) -> str:
-    """What has to be the same for two timings to compare, in words."""
-    record = revision.mapping(path)
-    hardware = record.get("hardware") or {}
-    gpus = hardware.get("gpus") or []
-    shape = "x".join(map(str, record.get("input_shape") or []))
-    return (
-        f"{record.get('device')} ({', '.join(gpus) or hardware.get('processor')}, cores: {hardware.get('cores')}), "
-        f"threads: {record.get('threads')}, {record.get('precision')}, input {shape}"
-    )
 
 
 def _in_order(models: dict[str, Any]) -> list[str]:

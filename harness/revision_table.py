@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness.report.grid import NONE, Grid, markdown_grid, quartiles, span
-from harness.revision_metrics import FELL, RESAMPLES, SAME, MapChange, Mean, Pair, Timing, map_changes, pairs, timings
+from harness.report.grid import NONE, Grid, markdown_grid, rate_span, span
+from harness.report.timings import Timing
+from harness.revision_metrics import FELL, RESAMPLES, SAME, MapChange, Mean, Pair, map_changes, pairs, timings
 from harness.revisions import (
     CodeChange,
     Revision,
@@ -19,7 +20,6 @@ from harness.revisions import (
     read_revision,
     record_changes,
 )
-from harness.systems import is_dcls
 
 RULE = (
     "A metric fell by more than its interval where the mAP of B lies below that of A, both means over the seeds that "
@@ -50,6 +50,7 @@ def compare_revisions(first: str, second: str, html: bool = False) -> int:
         sections = [_verdict(maps, between, rerun), _parameters(a, b), _code(code_changes(a, b, changed))]
         sections += [_preset(a, b, preset, changes) for preset, changes in maps.items()]
         sections += [f"{RULE}\n{PAIRED}"] if maps else []
+        sections.append(_timings(timings(a), timings(b)))
     text = "\n\n".join(sections)
     if html:
         from harness.revision_page import revision_page  # jinja2 and markdown-it, which Markdown does not need
@@ -117,8 +118,7 @@ def _preset(a: Revision, b: Revision, preset: str, maps: list[MapChange]) -> str
         if preset not in there.presets:
             scored = ", ".join(f"{one.model} {_map(one.a if here is a else one.b)}" for one in maps)
             return f"{title}\n\nOnly {only} has results of this preset{f' (mAP in %): {scored}' if scored else ''}."
-    parts = [_records(a, b, preset), _maps(maps), _pairs(pairs(a, preset), pairs(b, preset))]
-    return "\n\n".join([title, *parts, _timings(timings(a, preset), timings(b, preset))])
+    return "\n\n".join([title, _records(a, b, preset), _maps(maps), _pairs(pairs(a, preset), pairs(b, preset))])
 
 
 def _records(a: Revision, b: Revision, preset: str) -> str:
@@ -155,20 +155,30 @@ def _pairs(old: dict[str, Pair], new: dict[str, Pair]) -> str:
 
 
 def _timings(old: dict[str, Timing], new: dict[str, Timing]) -> str:
-    title = "**Throughput** in clips/s (quartiles), full-size models of 527 classes"
+    title = "**Throughput** in clips/s (95% interval), full-size models of 527 classes"
     if old == new:
         return f"{title}: {'unchanged' if old else 'none'}."
-    rows, machines = [], {"A": old, "B": new}
+    rows = []
     for model in {**old, **new}:
         a, b = old.get(model), new.get(model)
-        ratio = NONE if not a or not b else f"{b.rate / a.rate:.2f}" if a.machine == b.machine else "other device"
-        relative = [f"{one.relative:.2f}" if one and is_dcls(model) else NONE for one in (a, b)]
-        rows.append((model, _rate(a), _rate(b), ratio, *relative))
+        ratio = NONE if not a or not b else f"{b.throughput / a.throughput:.2f}" if _on(a) == _on(b) else "other device"
+        rows.append((model, _rate(a), _rate(b), ratio, _ratio(a), _ratio(b)))
     header = ("model", "A", "B", "B / A", "DCLS / baseline A", "DCLS / baseline B")
-    on = {name: " | ".join(sorted({one.machine for one in some.values()})) or NONE for name, some in machines.items()}
+    on = {name: " | ".join(sorted(set(map(_on, some.values())))) or NONE for name, some in (("A", old), ("B", new))}
     where = f"Both on {on['A']}" if on["A"] == on["B"] else f"A on {on['A']}; B on {on['B']}"
-    note = "The files hold no interval of the ratios; DCLS / baseline is taken in one process, B / A is not."
+    note = "DCLS / baseline is taken within rounds in one process, B / A is not."
     return f"{title}\n\n{_grid(header, rows, words=1)}\n\n{where}. {note}"
+
+
+def _on(timing: Timing) -> str:
+    """What has to be the same for two timings to compare, in words."""
+    return f"{timing.condition.device} (threads: {timing.record['threads']}), {timing.condition.words}"
+
+
+def _ratio(timing: Timing | None) -> str:
+    if timing is None or timing.ratio is None:
+        return NONE
+    return f"{timing.ratio:.2f} ({span(timing.ratio_low, timing.ratio_high)}) {timing.verdict}"
 
 
 def _grid(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], words: int) -> str:
@@ -203,4 +213,4 @@ def _pair(pair: Pair | None) -> str:
 
 
 def _rate(timing: Timing | None) -> str:
-    return NONE if timing is None else quartiles(timing.rate, timing.low, timing.high)
+    return NONE if timing is None else rate_span(timing.throughput, timing.low, timing.high)

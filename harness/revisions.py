@@ -16,7 +16,7 @@ from harness.params import parse_yaml
 from harness.provenance import WRITTEN_BY_RUNS
 
 READ = re.compile(
-    r"params\.yaml|dvc\.yaml|\.dvcignore|results/[^/]+/comparison\.json|results/[^/]+/throughput/[^/]+\.json|"
+    r"params\.yaml|dvc\.yaml|\.dvcignore|results/[^/]+/comparison\.json|results/hardware\.json|results/throughput/[^/]+\.csv|"
     r"results/[^/]+/runs/[^/]+/(metrics\.json|evaluation\.json|run\.json|per_class\.csv)"
 )
 WHAT_MADE_IT = ("data_fingerprint", "parameters", "versions", "device", "precision", "threads", "hardware")
@@ -34,8 +34,10 @@ class Revision:
 
     @property
     def presets(self) -> list[str]:
-        """Those that have a result file."""
-        return sorted({path.split("/")[1] for path in self.files if path.startswith("results/")})
+        """Those that have a result file of their own."""
+        shared = ("results/hardware.json", "results/throughput/")
+        own = (path for path in self.files if path.startswith("results/") and not path.startswith(shared))
+        return sorted({path.split("/")[1] for path in own})
 
     def under(self, folder: str) -> Iterator[str]:
         return (path for path in self.files if path.startswith(f"{folder}/"))
@@ -138,7 +140,7 @@ def record_changes(a: Revision, b: Revision, preset: str) -> list[RecordChange]:
     having: dict[str, list[str]] = {}
     folder = f"results/{preset}"
     for path in b.under(folder):
-        if path not in a.files or not path.endswith((".run.json", "/run.json", "/evaluation.json")):
+        if path not in a.files or not path.endswith(("/run.json", "/evaluation.json")):
             continue
         old, new = (_what_made_it(one.mapping(path)) for one in (a, b))
         for key in {**new, **old}:
@@ -171,7 +173,7 @@ def _what_made_it(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _where(paths: list[str], folder: str, revision: Revision) -> str:
-    """Names of the runs and timings; that of the model alone where it is all of its seeds."""
+    """Names of the runs; that of the model alone where it is all of its seeds."""
     known, names = ({_name(path): None for path in some} for some in (revision.under(folder), paths))
     found: dict[str, None] = {}
     for name in names:
@@ -182,11 +184,9 @@ def _where(paths: list[str], folder: str, revision: Revision) -> str:
 
 
 def _name(path: str) -> str:
-    """`MODEL-SEED` of a run's file, `throughput of MODEL` of a timing's; empty for others."""
+    """`MODEL-SEED` of a run's file; empty for others."""
     parts = path.split("/")
-    if len(parts) < 4:
-        return ""
-    return parts[3] if parts[2] == "runs" else f"throughput of {parts[3].split('.')[0]}"
+    return parts[3] if len(parts) > 3 and parts[2] == "runs" else ""
 
 
 def _dependencies(stages: dict[str, Any], name: str) -> list[re.Pattern[str]]:

@@ -35,7 +35,7 @@ def shrink(params: dict[str, Any], folder: Path) -> None:
     params["data"]["mirror"] = str(folder)
     params["data"]["audioset"] = {"test_hdf5": str(folder / "eval.h5")}
     params["evaluate"] = {"batch": 4, "bootstrap": 20}
-    params["throughput"] = {"batch": 1, "batches": 10, "warmup": 1}
+    params["throughput"] = {"inference_batches": [1], "training_batches": [1], "seconds": 0.0}
 
 
 @pytest.mark.slow

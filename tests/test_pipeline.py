@@ -22,6 +22,7 @@ import yaml
 from harness.data.clips import open_clips
 from harness.params import load
 from harness.systems import MODELS, is_dcls
+from harness.throughput.rows import read as read_rows
 from tests.conftest import ROOT
 
 TINY = {"epochs": 1, "depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32]}
@@ -53,7 +54,7 @@ def shrink(params: dict[str, Any]) -> None:
     params["seeds"] = params["linear_baseline_seeds"] = [0]
     params["data"] |= {"train_mixtures": 32, "val_mixtures": 40, "test_mixtures": 60}
     params["evaluate"]["bootstrap"] = 50
-    params["throughput"] = {"batch": 1, "batches": 10, "warmup": 1}
+    params["throughput"] = {"inference_batches": [1], "training_batches": [1], "seconds": 0.0}
     for settings in params["per_model"].values():
         settings |= TINY
 
@@ -100,13 +101,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tarballs: Path) -> Path:
 
 def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
     results = clone / "results" / "instruments"
+    (path,) = [path for path in (clone / "results" / "throughput").glob("*.csv") if "breakdown" not in path.name]
+    timings = read_rows(path)
     for model in MODELS:
         metrics = json.loads((results / "runs" / f"{model}-0" / "metrics.json").read_text())
         assert 0 < metrics["mAP_low"] <= metrics["mAP"] <= metrics["mAP_high"] <= 1 and metrics["clips"] == 60
         record = json.loads((results / "runs" / f"{model}-0" / "run.json").read_text())
         assert record["code"]["dirty"] is False and record["code"]["revision"] and record["device"]
-        timing = json.loads((results / "throughput" / f"{model}.json").read_text())
-        assert timing["classes"]["527"]["throughput"] > 0 and timing["classes"]["1000"]["parameters"] > 20e6
+        timed = [row for row in timings if row["model"] == model]
+        assert [row["mode"] for row in timed] == ["inference", "training"]
+        assert all(row["status"] == "ok" and float(row["throughput"]) > 0 for row in timed)
+        assert int(timed[0]["parameters_1000"]) > 20e6 and timed[0]["dirty"] == "no" and timed[0]["revision"]
         with np.load(clone / "predictions" / "instruments" / f"{model}-0.npz") as predictions:
             assert predictions["scores"].shape == predictions["targets"].shape == (60, 20)
         assert model in (clone / "paper_tables" / "instruments" / "table1.csv").read_text()

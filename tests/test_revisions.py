@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.params import load
 from harness.revision_metrics import paired_interval
 from tests.conftest import ROOT
+from tests.made_up_timings import write_timings
 
 MODEL, BASELINE, LINEAR = "convnext_dcls_audio_tiny", "convnext_audio_tiny", "linear_baseline"
 RESULTS = Path("results/instruments")
@@ -62,6 +64,9 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (folder / RESULTS / "runs").iterdir():
         if not path.name.endswith(("-0", "-1")):
             shutil.rmtree(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_timings(load(ROOT / "presets" / "instruments.yaml"), patch)
     git(folder, "init", "--quiet")
     commit(folder)
     return folder
@@ -203,19 +208,18 @@ def test_stages_of_dvc_yaml_and_paths_with_parameters(repository: Path) -> None:
 
 
 def test_library_versions_and_device(repository: Path) -> None:
-    for pattern in ("runs/*/*.json", "throughput/*.run.json"):
-        for path in files(repository, pattern):
-            if path.name != "metrics.json":
-                edit(path, lambda record: record["versions"].update(torch="9.9.9"))
+    for path in files(repository, "runs/*/*.json"):
+        if path.name != "metrics.json":
+            edit(path, lambda record: record["versions"].update(torch="9.9.9"))
     for path in files(repository, f"runs/{MODEL}-*/evaluation.json"):
         edit(path, lambda record: record.update(device="NVIDIA T4"))
-    edit(next(files(repository, f"throughput/{MODEL}.run.json")), lambda record: record["versions"].update(numpy="9"))
+    edit(next(files(repository, f"runs/{MODEL}-0/run.json")), lambda record: record["versions"].update(numpy="9"))
     commit(repository)
     output = compare(repository)
     (old,) = {json.loads(path.read_text())["versions"]["timm"] for path in files(repository, "runs/*/run.json")}
     assert rows(output, "versions.timm") == [] and old not in output
     assert [row[2:] for row in rows(output, "versions.torch")] == [["9.9.9", "all"]]
-    assert [row[2:] for row in rows(output, "versions.numpy")] == [["9", f"throughput of {MODEL}"]]
+    assert [row[2:] for row in rows(output, "versions.numpy")] == [["9", f"{MODEL}-0"]]
     assert [row[2:] for row in rows(output, "device")] == [["NVIDIA T4", MODEL]]
 
 
@@ -280,24 +284,37 @@ def test_seeds_are_paired_with_themselves(repository: Path) -> None:
 
 
 def test_throughput_and_its_ratios(repository: Path) -> None:
-    path = next(files(repository, f"throughput/{MODEL}.json"))
-    old = json.loads(path.read_text())["classes"]["527"]
-    edit(
-        path,
-        lambda timing: timing["classes"]["527"].update(
-            throughput=1.25 * old["throughput"], speed_relative_to_counterpart=0.5
-        ),
-    )
-    edit(
-        next(files(repository, f"throughput/{BASELINE}.run.json")),
-        lambda record: record["hardware"].update(processor="Abacus"),
-    )
+    (path,) = [path for path in (repository / "results/throughput").glob("*.csv") if "breakdown" not in path.name]
+    table = list(csv.DictReader(path.read_text().splitlines()))
+    row = next(row for row in table if (row["model"], row["mode"], row["batch"]) == (MODEL, "inference", "4"))
+    old = dict(row)
+    row["throughput"] = str(1.25 * float(row["throughput"]))
+    row |= {"ratio_to_baseline": "0.5", "ratio_to_baseline_low": "0.45", "ratio_to_baseline_high": "0.55"}
+    baseline = next(row for row in table if (row["model"], row["mode"], row["batch"]) == (BASELINE, "inference", "4"))
+    baseline["threads"] = "64"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
     commit(repository)
     output = compare(repository)
-    row = rows(output, MODEL)[-1]
-    assert row[3:] == ["1.25", f"{old['speed_relative_to_counterpart']:.2f}", "0.50"]
+    ratio = f"{float(old['ratio_to_baseline']):.2f} ("
+    found = rows(output, MODEL)[-1]
+    assert found[3] == "1.25" and found[4].startswith(ratio) and found[5] == "0.50 (0.45 to 0.55) slower by 50%"
     assert rows(output, BASELINE)[-1][3:] == ["other device", "-", "-"]
-    assert "Abacus" in output and "mAP** in %, ± the half width of the 95% interval over clips: unchanged." in output
+    assert (
+        "threads: 64" in output and "mAP** in %, ± the half width of the 95% interval over clips: unchanged." in output
+    )
+
+
+def test_throughput_of_commits_that_have_none(repository: Path) -> None:
+    git(repository, "rm", "-r", "--quiet", "results/throughput")
+    commit(repository)
+    output = compare(repository)
+    assert rows(output, MODEL)[-1][2:4] == ["-", "-"]
+    (repository / "note.txt").touch()
+    commit(repository)
+    assert compare(repository).endswith("full-size models of 527 classes: none.\n")
 
 
 def test_the_paired_difference_to_the_baseline(repository: Path) -> None:

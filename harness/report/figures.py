@@ -23,6 +23,8 @@ from harness.report.position_maps import position_maps
 from harness.report.reliability import FEWEST, reliability
 from harness.report.selection import Selection
 from harness.report.speed_and_map import map_against_throughput
+from harness.report.step_time import step_time
+from harness.report.throughput_by_batch import throughput_by_batch
 from harness.scale import band_spacing
 from harness.systems import is_dcls
 
@@ -90,7 +92,7 @@ def _drawn(results: Results) -> Iterator[tuple[str, str, str]]:
         "mAP against throughput",
         "map_against_throughput",
         f"Test mAP (bars: standard deviation over {results.repeats}) of the trained models against the throughput of "
-        "the full-size ones (bars: quartiles), with arrows from baseline to DCLS, beside the published points",
+        "the full-size ones (bars: 95% intervals), with arrows from baseline to DCLS, beside the published points",
     )
     style.draw(folder / "map_against_parameters", partial(map_against_parameters, results))
     yield (
@@ -107,6 +109,22 @@ def _drawn(results: Results) -> Iterator[tuple[str, str, str]]:
             f"{recorded.many(results)}; bins of fewer than {FEWEST} pairs are not drawn. The error is the expected "
             "calibration error over all bins. Label smoothing and mixup, where a run trains with them, move scores "
             "away from 0 and 1",
+        )
+    timing = next(iter(results.timings.values()))
+    style.draw(folder / "throughput_by_batch", partial(throughput_by_batch, results))
+    yield (
+        "Throughput against batch size",
+        "throughput_by_batch",
+        f"Clips a second of the full-size models (bars: 95% intervals) on {timing.condition.device}, "
+        f"{timing.condition.precision}, eager; docs/throughput.md says how it was measured",
+    )
+    if style.draw(folder / "step_time", partial(step_time, results)):
+        yield (
+            "Where a step's time goes",
+            "step_time",
+            f"Milliseconds of the parts of a forward pass and of a training step on {timing.condition.device}, from "
+            "PyTorch's profiler, which makes steps slower than they are untouched; above each bar the share of the "
+            "depthwise convolutions. The rest is norms, activations, other convolutions, the loss and the optimizer",
         )
     for model in filter(is_dcls, results.models):
         yield from _kernels_drawn(results, model)

@@ -127,5 +127,5 @@ def span(low: float | None, high: float | None, sign: str = "") -> str:
     return NONE if low is None or high is None else f"{low:{sign}.2f} to {high:{sign}.2f}"
 
 
-def quartiles(median: float | None, low: float | None, high: float | None) -> str:
+def rate_span(median: float | None, low: float | None, high: float | None) -> str:
     return NONE if median is None else f"{rate(median)} ({rate(low)} to {rate(high)})"

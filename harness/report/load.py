@@ -16,13 +16,14 @@ from harness.files import read_json
 from harness.params import Params
 from harness.provenance import SCHEMA_VERSION
 from harness.report.selection import Selection
-from harness.systems import CLASS_COUNTS, LINEAR_BASELINE, MODELS, baseline_of
+from harness.report.timings import Timing, load_timings
+from harness.systems import LINEAR_BASELINE, MODELS, baseline_of
+from harness.throughput.device import timings_file
 
 METRICS = ("mAP", "mAP_low", "mAP_high", "prevalence", "clips", "classes", "classes_left_out")
 PROVENANCE = ("parameters", "data_fingerprint", "code", "versions", "device", "precision")
 COMPARED = ("differences", "mean", "sd", "n", "clips_low", "clips_high", "low", "high")
 VERDICTS = ("verdict", "verdict_for_these_weights")
-TIMES = ("parameters", "throughput", "throughput_low", "throughput_high", "speed_relative_to_counterpart")
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Times of a full-size model, by number of classes (`527`, `1000`), and what made them."""
-
-    model: str
-    classes: dict[str, dict[str, float]]
-    record: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Reference:
     """A system that no run of this pipeline scored: mAP and its standard deviation in [0, 1], over n of them."""
 
@@ -79,7 +71,8 @@ class Reference:
 class Results:
     """All that the reports say, models in the paper's order, runs in the order of params.seeds.
 
-    `linear` are the runs of the linear baseline; `compared` are the pairs of comparison.json by DCLS model;
+    `timings` are the fairest of each model (see `timings.fairest`) on the current machine; `linear` are the runs of the
+    linear baseline; `compared` are the pairs of comparison.json by DCLS model;
     `coverage` is how many clips are listed and there in each split, where data.json has it.
     """
 
@@ -130,9 +123,10 @@ class Results:
             yield "comparison.run.json", self.compared_record
 
     def timing_records(self) -> Iterable[tuple[str, dict[str, Any]]]:
-        """(file under results/PRESET, provenance) of every timing."""
+        """(device's file and model, provenance) of every timing."""
         for model in self.models:
-            yield f"throughput/{model}.run.json", self.timings[model].record
+            timing = self.timings[model]
+            yield f"{timings_file(timing.condition.device)} ({model})", timing.record
 
 
 def load_results(params: Params | Selection) -> Results:
@@ -144,13 +138,14 @@ def load_results(params: Params | Selection) -> Results:
     folder = paths.results(params.preset)
     published = load_published(models)
     runs = {model: tuple(_run(params.preset, model, seed) for seed in params.seeds) for model in models}
+    timings = load_timings(params.dcls)
     return Results(
         preset=params.preset,
         models=models,
         seeds=params.seeds,
         published=published,
         runs=runs,
-        timings={model: _timing(folder / "throughput", model) for model in models},
+        timings={model: timings[model] for model in models},
         linear=tuple(_scored(params.preset, LINEAR_BASELINE, seed) for seed in params.linear_baseline_seeds),
         compared=_compared(folder / "comparison.json", runs),
         compared_record=load_record(folder / "comparison.run.json"),
@@ -272,15 +267,6 @@ def _compared(path: Path, runs: dict[str, tuple[Run, ...]]) -> dict[str, dict[st
             ):
                 raise UserError(f"{path}: {model} is of other runs than those in results; run `compare-models` again")
     return found
-
-
-def _timing(folder: Path, model: str) -> Timing:
-    path = folder / f"{model}.json"
-    classes = _mapping(path, ("classes",))["classes"]
-    for count in map(str, CLASS_COUNTS):
-        _require(path, classes, (count,))
-        _require(path, classes[count], TIMES)
-    return Timing(model, classes, load_record(folder / f"{model}.run.json", ("input_shape", "threads", "hardware")))
 
 
 def load_record(path: Path, more: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -249,11 +249,7 @@ def _precision(record: Record) -> str:
 
 
 def _timing(record: Record) -> str:
-    on = _device(record)
-    if record["device"] == "cpu":
-        on += f" ({record['hardware']['processor']}, threads: {record['threads']})"
-    batches = record["parameters"]["throughput"]["batches"]
-    return f"{batches} batches of {record['input_shape'][0]}, {record['precision']}, on {on}"
+    return f"{record['condition']}, on {record['device']} (threads: {record['threads']})"
 
 
 def _code(record: Record) -> str:

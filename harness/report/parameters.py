@@ -76,7 +76,7 @@ def load_parameters(results: Results) -> dict[str, dict[str, Any]]:
                 right = parts == total and head == (one["features"] + 1) * int(classes)
             except (KeyError, TypeError) as error:
                 raise UserError(f"{path}: {model} lacks {error}; run `count-parameters` again") from error
-            timed = results.timings[model].classes[classes]["parameters"]
+            timed = results.timings[model].parameters[int(classes)]
             if not right or total != timed:
                 raise UserError(
                     f"{path}: {model} with {classes} classes: {total} parameters in all, {parts} in its parts, {timed} "

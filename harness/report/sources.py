@@ -8,6 +8,7 @@ from harness import paths
 from harness.report.load import Results, Run
 from harness.report.summary import Row
 from harness.systems import LINEAR_BASELINE
+from harness.throughput.device import timings_file
 
 PUBLISHED = (
     "backbone",
@@ -38,13 +39,17 @@ TIMES = (
     "throughput_527",
     "throughput_527_low",
     "throughput_527_high",
-    "throughput_1000",
-    "throughput_1000_low",
-    "throughput_1000_high",
     "speed_ratio_527",
-    "speed_ratio_1000",
+    "speed_ratio_527_low",
+    "speed_ratio_527_high",
+    "speed_ratio_noise",
+    "speed_in_words",
+    "timing_device",
+    "timing_threads",
+    "timing_batch",
+    "timing_precision",
+    "timing_condition",
 )
-TIMING_RECORD = ("timing_device", "timing_threads", "timing_batch", "timing_precision")
 FIRST_TRAINING = (
     "kernel_size",
     "kernel_count",
@@ -72,12 +77,6 @@ def run_files(results: Results, runs: Iterable[Run], *names: str) -> tuple[str, 
 
 def result_file(results: Results, name: str) -> str:
     return str(paths.results(results.preset) / name)
-
-
-def timing_files(results: Results, model: str) -> tuple[str, str]:
-    """Those with a model's times and with what made them."""
-    times, record = (result_file(results, f"throughput/{model}{suffix}") for suffix in (".json", ".run.json"))
-    return times, record
 
 
 def table1_sources(results: Results, row: Row) -> dict[str, tuple[str, ...]]:
@@ -111,17 +110,16 @@ def _scored(results: Results, runs: tuple[Run, ...]) -> dict[str, tuple[str, ...
 
 def _model(results: Results, model: str) -> dict[str, tuple[str, ...]]:
     runs = results.runs[model]
-    times, record = timing_files(results, model)
+    times = str(timings_file(results.timings[model].condition.device))
     return {
         **dict.fromkeys(PUBLISHED, (str(paths.PUBLISHED),)),
         **_scored(results, runs),
         **dict.fromkeys(COMPARISON, (result_file(results, "comparison.json"),)),
         **dict.fromkeys(TIMES, (times,)),
-        **dict.fromkeys(TIMING_RECORD, (record,)),
         **dict.fromkeys(FIRST_TRAINING, run_files(results, runs[:1], "run.json")),
         **dict.fromkeys(
             ("kernel_size", "kernel_count"), (*run_files(results, runs[:1], "run.json"), str(paths.PUBLISHED))
         ),
         "training_device": run_files(results, runs, "run.json"),
-        **dict.fromkeys(CODE, (*run_files(results, runs, "run.json", "evaluation.json"), record)),
+        **dict.fromkeys(CODE, (*run_files(results, runs, "run.json", "evaluation.json"), times)),
     }

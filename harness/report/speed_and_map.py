@@ -14,7 +14,7 @@ from harness.report.load import Results
 from harness.report.summary import chance
 from harness.systems import baseline_of, is_dcls, method_of
 
-# throughput, its lower and upper quartile, mAP in percent, its standard deviation (0 where there is none)
+# throughput, the ends of its 95% interval, mAP in percent, its standard deviation (0 where there is none)
 Point = tuple[float, float, float, float, float]
 
 
@@ -42,9 +42,9 @@ def map_against_throughput(results: Results) -> Figure:
 
 def _reproduced(results: Results, model: str) -> Point:
     maps = [100 * run.metrics["mAP"] for run in results.runs[model]]
-    times = results.timings[model].classes["527"]
+    timing = results.timings[model]
     sd = stdev(maps) if len(maps) > 1 else 0.0
-    return times["throughput"], times["throughput_low"], times["throughput_high"], fmean(maps), sd
+    return timing.throughput, timing.low, timing.high, fmean(maps), sd
 
 
 def _published(results: Results, model: str) -> Point:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from harness.report.load import Results, Run, Timing
+from harness.report.load import Published, Results, Run
 from harness.systems import LINEAR_BASELINE, baseline_of, is_dcls
 
 RULE = (
@@ -28,8 +28,9 @@ FOLDS_RULE = (
 class Row:
     """A row of table1.csv, full precision; None where there is no such number.
 
-    mAP in percent, times in clips/s, quartiles as _low and _high; `speed_ratio_*` is DCLS over baseline. The seeds' 95%
-    bootstrap intervals over clips reach from `map_intervals_lowest` to `map_intervals_highest`, all together.
+    mAP in percent, times in clips/s, 95% intervals of medians as _low and _high; `speed_ratio_*` is DCLS over baseline.
+    The seeds' 95% bootstrap intervals over clips reach from `map_intervals_lowest` to `map_intervals_highest`, all
+    together.
     """
 
     model: str
@@ -64,12 +65,12 @@ class Row:
     throughput_527: float | None = None
     throughput_527_low: float | None = None
     throughput_527_high: float | None = None
-    throughput_1000: float | None = None
-    throughput_1000_low: float | None = None
-    throughput_1000_high: float | None = None
     speed_ratio_published: float | None = None
     speed_ratio_527: float | None = None
-    speed_ratio_1000: float | None = None
+    speed_ratio_527_low: float | None = None
+    speed_ratio_527_high: float | None = None
+    speed_ratio_noise: float | None = None
+    speed_in_words: str | None = None
     preset: str | None = None
     data: str | None = None
     data_fingerprint: str | None = None
@@ -89,6 +90,7 @@ class Row:
     timing_threads: int | None = None
     timing_batch: int | None = None
     timing_precision: str | None = None
+    timing_condition: str | None = None
     code_revisions: str | None = None
     code_dirty: bool | None = None
 
@@ -122,7 +124,6 @@ def _model_row(results: Results, model: str) -> Row:
     parameters = runs[0].training["parameters"]
     settings, dcls = parameters["model"], parameters["dcls"]
     size = dcls["dilated_kernel_size"]
-    plain, wide = (timing.classes[count] for count in ("527", "1000"))
     records = [run.training for run in runs] + [run.evaluation for run in runs] + [timing.record]
     return Row(
         model=model,
@@ -138,19 +139,19 @@ def _model_row(results: Results, model: str) -> Row:
         **_maps(runs),
         **_difference(results.compared.get(model)),
         parameters_published=round(1e6 * published.params_millions),
-        parameters_527=int(plain["parameters"]),
-        parameters_1000=int(wide["parameters"]),
+        parameters_527=timing.parameters[527],
+        parameters_1000=timing.parameters[1000],
         parameters_trained=runs[0].training["trained_parameters"],
         throughput_published=published.throughput,
-        throughput_527=plain["throughput"],
-        throughput_527_low=plain["throughput_low"],
-        throughput_527_high=plain["throughput_high"],
-        throughput_1000=wide["throughput"],
-        throughput_1000_low=wide["throughput_low"],
-        throughput_1000_high=wide["throughput_high"],
-        speed_ratio_published=_published_ratio(results, model),
-        speed_ratio_527=_ratio(timing, "527"),
-        speed_ratio_1000=_ratio(timing, "1000"),
+        throughput_527=timing.throughput,
+        throughput_527_low=timing.low,
+        throughput_527_high=timing.high,
+        speed_ratio_published=published_ratio(results.published, model),
+        speed_ratio_527=timing.ratio,
+        speed_ratio_527_low=timing.ratio_low,
+        speed_ratio_527_high=timing.ratio_high,
+        speed_ratio_noise=timing.noise if is_dcls(model) else None,
+        speed_in_words=timing.verdict or None,
         preset=results.preset,
         data=parameters["data"]["kind"],
         data_fingerprint=_joined(run.evaluation["data_fingerprint"] for run in runs),
@@ -167,9 +168,10 @@ def _model_row(results: Results, model: str) -> Row:
         repeats=results.repeats,
         training_device=_joined(run.training["device"] for run in runs),
         timing_device=timing.record["device"],
-        timing_threads=timing.record["threads"],
-        timing_batch=timing.record["input_shape"][0],
-        timing_precision=timing.record["precision"],
+        timing_threads=int(timing.record["threads"]),
+        timing_batch=timing.condition.batch,
+        timing_precision=timing.condition.precision,
+        timing_condition=timing.condition.words,
         code_revisions=_joined(record["code"]["revision"] or "unknown" for record in records),
         code_dirty=_dirty(record["code"]["dirty"] for record in records),
     )
@@ -238,15 +240,11 @@ def _published_difference(results: Results, model: str) -> float | None:
     return round(results.published[model].map_mean - results.published[baseline_of(model)].map_mean, decimals)
 
 
-def _published_ratio(results: Results, model: str) -> float | None:
+def published_ratio(published: dict[str, Published], model: str) -> float | None:
+    """Speed of a DCLS model over its baseline's in the paper's table; None for a baseline."""
     if not is_dcls(model):
         return None
-    return results.published[model].throughput / results.published[baseline_of(model)].throughput
-
-
-def _ratio(timing: Timing, classes: str) -> float | None:
-    """DCLS over baseline, from the DCLS model's own file: the two were timed in turn in one process."""
-    return timing.classes[classes]["speed_relative_to_counterpart"] if is_dcls(timing.model) else None
+    return published[model].throughput / published[baseline_of(model)].throughput
 
 
 def _spaced(values: list[int] | None) -> str | None:

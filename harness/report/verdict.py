@@ -109,13 +109,13 @@ def _throughput(results: Results) -> Claim:
         here, published = _number(rows[model].speed_ratio_527), _number(rows[model].speed_ratio_published)
         numbers.append(
             f"{rows[model].backbone}: {here:.2f} of its baseline's speed (published {published:.2f}), full-size model, "
-            f"batch {rows[model].timing_batch}, {rows[model].timing_precision}, on {rows[model].timing_device}"
+            f"{rows[model].timing_condition}, on {rows[model].timing_device}: {rows[model].speed_in_words}"
         )
         if here < bound:
             slower.append(rows[model].backbone)
     rule = f"the {bound:.2f} of the paper's own slowest pair"
     obstacle = _other_kernels(results) or _too_few(len(pairs))
-    if not obstacle and any(results.timings[model].record["device"] == "cpu" for model in pairs):
+    if not obstacle and any(results.timings[model].record["gpu"] is None for model in pairs):
         where = f"below {rule} in {_listed(slower)}" if slower else f"nowhere below {rule}"
         obstacle = f"The paper's models were timed on a GPU, these on a CPU. On it the ratio is {where}."
     if obstacle:

@@ -17,13 +17,16 @@ import torch
 from torch import nn
 
 from dcls import Dcls2d
-from harness import comparison, evaluation, examples, paths, provenance, throughput
+from harness import comparison, evaluation, examples, paths, provenance
 from harness.files import write_csv, write_json
 from harness.params import Params
 from harness.report import style
 from harness.report.tables import tables
+from harness.report.timings import current_file
 from harness.systems import LINEAR_BASELINE
+from harness.throughput import rows
 from harness.training import loop, positions
+from tests.made_up_timings import COUNTS, write_timings
 
 ROOT = Path(__file__).parent.parent.parent
 CLIPS, CLASSES = 160, 10
@@ -32,7 +35,6 @@ RESULTS = paths.results("instruments")
 DCLS, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 SKILL = {"convformer": 0.25, "fastvit": 0.6, "convnext": 0.35}  # how far positives stand out, in standard deviations
-SECONDS = {"convformer": 0.5, "fastvit": 0.3, "convnext": 0.4}
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +111,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     """All that tables and figures read, under `root`."""
     patch.chdir(root)
     patch.setattr(provenance, "code_revision", lambda: {"revision": REVISION, "dirty": False})
-    write_json(paths.HARDWARE, provenance.hardware())
+    write_timings(params, patch)
     paths.PUBLISHED.parent.mkdir()
     for name in ("published.csv", "reference_points.csv"):
         shutil.copy(ROOT / paths.PUBLISHED.with_name(name), paths.PUBLISHED.with_name(name))
@@ -118,7 +120,6 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     for model in params.models:
         for seed in params.seeds:
             _write_run(params, model, seed, random)
-        _write_times(params, model, random, patch)
     _write_parameters(params)
     parameters = provenance.stage_parameters(params, params.models[0])
     del parameters["model"], parameters["dcls"], parameters["train"]
@@ -199,32 +200,15 @@ def _write_examples(params: Params, patch: pytest.MonkeyPatch) -> None:
     examples.examples(params)
 
 
-def _write_times(params: Params, model: str, random: np.random.Generator, patch: pytest.MonkeyPatch) -> None:
-    """The throughput stage itself, with made-up seconds in place of full-size models."""
-    patch.setattr(throughput, "_prepare", lambda name, classes, *_: nn.Linear(1000, classes))
-    patch.setattr(throughput, "device_of", lambda: torch.device("cpu"))
-
-    def alternate(variants: dict[tuple[str, int], nn.Module], *_: Any) -> dict[tuple[str, int], np.ndarray]:
-        return {
-            (name, classes): SECONDS[name.split("_")[0]]
-            * (1.4 if "_dcls_" in name else 1.0)
-            * random.uniform(0.9, 1.1, 10)
-            for name, classes in variants
-        }
-
-    patch.setattr(throughput, "_alternate", alternate)
-    throughput.throughput(params, model)
-
-
 def _write_parameters(params: Params) -> None:
-    """Counts that fit the models that `_write_times` timed: a linear layer and nothing else."""
-    folder = paths.results(params.preset)
-    models = {}
-    for model in params.models:
-        timed = json.loads((folder / "throughput" / f"{model}.json").read_text())["classes"]
-        counts = {classes: {"head": one["parameters"], "total": one["parameters"]} for classes, one in timed.items()}
-        none = {"backbone": 0, "kernels": 0, "positions": 0, "spreads": 0}
-        models[model] = none | {"features": 1000, "classes": counts}
+    """Counts that fit the made-up timings': all but the head in the backbone."""
+    folder, features = paths.results(params.preset), 2113
+    classes = {}
+    for count, total in COUNTS.parameters.items():
+        classes[str(count)] = {"head": (features + 1) * count, "total": total}
+    rest = {"kernels": 0, "positions": 0, "spreads": 0, "features": features, "classes": classes}
+    (backbone,) = {one["total"] - one["head"] for one in classes.values()}
+    models = {model: rest | {"backbone": backbone} for model in params.models}
     write_json(folder / "parameters.json", {"models": models})
     record = provenance.provenance("parameters", {"dcls": provenance.as_plain(params.dcls)}, "none", "meta")
     write_json(folder / "parameters.run.json", record)
@@ -253,6 +237,20 @@ def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
         if positions.recorded_at(epoch, last):
             recorded |= positions.snapshot(layers, epoch)
     return recorded
+
+
+def edit_timings(change: Callable[[dict[str, str]], None]) -> None:
+    """Let `change` loose on every row of this machine's timings."""
+    found = rows.read(current_file())
+    for row in found:
+        change(row)
+    rows.upsert(current_file(), found)
+
+
+def timing_of(model: str) -> dict[str, str]:
+    """The row of results/throughput that the tables take: inference at the largest batch."""
+    found = [row for row in rows.read(current_file()) if (row["model"], row["mode"]) == (model, "inference")]
+    return max(found, key=lambda row: int(row["batch"]))
 
 
 def folder_of(model: str, seed: int) -> Path:

@@ -32,7 +32,7 @@ from harness.report.position_animation import position_animation
 from harness.report.position_maps import position_maps
 from harness.report.speed_and_map import map_against_throughput
 from harness.report.tables import tables
-from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of
+from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of, timing_of
 
 
 def _columns(path: Path, *names: str) -> np.ndarray:
@@ -49,6 +49,7 @@ def test_page_and_pictures(workplace: Path, report_params: Params) -> None:
     assert page.startswith(Path("paper_tables/instruments/table1.md").read_text().rstrip())
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
     names = ["learning_curves", "class_differences", "map_against_throughput", "map_against_parameters", "calibration"]
+    names += ["throughput_by_batch", "step_time"]
     names += [f"{name}_{DCLS}" for name in ("positions", "paths", "motion", "kernels", "examples")]
     assert [Path(one).stem for one in pictures] == names and "not recorded" not in page
     for one in pictures:
@@ -137,9 +138,8 @@ def test_points_are_the_numbers_and_arrows_join_the_pairs(workplace: Path, repor
     here, paper = figure.axes
     for place, model in enumerate((BASELINE, DCLS)):
         maps = [100 * json.loads((folder_of(model, seed) / "metrics.json").read_text())["mAP"] for seed in (0, 1, 2)]
-        times = json.loads((RESULTS / "throughput" / f"{model}.json").read_text())["classes"]["527"]
         point = here.containers[place].lines[0]
-        assert point.get_xdata()[0] == times["throughput"]
+        assert point.get_xdata()[0] == float(timing_of(model)["throughput"])
         assert point.get_ydata()[0] == pytest.approx(np.mean(maps))
     assert [container.lines[0].get_ydata()[0] for container in paper.containers] == [44.83, 45.52]
     arrow = next(text for text in paper.texts if text.arrow_patch is not None)

@@ -21,7 +21,7 @@ from harness.params import Params
 from harness.report.load import load_results
 from harness.report.summary import summary
 from harness.report.tables import tables
-from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table
+from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table, timing_of
 
 
 def _maps(model: str, key: str = "mAP") -> np.ndarray:
@@ -103,13 +103,15 @@ def test_every_run_has_its_line(made: Path, report_params: Params) -> None:
 
 def test_times_parameters_and_ratio_are_those_of_the_files(made: Path) -> None:
     row = rows_of_table()[DCLS]
-    timing = json.loads((RESULTS / "throughput" / f"{DCLS}.json").read_text())["classes"]
+    timing = timing_of(DCLS)
+    for end in ("", "_low", "_high"):
+        assert row[f"throughput_527{end}"] == timing[f"throughput{end}"]
+        assert row[f"speed_ratio_527{end}"] == timing[f"ratio_to_baseline{end}"]
+    assert row["speed_ratio_noise"] == timing["no_difference_below"] and row["timing_batch"] == timing["batch"] == "4"
+    assert row["speed_in_words"] == f"slower by {100 * (1 - float(row['speed_ratio_527'])):.0f}%"
+    assert row["timing_condition"] == "inference, float32, eager, channels_last, batch 4"
     for classes in ("527", "1000"):
-        assert float(row[f"throughput_{classes}"]) == timing[classes]["throughput"]
-        assert float(row[f"throughput_{classes}_low"]) == timing[classes]["throughput_low"]
-        assert float(row[f"throughput_{classes}_high"]) == timing[classes]["throughput_high"]
-        assert float(row[f"speed_ratio_{classes}"]) == timing[classes]["speed_relative_to_counterpart"]
-        assert int(row[f"parameters_{classes}"]) == timing[classes]["parameters"]
+        assert row[f"parameters_{classes}"] == timing[f"parameters_{classes}"]
     assert float(row["speed_ratio_published"]) == 509.4 / 591.4
     assert row["parameters_published"] == "28600000" and row["parameters_trained"] == "1234567"
     assert rows_of_table()[BASELINE]["speed_ratio_527"] == ""  # the ratio is DCLS over baseline, said once
@@ -171,8 +173,6 @@ def test_markdown_and_latex_hold_the_numbers_of_the_csv(made: Path, report_param
         f"runs/{DCLS}-2/metrics.json",
         f"runs/{DCLS}-2/evaluation.json",
         f"runs/{DCLS}-2/run.json",
-        f"throughput/{DCLS}.json",
-        f"throughput/{DCLS}.run.json",
         "runs/linear_baseline-2/metrics.json",
         "runs/linear_baseline-2/evaluation.json",
         "comparison.json",

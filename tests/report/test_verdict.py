@@ -17,7 +17,7 @@ from harness.report.load import load_results
 from harness.report.tables import tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
 from harness.systems import MODELS, is_dcls
-from tests.report.conftest import BASELINE, DCLS, RESULTS, edit
+from tests.report.conftest import BASELINE, DCLS, RESULTS, edit, edit_timings
 
 DCLS_MODELS = tuple(filter(is_dcls, MODELS))
 Change = Callable[[], object]
@@ -29,8 +29,7 @@ def audioset(workplace: Path) -> Iterator[Path]:
     for path in RESULTS.glob("runs/*/*.json"):
         if path.name != "metrics.json":
             edit(path, _as_in_the_paper)
-    for path in RESULTS.glob("throughput/*.run.json"):
-        edit(path, lambda record: record.update(device="a GPU"))
+    edit_timings(lambda row: row.update(gpu="a GPU"))
     for model in DCLS_MODELS:
         _compared(model, mean=0.02, low=0.01, high=0.03, verdict="higher")
         _ratio(model, 0.9)
@@ -51,10 +50,7 @@ def _compared(model: str, **values: object) -> None:
 
 
 def _ratio(model: str, ratio: float) -> None:
-    def change(timing: dict[str, Any]) -> None:
-        timing["classes"]["527"]["speed_relative_to_counterpart"] = ratio
-
-    edit(RESULTS / "throughput" / f"{model}.json", change)
+    edit_timings(lambda row: row.update(ratio_to_baseline=str(ratio)) if row["model"] == model else None)
 
 
 def _more_parameters() -> None:
@@ -65,17 +61,16 @@ def _more_parameters() -> None:
         for one in file["models"][DCLS]["classes"].values():
             one["total"] += 1
 
-    def timed(file: dict[str, Any]) -> None:
-        for one in file["classes"].values():
-            one["parameters"] += 1
+    def timed(row: dict[str, str]) -> None:
+        if row["model"] == DCLS:
+            row |= {name: str(int(row[name]) + 1) for name in ("parameters_527", "parameters_1000")}
 
     edit(RESULTS / "parameters.json", counted)
-    edit(RESULTS / "throughput" / f"{DCLS}.json", timed)
+    edit_timings(timed)
 
 
 def _on_a_cpu() -> None:
-    for path in RESULTS.glob("throughput/*.run.json"):
-        edit(path, lambda record: record.update(device="cpu"))
+    edit_timings(lambda row: row.update(gpu=""))
 
 
 def _other_kernels() -> None:

@@ -1,0 +1,69 @@
+"""What is timed: a condition, and all the conditions of a sweep in the order of their weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+
+from harness.systems import CLASS_COUNTS
+
+MODES = ("inference", "training")
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to run a full-size model: the columns of a row that say what was timed.
+
+    `device` is a product's name (see `device.label`); `batch` is in clips of log-mel (1, 128, 1001); `fused` is for
+    inference alone.
+    """
+
+    device: str
+    mode: str
+    precision: str
+    compiled: bool
+    channels_last: bool
+    fused: bool
+    batch: int
+    classes: int = CLASS_COUNTS[0]
+
+    @property
+    def words(self) -> str:
+        """`inference, float32, eager, channels_last, batch 4`."""
+        parts = [
+            self.mode,
+            self.precision,
+            "compiled" if self.compiled else "eager",
+            "channels_last" if self.channels_last else "contiguous",
+            *(["fused"] if self.fused else []),
+            f"batch {self.batch}",
+        ]
+        return ", ".join(parts)
+
+
+def plain_conditions(device: str, inference_batches: Iterable[int], training_batches: Iterable[int]) -> list[Condition]:
+    """What the pipeline's stage times: float32, eager, channels_last, not fused; every batch, largest first."""
+    batches = {"inference": inference_batches, "training": training_batches}
+    return [
+        Condition(device, mode, "float32", compiled=False, channels_last=True, fused=False, batch=batch)
+        for mode in MODES
+        for batch in sorted(set(batches[mode]), reverse=True)
+    ]
+
+
+def all_conditions(
+    device: str, precisions: Iterable[str], inference_batches: Iterable[int], training_batches: Iterable[int]
+) -> list[Condition]:
+    """Every condition of these precisions: first the plain ones, then those nearest to them."""
+    found = plain_conditions(device, inference_batches, training_batches)
+    ways = product((False, True), (True, False), (False, True), precisions)
+    for fused, channels_last, compiled, precision in ways:
+        found += [
+            Condition(device, one.mode, precision, compiled, channels_last, fused, one.batch)
+            for one in found
+            if one.precision == "float32" and (one.compiled, one.channels_last, one.fused) == (False, True, False)
+            if not (fused and one.mode == "training")
+        ]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,140 @@
+"""A baseline and its DCLS model under one condition: timed in turn, with the baseline once more for the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+import dcls
+from harness.params import Params
+from harness.systems import baseline_of
+from harness.throughput import contenders, gauges, rows
+from harness.throughput.condition import Condition
+from harness.throughput.counts import counts
+from harness.throughput.machine import Machine, now
+from harness.throughput.outcome import attempt
+from harness.throughput.rounds import take_turns
+from harness.throughput.statistics import median_interval, noise_of, percentile
+
+AGAIN = "the baseline again"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The two rows of a pair (see rows.COLUMNS) and, by model, what `dcls` chose for its convolutions."""
+
+    rows: tuple[dict[str, Any], ...]
+    choices: dict[str, list[dict[str, Any]]]
+
+    @property
+    def out_of_memory(self) -> bool:
+        return any(row["status"] == rows.OUT_OF_MEMORY for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A contender after its first steps, the MiB that one takes, and the convolutions chosen in the first."""
+
+    step: Callable[[], object]
+    fusion: str
+    peak_memory: float | None
+    choices: list[dict[str, Any]]
+
+
+def measure(model: str, condition: Condition, params: Params, machine: Machine, seconds: float) -> Measured:
+    """Time a DCLS model and its baseline; rounds go on for `seconds` (see `take_turns`).
+
+    What does not fit into memory, or fails otherwise, becomes a row that says so.
+    """
+    torch.compiler.reset()
+    baseline = baseline_of(model)
+    warm, failed = {}, {}
+    for name, built in ((baseline, baseline), (AGAIN, baseline), (model, model)):
+        one, reason = attempt(partial(_warm, built, condition, params, machine.device))
+        if one is None:
+            failed[name] = reason
+        else:
+            warm[name] = one
+    taken, dropped = take_turns({name: one.step for name, one in warm.items()}, machine.device, seconds)
+    failed |= dropped
+    noise = noise_of(taken[AGAIN] / taken[baseline]) if {AGAIN, baseline} <= set(taken) else None
+    made = tuple(
+        {
+            **rows.key_cells(name, condition, params.dcls),
+            **_cells(warm.get(name), condition, machine.device, taken.get(name), failed.get(name)),
+            **_ratio(taken if name == model else {}, baseline, model),
+            **_counts(name, params),
+            **machine.made_by,
+            "positions": contenders.POSITIONS if name == model else None,
+            "no_difference_below": noise,
+            "date": now(),
+        }
+        for name in (baseline, model)
+    )
+    return Measured(made, {model: warm[model].choices} if model in taken else {})
+
+
+def _warm(name: str, condition: Condition, params: Params, device: torch.device) -> Warm:
+    before = gauges.memory_in_use(device)
+    contender = contenders.prepare(name, condition, params, device)
+    dcls.forget_convolution_choices()
+    contender.step()  # compiles, chooses convolutions, allocates
+    chosen = dcls.convolution_choices()
+    peak = gauges.peak_memory(contender.step, device, before)
+    return Warm(contender.step, contender.fusion, peak, chosen)
+
+
+def _cells(
+    warm: Warm | None, condition: Condition, device: torch.device, seconds: np.ndarray | None, failed: str | None
+) -> dict[str, Any]:
+    """Status and times of a row, in the order of their columns; empty where there are none."""
+    cells: dict[str, Any] = dict.fromkeys(rows.COLUMNS[len(rows.KEY) :])
+    cells["status"] = failed or rows.OK
+    if warm is None or seconds is None:
+        return cells
+    median, low, high = median_interval(seconds)
+    cells["throughput"], cells["throughput_low"], cells["throughput_high"] = (
+        condition.batch / one for one in (median, high, low)
+    )
+    cells |= {"seconds": median, "rounds": len(seconds), "peak_memory_mib": warm.peak_memory}
+    if condition.batch == 1:
+        cells |= {f"latency_p{percent}_ms": _milliseconds(seconds, percent) for percent in (50, 95, 99)}
+    drawn, _ = attempt(lambda: gauges.joules(warm.step, device))
+    cells["joules_per_clip"] = drawn / condition.batch if drawn is not None else None
+    return cells | {"fusion": warm.fusion, "convolutions": in_short(warm.choices)}
+
+
+def _milliseconds(seconds: np.ndarray, percent: int) -> float | None:
+    found = percentile(seconds, percent)
+    return None if found is None else 1000 * found
+
+
+def _ratio(taken: dict[str, np.ndarray], baseline: str, model: str) -> dict[str, float]:
+    """Speed of the DCLS model over its baseline's, round by round; nothing where one of them was not timed."""
+    if not {baseline, model} <= set(taken):
+        return {}
+    found = median_interval(taken[baseline] / taken[model])
+    return {f"ratio_to_baseline{end}": value for end, value in zip(rows.INTERVAL, found, strict=True)}
+
+
+def _counts(name: str, params: Params) -> dict[str, int]:
+    found = counts(name, params.dcls)
+    parameters = {f"parameters_{classes}": count for classes, count in found.parameters.items()}
+    return parameters | {"macs": found.macs, "macs_dense_kernels": found.macs_dense_kernels}
+
+
+def in_short(choices: list[dict[str, Any]]) -> str:
+    """`convolution: fft 1, torch_channels_last 3; kernel_gradient: fft 4`: shapes by the way that was chosen."""
+    found: dict[str, dict[str, int]] = {}
+    for one in choices:
+        ways = found.setdefault(one["operation"], {})
+        ways[one["backend"]] = ways.get(one["backend"], 0) + 1
+    return "; ".join(
+        f"{operation}: {', '.join(f'{way} {count}' for way, count in sorted(ways.items()))}"
+        for operation, ways in found.items()
+    )

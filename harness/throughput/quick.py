@@ -1,0 +1,49 @@
+"""`harness throughput --quick`: the ratio table of the three pairs in under a minute, printed and not kept."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+from harness.params import Params
+from harness.report.load import load_published
+from harness.systems import MODELS, baseline_of
+from harness.throughput import verdict
+from harness.throughput.condition import plain_conditions
+from harness.throughput.machine import this_machine
+from harness.throughput.pair import measure
+from harness.throughput.rows import INTERVAL, OK
+from harness.throughput.sweep import PAIRS
+
+SECONDS = 8.0  # of timed rounds a pair
+
+
+def quick(params: Params) -> None:
+    """Time float32 inference of one clip, eager and channels_last, and print ratio, interval, noise and verdict."""
+    machine, published = this_machine(), load_published(MODELS)
+    (condition,) = plain_conditions(machine.label, (1,), ())
+    lines = [("model", "clips/s", "paper", "here", "95% interval", "noise", "in words")]
+    for model in tqdm(PAIRS, unit="pair", disable=not sys.stderr.isatty()):
+        row = measure(model, condition, params, machine, SECONDS).rows[1]
+        ratio = published[model].throughput / published[baseline_of(model)].throughput
+        lines.append((model, *_numbers(row, ratio)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"DCLS / baseline, {condition.words}, on {machine.label}, threads: {machine.made_by['threads']}")
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _numbers(row: dict[str, object], published: float) -> tuple[str, ...]:
+    if row["status"] != OK or row["ratio_to_baseline"] is None:
+        return ("-", f"{published:.2f}", "-", "-", "-", verdict.of_row(row))
+    ratio, low, high = (float(str(row[f"ratio_to_baseline{end}"])) for end in INTERVAL)
+    noise = None if row["no_difference_below"] is None else float(str(row["no_difference_below"]))
+    return (
+        f"{float(str(row['throughput'])):.3g}",
+        f"{published:.2f}",
+        f"{ratio:.2f}",
+        f"{low:.2f} to {high:.2f}",
+        "-" if noise is None else f"{noise:.2f}",
+        verdict.in_words(ratio, low, high, noise),
+    )

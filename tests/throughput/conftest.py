@@ -1,0 +1,44 @@
+"""The throughput stage on models that are small enough to be timed in a test."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from harness import models
+from harness.params import Params
+from harness.throughput import counts
+from harness.throughput.condition import Condition
+from harness.throughput.machine import Machine, this_machine
+
+TINY = dataclasses.replace(models.FULL_SIZE, scale="reduced", depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+DCLS, BASELINE = "fastvit_dcls_audio_sa24", "fastvit_audio_sa24"
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reduced models in place of the full-size ones."""
+    monkeypatch.setattr(models, "FULL_SIZE", TINY)
+    counts.counts.cache_clear()
+    yield
+    counts.counts.cache_clear()
+
+
+@pytest.fixture
+def quick_params(params: Params) -> Params:
+    timed = dataclasses.replace(params.throughput, inference_batches=(1, 2), training_batches=(1,), seconds=0.0)
+    return dataclasses.replace(params, throughput=timed)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(models, "device_of", lambda: torch.device("cpu"))
+    return this_machine()
+
+
+def condition(mode: str = "inference", batch: int = 1, **more: object) -> Condition:
+    plain = {"precision": "float32", "compiled": False, "channels_last": True, "fused": False}
+    return Condition("Abacus, 2 cores", mode, batch=batch, **(plain | more))  # type: ignore[arg-type]
