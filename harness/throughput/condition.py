@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from harness.systems import CLASS_COUNTS
@@ -57,13 +57,12 @@ def all_conditions(
     device: str, precisions: Iterable[str], inference_batches: Iterable[int], training_batches: Iterable[int]
 ) -> list[Condition]:
     """Every condition of these precisions: first the plain ones, then those nearest to them."""
-    found = plain_conditions(device, inference_batches, training_batches)
+    plain = plain_conditions(device, inference_batches, training_batches)
     ways = product((False, True), (True, False), (False, True), precisions)
-    for fused, channels_last, compiled, precision in ways:
-        found += [
-            Condition(device, one.mode, precision, compiled, channels_last, fused, one.batch)
-            for one in found
-            if one.precision == "float32" and (one.compiled, one.channels_last, one.fused) == (False, True, False)
-            if not (fused and one.mode == "training")
-        ]
-    return list(dict.fromkeys(found))
+    varied = [
+        replace(one, fused=fused, channels_last=channels_last, compiled=compiled, precision=precision)
+        for fused, channels_last, compiled, precision in ways
+        for one in plain
+        if not fused or one.mode == "inference"
+    ]
+    return list(dict.fromkeys([*plain, *varied]))

@@ -15,7 +15,7 @@ from harness.params import Params
 from harness.systems import MODELS, is_dcls
 from harness.throughput import breakdown, contenders, counts, pair, rows
 from harness.throughput.breakdown import BACKWARD, MARK, STEP, Event
-from harness.throughput.machine import Machine
+from harness.throughput.machine import Machine, this_machine
 from tests.test_models import COUNTS
 from tests.throughput.conftest import DCLS, TINY, condition
 
@@ -186,3 +186,24 @@ def test_kernels_of_a_gpu_count_where_they_were_launched() -> None:
     ]
     found = breakdown.parts_of([*step_of(100, 2), *kernels], on_gpu=True)
     assert found == pytest.approx({"stem": 0, "depthwise": 3 + 4, "pointwise": 0, "attention": 0, "rest": 1 + 1})
+
+
+@pytest.mark.slow  # a C++ compiler at work
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_compiled_bf16(tiny: None, params: Params, machine: Machine, mode: str) -> None:
+    way = condition(mode, 2, precision="bf16", compiled=True, channels_last=False)
+    found = pair.measure(DCLS, way, params, machine, seconds=0.0)
+    assert [one["status"] for one in found.rows] == ["ok", "ok"] and found.choices[DCLS]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_on_a_gpu(params: Params, mode: str, precision: str) -> None:
+    found = pair.measure(DCLS, condition(mode, 8, precision=precision), params, this_machine(), seconds=0.0)
+    for one in found.rows:
+        assert one["status"] == "ok" and one["driver"] and one["cuda"] and one["peak_memory_mib"] > 80  # the weights
+        assert one["joules_per_clip"] is None or one["joules_per_clip"] > 0
+    made = contenders.prepare(DCLS, condition(mode, 8, precision=precision), params, torch.device("cuda"))
+    parts = breakdown.milliseconds(made, torch.device("cuda"))
+    assert min(parts.values()) > 0
