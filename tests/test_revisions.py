@@ -203,8 +203,8 @@ def test_stages_of_dvc_yaml_and_paths_with_parameters(repository: Path) -> None:
     (repository / "settings" / "instruments.json").write_text("{}")
     commit(repository)
     output = compare(repository, "HEAD~2", "HEAD")
-    assert "evaluate (changed), logistic_regression (new), linear_baseline (gone)" in output
-    assert "- train, evaluate, logistic_regression: `settings/instruments.json` (new)\n" in output
+    assert "evaluate (changed), logistic_regression (new), examples (changed), linear_baseline (gone)" in output
+    assert "- train, evaluate, logistic_regression, examples: `settings/instruments.json` (new)\n" in output
 
 
 def test_library_versions_and_device(repository: Path) -> None:
