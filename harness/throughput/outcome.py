@@ -11,7 +11,14 @@ import torch
 from harness.throughput.rows import OUT_OF_MEMORY
 
 T = TypeVar("T")
-NO_MEMORY = ("can't allocate memory", "not enough memory", "ALLOC_FAILED", "out of memory")  # as the CPU and cuBLAS say
+# as the CPU, cuBLAS and, last, oneDNN say
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "out of memory",
+    "could not create a primitive",
+)
 
 
 def attempt(run: Callable[[], T]) -> tuple[T | None, str]:

@@ -96,7 +96,7 @@ def test_a_training_step_trains(tiny: None, params: Params, name: str, precision
     before = [parameter.detach().clone() for parameter in made.model.parameters()]
     made.step()
     moved = [not torch.equal(old, new) for old, new in zip(before, made.model.parameters(), strict=True)]
-    assert made.model.training and sum(moved) > 0.9 * len(moved)
+    assert made.model.training and sum(moved) > 0.8 * len(moved)  # a block that drop path leaves out stands still
     assert all(parameter.dtype == torch.float32 for parameter in made.model.parameters())
 
 
