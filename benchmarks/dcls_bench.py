@@ -1,8 +1,9 @@
 """Times `dcls` against the published package and the plain 7x7 baselines, taking turns in one process.
 
-`make bench` runs it and writes benchmarks/results/*.csv. Ratios are medians over rounds of times taken in the same
-round, so that what else the machine does meets both alike. Positions are timed as they start (normal(0, 0.5), near the
-centre) and spread over the whole kernel, because kernels whose outer cells are empty are cheaper.
+`make bench` runs it, on the GPU if there is one, and writes benchmarks/results/dcls-DEVICE.csv. Ratios are medians over
+rounds of times taken in the same round, so that what else the machine does meets both alike. Positions are timed as
+they start (normal(0, 0.5), near the centre) and spread over the whole kernel, because on a CPU kernels whose outer
+cells are empty are cheaper.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import argparse
 import gc
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +23,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.published import published_kernel, published_like, with_published_layers
-from dcls import Dcls2d
+from dcls import Dcls2d, convolution_choices
 from harness.files import write_csv, write_json
 from harness.models import FULL_SIZE, build_model
 from harness.params import Dcls
 from harness.provenance import hardware, provenance
 from harness.systems import baseline_of
+from harness.throughput.device import slug
+from harness.throughput.machine import this_machine
+from harness.throughput.rounds import timed
+from harness.training.precision import exact_float32
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
@@ -49,43 +54,64 @@ COLUMNS = (
 Case = Callable[[], object]
 
 
+@dataclass(frozen=True)
+class Bench:
+    """`batch` in clips. `slow_rounds` of the published models: on a CPU one takes up to a minute."""
+
+    device: torch.device
+    batch: int
+    rounds: int
+
+    @property
+    def slow_rounds(self) -> int:
+        return 1 if self.device.type == "cpu" else self.rounds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8, help="clips in a forward pass or step (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="timed rounds; the published models get one (default: %(default)s)"
+        "--rounds",
+        type=int,
+        default=5,
+        help="timed rounds; published models on a CPU get one (default: %(default)s)",
     )
     parser.add_argument("--memory-of", choices=("ours", "published"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    machine = this_machine()
     if arguments.memory_of:
-        print(peak_memory(arguments.memory_of))
+        print(peak_memory(arguments.memory_of, machine.device))
         return
-    rows = yardsticks(arguments.batch, arguments.rounds)
+    exact_float32(True)
+    bench = Bench(machine.device, arguments.batch, arguments.rounds)
+    rows = yardsticks(bench)
     for positions in ("initial", "spread"):
         for channels in CHANNELS:
-            rows += kernels(channels, positions, arguments.rounds)
+            rows += kernels(channels, positions, bench)
         for name in MODELS:
-            rows += models(name, positions, arguments.batch, arguments.rounds)
+            rows += models(name, positions, bench)
     memory = {name: int(_child(name)) for name in ("ours", "published")}
-    stem = f"dcls-cpu-{torch.get_num_threads()}threads-float32-torch{torch.__version__.split('+')[0]}"
-    write_csv(RESULTS / f"{stem}.csv", COLUMNS, rows)
+    path = RESULTS / f"dcls-{slug(machine.label)}.csv"
+    write_csv(path, COLUMNS, rows)
     record = provenance(
         "benchmark",
-        {"batch": arguments.batch, "rounds": arguments.rounds},
+        {"batch": bench.batch, "rounds": bench.rounds},
         "random input",
-        "cpu",
+        machine.device.type,
+        label=machine.label,
         threads=torch.get_num_threads(),
         hardware=hardware(),
         peak_extra_memory_bytes=memory,
+        convolutions=convolution_choices(),
     )
-    write_json(RESULTS / f"{stem}.json", record)
+    write_json(path.with_suffix(".json"), record)
     print(f"dense kernel, C = {CHANNELS[-1]}, forward and backward, peak extra memory: {memory}")
-    print(f"{RESULTS / stem}.csv")
+    print(path)
 
 
-def kernels(channels: int, positions: str, rounds: int) -> list[tuple]:
+def kernels(channels: int, positions: str, bench: Bench) -> list[tuple]:
     """The dense kernel alone, forward and forward with backward."""
-    ours, published = _pair(channels, positions)
+    ours, published = _pair(channels, positions, bench.device)
     pairs: dict[str, tuple[Case, Case]] = {
         "forward": (_no_grad(ours.kernel), _no_grad(lambda: published_kernel(published))),
         "forward and backward": (
@@ -103,64 +129,67 @@ def kernels(channels: int, positions: str, rounds: int) -> list[tuple]:
                 ours.P[0, 0, 0, 0] += 1e-3
             return mine()
 
-        seconds = take_turns({"dcls": anew, "published": theirs}, rounds)
+        seconds = take_turns({"dcls": anew, "published": theirs}, bench.device, bench.rounds)
         rows += _rows(f"dense kernel, C = {channels}, {what}", positions, seconds, {"dcls": "published"})
     return rows
 
 
-def models(name: str, positions: str, batch: int, rounds: int) -> list[tuple]:
+def models(name: str, positions: str, bench: Bench) -> list[tuple]:
     """Full-size models, eval and training step: ours, the 7x7 baseline, and the published layers.
 
-    Those get one round, at initial positions: it takes up to a minute, and where elements are does not matter there.
+    Those are timed at initial positions alone, since where elements are does not matter there, and first.
     """
     rows = []
-    inputs = torch.randn(batch, *INPUT).contiguous(memory_format=torch.channels_last)
-    ours, baseline = _model(name, positions), _model(baseline_of(name), positions)
+    inputs = torch.randn(bench.batch, *INPUT, device=bench.device).contiguous(memory_format=torch.channels_last)
+    ours, baseline = full_size_model(name, positions, bench), full_size_model(baseline_of(name), positions, bench)
     for what in ("eval", "training step"):
-        peers = {"dcls": "baseline"}
-        seconds = take_turns({"dcls": _case(ours, inputs, what), "baseline": _case(baseline, inputs, what)}, rounds)
+        peers, slow = {"dcls": "baseline"}, {}
         if positions == "initial":
-            slow = _case(with_published_layers(_model(name, positions)), inputs, what)
-            started = time.perf_counter()
-            slow()
-            seconds["published"] = np.array([time.perf_counter() - started])
+            published = step_of(with_published_layers(full_size_model(name, positions, bench)), inputs, what)
+            slow = take_turns({"published": published}, bench.device, bench.slow_rounds, warm=bench.slow_rounds > 1)
             peers["published"] = "baseline"
+            del published
+        cases = {"dcls": step_of(ours, inputs, what), "baseline": step_of(baseline, inputs, what)}
+        seconds = take_turns(cases, bench.device, bench.rounds) | slow
+        if slow:
             rows += _rows(f"{name}, {what}", positions, seconds, {"dcls": "published"})[:1]
         rows += _rows(f"{name}, {what}", positions, seconds, peers)
     return rows
 
 
-def yardsticks(batch: int, rounds: int) -> list[tuple]:
-    """What the machine can do: a matrix product, and depthwise convolutions on the first stage's map (64x62).
+def yardsticks(bench: Bench) -> list[tuple]:
+    """What the device can do: a matrix product, and depthwise convolutions on the first stage's map (64x62).
 
     `gflops` counts two operations for a multiplication and an addition, and none with the padding's zeros.
     """
-    matrix = torch.randn(1024, 1024)
-    image = torch.randn(batch, 96, 64, 62).contiguous(memory_format=torch.channels_last)
+    matrix = torch.randn(1024, 1024, device=bench.device)
+    image = torch.randn(bench.batch, 96, 64, 62, device=bench.device).contiguous(memory_format=torch.channels_last)
     cases: dict[str, tuple[Case, float]] = {"matrix product 1024x1024x1024": (lambda: matrix @ matrix, 2 * 1024**3)}
     for size in (7, 23):
+        kernel = torch.randn(96, 1, size, size, device=bench.device)
         pairs = [sum(cells - abs(shift) for shift in range(-(size // 2), size // 2 + 1)) for cells in (64, 62)]
         cases[f"{size}x{size} depthwise convolution, C = 96, 64x62"] = (
-            partial(torch.conv2d, image, torch.randn(96, 1, size, size), padding=size // 2, groups=96),
-            2 * batch * 96 * pairs[0] * pairs[1],
+            partial(torch.conv2d, image, kernel, padding=size // 2, groups=96),
+            2 * bench.batch * 96 * pairs[0] * pairs[1],
         )
     rows = []
     for what, (case, operations) in cases.items():
-        seconds = take_turns({"torch": _no_grad(case)}, rounds)
+        seconds = take_turns({"torch": _no_grad(case)}, bench.device, bench.rounds)
         (row,) = _rows(what, "", seconds, {})
         rows.append((*row[:-1], operations / float(np.median(seconds["torch"])) / 1e9))
     return rows
 
 
-def take_turns(cases: dict[str, Case], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each case in each round, after one round that is not counted."""
+def take_turns(
+    cases: dict[str, Case], device: torch.device, rounds: int, *, warm: bool = True
+) -> dict[str, np.ndarray]:
+    """Seconds of each case in each round; `warm`: after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for turn in tqdm(range(rounds + 1), leave=False, disable=not sys.stderr.isatty()):
+    for turn in tqdm(range(rounds + warm), leave=False, disable=not sys.stderr.isatty()):
         for name, case in cases.items():
-            started = time.perf_counter()
-            case()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
+            taken = timed(case, device)
+            if turn >= warm:
+                seconds[name].append(taken)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
@@ -183,7 +212,7 @@ def _rows(what: str, positions: str, seconds: dict[str, np.ndarray], peers: dict
     return rows
 
 
-def _pair(channels: int, positions: str) -> tuple[Dcls2d, nn.Module]:
+def _pair(channels: int, positions: str, device: torch.device) -> tuple[Dcls2d, nn.Module]:
     torch.manual_seed(0)
     size = SETTINGS.dilated_kernel_size
     arguments = {
@@ -194,6 +223,7 @@ def _pair(channels: int, positions: str) -> tuple[Dcls2d, nn.Module]:
     }
     ours = Dcls2d(channels, channels, **arguments, version="gauss")
     _place(ours, positions)
+    ours.to(device)
     return ours, published_like(ours)
 
 
@@ -204,14 +234,14 @@ def _place(model: nn.Module, positions: str) -> None:
                 nn.init.uniform_(parameter, -11, 11)
 
 
-def _model(name: str, positions: str) -> nn.Module:
+def full_size_model(name: str, positions: str, bench: Bench) -> nn.Module:
     torch.manual_seed(0)
     model = build_model(name, FULL_SIZE, SETTINGS, 527)
     _place(model, positions)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(bench.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _case(model: nn.Module, inputs: Tensor, what: str) -> Case:
+def step_of(model: nn.Module, inputs: Tensor, what: str) -> Case:
     if what == "eval":
         model.eval()
         return _no_grad(lambda: model(inputs))
@@ -234,10 +264,18 @@ def _no_grad(case: Case) -> Case:
     return run
 
 
-def peak_memory(implementation: str) -> int:
-    """Bytes by which one dense kernel with 768 channels, forward and backward, raises the process's peak (Linux)."""
-    ours, published = _pair(CHANNELS[-1], "spread")
+def peak_memory(implementation: str, device: torch.device) -> int:
+    """Bytes by which one dense kernel with 768 channels, forward and backward, raises the peak.
+
+    On a GPU that of the tensors, elsewhere the process's (Linux).
+    """
+    ours, published = _pair(CHANNELS[-1], "spread", device)
     gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        (ours.kernel() if implementation == "ours" else published_kernel(published)).sum().backward()
+        return torch.cuda.max_memory_allocated(device) - before
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again at what is in use now
     before = _resident("VmRSS")
     (ours.kernel() if implementation == "ours" else published_kernel(published)).sum().backward()

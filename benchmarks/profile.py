@@ -8,19 +8,20 @@ from __future__ import annotations
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.dcls_bench import INPUT, MODELS, RESULTS, _case, _model
+from benchmarks.dcls_bench import INPUT, MODELS, RESULTS, Bench, full_size_model, step_of
 from harness.files import write_text
 
 BATCH, ROWS = 8, 12
 
 
 def main() -> None:
+    bench = Bench(torch.device("cpu"), BATCH, rounds=1)
     inputs = torch.randn(BATCH, *INPUT).contiguous(memory_format=torch.channels_last)
     lines = [f"batch {BATCH}, {torch.get_num_threads()} threads, float32, torch {torch.__version__}"]
     for name in MODELS:
-        model = _model(name, "spread")
+        model = full_size_model(name, "spread", bench)
         for what in ("eval", "training step"):
-            case = _case(model, inputs, what)
+            case = step_of(model, inputs, what)
             case()
             with profile(activities=[ProfilerActivity.CPU]) as profiled:
                 case()

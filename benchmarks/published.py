@@ -13,7 +13,7 @@ from DCLS.construct.modules import Dcls2d as PublishedDcls2d  # noqa: E402
 
 
 def published_like(layer: Dcls2d) -> nn.Module:
-    """A published layer with the arguments, values and dtype of one of ours (square kernels, zero padding)."""
+    """A published layer with the arguments, values, dtype and device of one of ours (square kernels, zero padding)."""
     published = PublishedDcls2d(
         layer.in_channels,
         layer.out_channels,
@@ -25,7 +25,7 @@ def published_like(layer: Dcls2d) -> nn.Module:
         version=layer.version,
     )
     published.load_state_dict(layer.state_dict())
-    return published.to(layer.weight.dtype)
+    return published.to(layer.weight)
 
 
 def published_kernel(layer: nn.Module) -> Tensor:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import paths
 from harness.errors import Stopped, UserError
-from harness.params import Params, load
 from harness.systems import MODELS
+
+if TYPE_CHECKING:
+    from harness.params import Params
 
 COMPARE = (
     "Parameters, code that stages depend on, data fingerprint, library versions, metrics and throughput are read from "
@@ -30,6 +33,15 @@ def main() -> int:
         _run(arguments)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:  # the wrong Python, most likely
+        if str(error.name).partition(".")[0] in ("harness", "dcls"):
+            raise
+        print(
+            f"error: {sys.executable}: has no module {error.name}; run `make setup`, then use .venv/bin/python, or put "
+            ".venv/bin first on the PATH",
+            file=sys.stderr,
+        )
         return 2
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -58,6 +70,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
         figures(selection_in(arguments.results))
         return
+    from harness.params import load
+
     params = load(arguments.params)
     if stage in ("train", "import-checkpoint", "evaluate"):
         _require(params, arguments.model)

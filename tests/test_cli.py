@@ -65,6 +65,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_python_without_the_requirements_is_named() -> None:
+    command = [sys.executable, "-S", "-m", "harness", "throughput"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert sys.executable in done.stderr and "has no module" in done.stderr and "make setup" in done.stderr
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
 def test_every_preset_is_valid_and_can_be_switched_to(tmp_path: Path, name: str) -> None:
     (tmp_path / "presets").symlink_to(ROOT / "presets")

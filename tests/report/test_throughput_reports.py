@@ -70,7 +70,7 @@ def goals() -> dict[str, list[str]]:
 
 def test_goals_are_not_measured_without_such_a_gpu(workplace: Path, report_params: Params) -> None:
     tables(report_params)
-    assert {line[0] for line in goals().values()} == {"not measured"} and len(goals()) == 4
+    assert {line[0] for line in goals().values()} == {"not measured"} and len(goals()) == 3
 
 
 @pytest.mark.parametrize(("ratio", "met"), [("0.97", "met"), ("0.86", "not met")])
@@ -88,7 +88,6 @@ def test_goals_on_such_a_gpu(workplace: Path, report_params: Params, ratio: str,
     # the published ratios are 0.77, 0.87 and 0.86
     assert found["inference, float32: ratio at least the published one"][0] == met
     assert found["training: ratio at least 0.85"][:2] == ["met", f"{float(ratio):.3f}"]
-    assert found["training: at least 5 times as fast as the published package"][0] == "not measured"
 
 
 def test_the_table_has_every_device_and_what_did_not_run(workplace: Path, report_params: Params) -> None:
