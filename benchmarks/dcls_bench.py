@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from benchmarks.published import published_kernel, published_like, with_published_layers
 from dcls import Dcls2d, convolution_choices
@@ -31,7 +30,7 @@ from harness.provenance import hardware, provenance
 from harness.systems import baseline_of
 from harness.throughput.device import slug
 from harness.throughput.machine import this_machine
-from harness.throughput.rounds import timed
+from harness.throughput.rounds import LEAST, take_turns, timed
 from harness.training.precision import exact_float32
 
 RESULTS = Path(__file__).parent / "results"
@@ -56,26 +55,13 @@ Case = Callable[[], object]
 
 @dataclass(frozen=True)
 class Bench:
-    """`batch` in clips. `slow_rounds` of the published models: on a CPU one takes up to a minute."""
-
     device: torch.device
-    batch: int
-    rounds: int
-
-    @property
-    def slow_rounds(self) -> int:
-        return 1 if self.device.type == "cpu" else self.rounds
+    batch: int  # clips
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8, help="clips in a forward pass or step (default: %(default)s)")
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=5,
-        help="timed rounds; published models on a CPU get one (default: %(default)s)",
-    )
     parser.add_argument("--memory-of", choices=("ours", "published"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     machine = this_machine()
@@ -83,7 +69,7 @@ def main() -> None:
         print(peak_memory(arguments.memory_of, machine.device))
         return
     exact_float32(True)
-    bench = Bench(machine.device, arguments.batch, arguments.rounds)
+    bench = Bench(machine.device, arguments.batch)
     rows = yardsticks(bench)
     for positions in ("initial", "spread"):
         for channels in CHANNELS:
@@ -95,7 +81,7 @@ def main() -> None:
     write_csv(path, COLUMNS, rows)
     record = provenance(
         "benchmark",
-        {"batch": bench.batch, "rounds": bench.rounds},
+        {"batch": bench.batch, "least_rounds": LEAST},
         "random input",
         machine.device.type,
         label=machine.label,
@@ -129,7 +115,7 @@ def kernels(channels: int, positions: str, bench: Bench) -> list[tuple]:
                 ours.P[0, 0, 0, 0] += 1e-3
             return mine()
 
-        seconds = take_turns({"dcls": anew, "published": theirs}, bench.device, bench.rounds)
+        seconds = _turns({"dcls": anew, "published": theirs}, bench.device)
         rows += _rows(f"dense kernel, C = {channels}, {what}", positions, seconds, {"dcls": "published"})
     return rows
 
@@ -145,16 +131,23 @@ def models(name: str, positions: str, bench: Bench) -> list[tuple]:
     for what in ("eval", "training step"):
         peers, slow = {"dcls": "baseline"}, {}
         if positions == "initial":
-            published = step_of(with_published_layers(full_size_model(name, positions, bench)), inputs, what)
-            slow = take_turns({"published": published}, bench.device, bench.slow_rounds, warm=bench.slow_rounds > 1)
+            slow = _published(
+                step_of(with_published_layers(full_size_model(name, positions, bench)), inputs, what), bench
+            )
             peers["published"] = "baseline"
-            del published
         cases = {"dcls": step_of(ours, inputs, what), "baseline": step_of(baseline, inputs, what)}
-        seconds = take_turns(cases, bench.device, bench.rounds) | slow
+        seconds = _turns(cases, bench.device) | slow
         if slow:
             rows += _rows(f"{name}, {what}", positions, seconds, {"dcls": "published"})[:1]
         rows += _rows(f"{name}, {what}", positions, seconds, peers)
     return rows
+
+
+def _published(step: Case, bench: Bench) -> dict[str, np.ndarray]:
+    """Once on a CPU, where it takes up to a minute."""
+    if bench.device.type == "cpu":
+        return {"published": np.array([timed(step, bench.device)])}
+    return _turns({"published": step}, bench.device)
 
 
 def yardsticks(bench: Bench) -> list[tuple]:
@@ -174,23 +167,20 @@ def yardsticks(bench: Bench) -> list[tuple]:
         )
     rows = []
     for what, (case, operations) in cases.items():
-        seconds = take_turns({"torch": _no_grad(case)}, bench.device, bench.rounds)
+        seconds = _turns({"torch": _no_grad(case)}, bench.device)
         (row,) = _rows(what, "", seconds, {})
         rows.append((*row[:-1], operations / float(np.median(seconds["torch"])) / 1e9))
     return rows
 
 
-def take_turns(
-    cases: dict[str, Case], device: torch.device, rounds: int, *, warm: bool = True
-) -> dict[str, np.ndarray]:
-    """Seconds of each case in each round; `warm`: after one round that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for turn in tqdm(range(rounds + warm), leave=False, disable=not sys.stderr.isatty()):
-        for name, case in cases.items():
-            taken = timed(case, device)
-            if turn >= warm:
-                seconds[name].append(taken)
-    return {name: np.array(values) for name, values in seconds.items()}
+def _turns(cases: dict[str, Case], device: torch.device) -> dict[str, np.ndarray]:
+    """Seconds of each case, by round, after one call each that does not count."""
+    for case in cases.values():
+        case()
+    seconds, failed = take_turns(cases, device, 0.0)
+    if failed:
+        raise RuntimeError(failed)
+    return seconds
 
 
 def _rows(what: str, positions: str, seconds: dict[str, np.ndarray], peers: dict[str, str]) -> list[tuple]:

@@ -15,7 +15,7 @@ BATCH, ROWS = 8, 12
 
 
 def main() -> None:
-    bench = Bench(torch.device("cpu"), BATCH, rounds=1)
+    bench = Bench(torch.device("cpu"), BATCH)
     inputs = torch.randn(BATCH, *INPUT).contiguous(memory_format=torch.channels_last)
     lines = [f"batch {BATCH}, {torch.get_num_threads()} threads, float32, torch {torch.__version__}"]
     for name in MODELS:
