@@ -65,6 +65,7 @@ def test_conditions_are_all_of_them_once_and_the_plain_ones_first() -> None:
     assert len(set(found)) == len(found) == 2 * (2**4) + 1 * 2**3  # batches x precision, compiled, layout, fused
     plain = plain_conditions("Abacus", (1, 4), (2,))
     assert found[:3] == plain and [one.batch for one in plain] == [4, 1, 2]
+    assert [one.compiled for one in found] == sorted(one.compiled for one in found)
     assert not any(one.fused and one.mode == "training" for one in found)
     assert condition(fused=True, compiled=True, batch=3).words == (
         "inference, float32, compiled, channels_last, fused, batch 3"
