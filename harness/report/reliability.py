@@ -31,7 +31,7 @@ def reliability(results: Results) -> Figure | None:
     linear = _pooled(results, LINEAR_BASELINE, tuple(run.seed for run in results.linear)) if results.linear else None
     backbones = list(dict.fromkeys(map(baseline_of, results.models)))
     width = style.DOUBLE if len(backbones) > 1 else style.SINGLE
-    figure = Figure(figsize=(width, 3.2), layout="constrained")
+    figure = Figure(figsize=(width, 3.45), layout="constrained")
     panels = figure.subplots(1, len(backbones), sharex=True, sharey=True, squeeze=False)[0]
     for axes, baseline in zip(panels, backbones, strict=True):
         axes.plot([LOWEST, 1], [LOWEST, 1], color=style.GREY, linewidth=0.8, linestyle=":", label="as it should be")
