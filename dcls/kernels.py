@@ -103,11 +103,15 @@ def wants_slopes(P: Tensor, SIG: Tensor | None) -> bool:
 
 
 def axes_of_elements(P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str, slopes: bool) -> list[Axis]:
-    """Heights and, with slopes, derivatives of all elements along each kernel axis, in the order of the kernel axes."""
+    """Heights and, with slopes, derivatives of all elements along each kernel axis, in the order of the kernel axes.
+
+    They are contiguous, whatever P is: a model in channels_last has its P so too, and a batched product of matrices
+    that are not contiguous is computed one by one.
+    """
     axes: list[Any] = [None] * len(size)
     for d, axis in enumerate(axis_of(version, len(size))):
-        position = P[d].flatten(0, -2).unsqueeze(-2) + size[d] // 2
-        spread = None if SIG is None else SIG[d].flatten(0, -2).unsqueeze(-2)
+        position = P[d].flatten(0, -2).contiguous().unsqueeze(-2) + size[d] // 2
+        spread = None if SIG is None else SIG[d].flatten(0, -2).contiguous().unsqueeze(-2)
         cells = torch.arange(size[axis], device=P.device, dtype=P.dtype).unsqueeze(-1)
         axes[axis] = heights(cells, position, spread, version, slopes)
     return axes
