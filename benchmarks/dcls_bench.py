@@ -260,15 +260,16 @@ def peak_memory(implementation: str, device: torch.device) -> int:
     On a GPU that of the tensors, elsewhere the process's (Linux).
     """
     ours, published = _pair(CHANNELS[-1], "spread", device)
+    kernel = ours.kernel if implementation == "ours" else partial(published_kernel, published)
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        (ours.kernel() if implementation == "ours" else published_kernel(published)).sum().backward()
+        kernel().sum().backward()
         return torch.cuda.max_memory_allocated(device) - before
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again at what is in use now
     before = _resident("VmRSS")
-    (ours.kernel() if implementation == "ours" else published_kernel(published)).sum().backward()
+    kernel().sum().backward()
     return _resident("VmHWM") - before
 
 
