@@ -14,8 +14,8 @@ from .kernels import without_autocast
 Pads = Sequence[tuple[int, int]]  # cells before and after, per axis
 
 PLAIN = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-ON_CPU = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available() else ()
-QUICK_DTYPES = {"cpu": ON_CPU, "cuda": (torch.float32, torch.bfloat16, torch.float16)}
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+QUICK_DTYPES = {"cpu": DTYPES if torch.backends.mkldnn.is_available() else (), "cuda": DTYPES}
 
 
 def convolve(

@@ -180,12 +180,17 @@ def test_what_cannot_be_chosen():
         dcls.use_convolution([{"backend": "fft"}])
 
 
-def test_few_channels_of_bfloat16_end():
-    """Where torch's own convolution in channels_last runs for ever on a CPU with AVX-512, so in a process to kill."""
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_few_channels_of_16_bits_end(dtype):
+    """Where torch's own convolution runs for ever (AVX-512; float16: AVX-512 FP16), so in a process to kill."""
     code = (
-        "import torch, dcls; layer = dcls.Dcls2d(16, 16, 9, 1, 11, 23, 16, dtype=torch.bfloat16)\n"
-        "torch.nn.init.uniform_(layer.P, -11, 11); dcls.use_convolution('torch_channels_last')\n"
-        "layer(torch.randn(1, 16, 8, 40, dtype=torch.bfloat16)).float().sum().backward()"
+        f"import torch, dcls; layer = dcls.Dcls2d(16, 16, 9, 1, 11, 23, 16, dtype=torch.{dtype})\n"
+        "torch.nn.init.uniform_(layer.P, -11, 11)\n"
+        "for layout in (torch.contiguous_format, torch.channels_last):\n"
+        "    for name in ('measured', 'rule', 'torch_channels_last', 'torch_contiguous', 'fft'):\n"
+        "        dcls.use_convolution(name)\n"
+        f"        input = torch.randn(1, 16, 8, 40, dtype=torch.{dtype}).contiguous(memory_format=layout)\n"
+        "        layer(input).float().sum().backward()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
