@@ -43,6 +43,10 @@ class World:
             distributed.all_reduce(values)
         return values
 
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.total(torch.zeros(1, device=self.device))
+
     def first(self, value: T) -> T:
         """The first process's value, which is small."""
         if self.size == 1:

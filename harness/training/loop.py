@@ -194,7 +194,7 @@ def _save(run: Run, folder: Path, number: int, progress: Progress) -> None:
     """A checkpoint, on disk before any process goes on."""
     if run.world.is_first:
         resume.save(folder, number, run.trainee, progress, run.params.execution.checkpoints_kept)
-    run.world.total(torch.zeros(1, device=run.world.device))
+    run.world.wait()
 
 
 def _stop(run: Run, wishes: list[int]) -> None:
@@ -225,7 +225,7 @@ def _refuse(
     where = {"epoch": epoch + 1, "step": step + 1, "learning_rate": rate, "micro_batches": micro_batches}
     if run.world.is_first:
         folder = nonfinite.write_dump(run.params, run.name, run.seed, run.trainee.model, where)
-    run.world.total(torch.zeros(1, device=run.world.device))
+    run.world.wait()
     if not run.world.is_first:
         raise SystemExit(2)
     raise UserError(

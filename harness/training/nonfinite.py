@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +40,7 @@ def replay(params: Params, folder: Path) -> None:
     dump = read_json(folder / "dump.json")
     name, seed, epoch = dump["model"], dump["seed"], dump["epoch"] - 1
     for what, then, now in (
-        ("parameters", dump["parameters"], json.loads(json.dumps(stage_parameters(params, name)))),
+        ("parameters", dump["parameters"], stage_parameters(params, name)),
         ("packed clips", dump["data_fingerprint"], data_fingerprint(params)),
     ):
         if then != now:
