@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,6 +119,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
         count_parameters(params)
     elif stage == "throughput":
+        _quiet_profiler()
         if arguments.quick:
             from harness.throughput.quick import quick
 
@@ -142,6 +144,12 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.report.show import show
 
         show(params)
+
+
+def _quiet_profiler() -> None:
+    """Else it tells of machines without a GPU and of memory older than itself; read when torch is loaded."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def _submit(params: Params, arguments: argparse.Namespace) -> None:

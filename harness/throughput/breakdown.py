@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from bisect import bisect_right
@@ -62,7 +61,6 @@ def write_breakdown(params: Params, machine: Machine) -> None:
     Eager, float32, channels_last. Prints which models do not run on this device.
     """
     batches = (min(params.throughput.inference_batches),), (min(params.throughput.training_batches),)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # else it reports as an error that a machine has no GPU
     jobs = [(name, one) for one in plain_conditions(machine.label, *batches) for name in MODELS]
     for name, condition in tqdm(jobs, desc="breakdown", unit="model", disable=not sys.stderr.isatty()):
         contender, reason = attempt(lambda: contenders.prepare(name, condition, params, machine.device))  # noqa: B023

@@ -1,11 +1,15 @@
-"""What a step takes besides time: memory and energy of a GPU. None on a CPU, where neither can be told by model."""
+"""What a step takes besides time: memory, and the energy of a GPU."""
 
 from __future__ import annotations
 
+import gc
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from harness.throughput.rounds import synchronize
 
@@ -14,19 +18,37 @@ MIB = 2**20
 
 
 def memory_in_use(device: torch.device) -> int:
-    """Bytes of all tensors on a GPU; 0 on a CPU."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    """Bytes of all tensors there are on the device."""
+    gc.collect()
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    tensors = [one for one in gc.get_objects() if type(one) in (Tensor, nn.Parameter)]
+    storages = [one.untyped_storage() for one in tensors if one.device == device]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
-def peak_memory(step: Callable[[], object], device: torch.device, before: int) -> float | None:
-    """MiB at the peak of a step above `before`, the bytes in use before its model was built; None on a CPU."""
-    if device.type != "cuda":
-        return None
-    synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    step()
-    synchronize(device)
-    return (torch.cuda.max_memory_allocated(device) - before) / MIB
+def peak_memory(step: Callable[[], object], device: torch.device, before: int) -> float:
+    """MiB of tensors at the peak of a step above `before`, the bytes in use before its model was built.
+
+    What libraries allocate for themselves, such as oneDNN, is not in it.
+    """
+    if device.type == "cuda":
+        synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        synchronize(device)
+        return (torch.cuda.max_memory_allocated(device) - before) / MIB
+    held, taken, peak = memory_in_use(device), 0, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the profiler warns of cycles, of which there is one
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            step()
+    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
+    events = [one for one in profiler.profiler.kineto_results.events() if one.name() == "[memory]"]
+    for one in sorted(events, key=lambda one: one.start_ns()):
+        taken += one.nbytes()
+        peak = max(peak, taken)
+    return (held + peak - before) / MIB
 
 
 def joules(step: Callable[[], object], device: torch.device) -> float | None:

@@ -42,7 +42,7 @@ class Warm:
 
     step: Callable[[], object]
     fusion: str
-    peak_memory: float | None
+    peak_memory: float
     choices: list[dict[str, Any]]
 
 
@@ -85,6 +85,7 @@ def _warm(name: str, condition: Condition, params: Params, device: torch.device)
     dcls.forget_convolution_choices()
     contender.step()  # compiles, chooses convolutions, allocates
     chosen = dcls.convolution_choices()
+    contender.model.zero_grad(set_to_none=True)  # as the next step does first: they are not held beside new ones
     peak = gauges.peak_memory(contender.step, device, before)
     return Warm(contender.step, contender.fusion, peak, chosen)
 
