@@ -31,8 +31,8 @@ H100 = "NVIDIA H100 80GB HBM3"
 
 
 def timings_like(workplace_params: Params, models: Sequence[str] = MODELS, **changes: Any) -> list[Timing]:
-    """The fairest of the workplace, as if under another condition; `throughput` is set too where given."""
-    more = {name: changes.pop(name) for name in ("throughput",) if name in changes}
+    """The fairest of the workplace, as if under another condition; `throughput`, `record` are set too if given."""
+    more = {name: changes.pop(name) for name in ("throughput", "record") if name in changes}
     found = load_timings(workplace_params.dcls)
     return [
         dataclasses.replace(found[model], condition=dataclasses.replace(found[model].condition, **changes), **more)
@@ -52,6 +52,10 @@ def test_the_fairest_row(workplace: Path, report_params: Params) -> None:
     slow, fast = (timings_like(report_params, channels_last=False, throughput=speed) for speed in (0.01, 1000.0))
     assert {one.condition.channels_last for one in fairest([*plain, *slow]).values()} == {True}
     assert {one.condition.channels_last for one in fairest([*plain, *fast]).values()} == {False}
+    for year, layout in (("1999", True), ("2999", False)):  # another commit's timings count once they are the latest
+        record = plain[0].record | {"code": {"revision": "b" * 40, "dirty": False}, "finished": f"{year}-01-01"}
+        other = timings_like(report_params, channels_last=False, throughput=1000.0, record=record)
+        assert {one.condition.channels_last for one in fairest([*plain, *other]).values()} == {layout}
 
 
 def add_device(device: str, change: dict[str, str], **where: str) -> None:
