@@ -1,0 +1,29 @@
+"""The revision in a record, and when it counts as changed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.provenance import code_revision
+
+WRITTEN = ("results/a.csv", "benchmarks/results/a.csv", "paper_tables/a.md", "dvc.lock")
+
+
+def test_what_runs_write_is_no_changed_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert code_revision() == {"revision": None, "dirty": None}
+    for name in (*WRITTEN, "benchmarks/code.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    for command in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "--message", "all")):
+        subprocess.run(["git", *command], check=True)
+    for name in WRITTEN:
+        (tmp_path / name).write_text("after")
+    found = code_revision()
+    assert len(found["revision"]) == 40 and found["dirty"] is False
+    (tmp_path / "benchmarks/code.py").write_text("after")
+    assert code_revision() == found | {"dirty": True}
