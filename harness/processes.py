@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,5 +84,10 @@ def joined() -> Iterator[World]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(distributed.get_rank(), distributed.get_world_size(), device)
+    except BaseException as error:
+        # a model left in these frames would be the last to hold the group, and would keep the interpreter's lock while
+        # it waits for gloo's threads, which may be waiting for that lock
+        traceback.clear_frames(error.__traceback__)
+        raise
     finally:
         distributed.destroy_process_group()

@@ -33,22 +33,65 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def together(nurseries: list[Nursery], folder: Path, processes: int, *arguments: str, status: int = 0) -> str:
-    """The same command in so many processes with what torchrun would tell them; what they printed."""
-    world = {
+def told(processes: int) -> dict[str, str]:
+    """What torchrun tells all processes of a run in their environment."""
+    return {
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
         "TORCHELASTIC_RUN_ID": "test",
     }
+
+
+def ranked(rank: int) -> dict[str, str]:
+    """What it tells one of them."""
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+
+
+def together(nurseries: list[Nursery], folder: Path, processes: int, *arguments: str, status: int = 0) -> str:
+    """The same command in so many processes with what torchrun would tell them; what they printed."""
+    world = told(processes)
     started = [
-        nursery.start(folder, *arguments, log=f"log{rank}.txt", RANK=str(rank), LOCAL_RANK=str(rank), **world)
+        nursery.start(folder, *arguments, log=f"log{rank}.txt", **world, **ranked(rank))
         for rank, nursery in enumerate(nurseries[:processes])
     ]
     statuses = [one.wait() for one in started]
     said = "".join(one.log.read_text() for one in started)
     assert statuses == [status] * processes, said
     return said
+
+
+FAILING = """
+import time
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from harness.processes import joined
+
+def work(world):
+    model = DistributedDataParallel(torch.nn.Linear(4, 1))
+    model(torch.ones(1, 4)).sum().backward()
+    time.sleep(world.rank)
+    gathered = [torch.zeros(1) for _ in range(world.size)]
+    distributed.all_gather(gathered, torch.zeros(1), async_op=True)
+    raise SystemExit(7)
+
+with joined() as world:
+    work(world)
+"""
+
+
+def test_a_failing_run_ends_while_gloo_is_at_work() -> None:
+    """The error's frames hold the model, which held the group, which waited for threads that waited for Python."""
+    world = told(2) | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", FAILING], env=os.environ | world | ranked(rank)) for rank in range(2)
+    ]
+    try:
+        assert [one.wait(timeout=120) for one in started] == [7, 7]
+    finally:
+        for one in started:
+            one.kill()
 
 
 def result_of(folder: Path, model: str) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
