@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,20 @@ def draw(path: Path, figure: Callable[[], Figure | None]) -> bool:
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             content = io.BytesIO()
             drawn.savefig(content, format=suffix, dpi=DPI, metadata=metadata)
-            write_bytes(path.with_name(f"{path.name}.{suffix}"), content.getvalue())
+            written = content.getvalue() if suffix == "png" else with_numbered_clips(content.getvalue())
+            write_bytes(path.with_name(f"{path.name}.{suffix}"), written)
             drawn.set_layout_engine("none")  # keeps the places that it has given, which take most of the time
     return True
+
+
+def with_numbered_clips(svg: bytes) -> bytes:
+    """The same picture, its clip paths named in their order.
+
+    Matplotlib names them by their bounds, of which the last bit is now and then another where it lays axes out.
+    """
+    numbers: dict[bytes, int] = {}
+    name = rb'(?<=[#"])p[0-9a-f]{10}(?=[")])'
+    return re.sub(name, lambda found: b"clip%d" % numbers.setdefault(found[0], len(numbers) + 1), svg)
 
 
 def animate(path: Path, frames: Callable[[], list[Figure]]) -> bool:

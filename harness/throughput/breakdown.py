@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import torch
 from timm.models import fastvit, metaformer
 from torch import nn
 from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import record_function
 from tqdm import tqdm
 
 import dcls
@@ -25,6 +24,7 @@ from harness.throughput.condition import plain_conditions
 from harness.throughput.device import breakdown_file
 from harness.throughput.machine import Machine, now
 from harness.throughput.outcome import attempt
+from harness.throughput.profiler import recorded
 from harness.throughput.rounds import synchronize
 
 PARTS = ("stem", "depthwise", "pointwise", "attention", "rest")
@@ -88,21 +88,18 @@ def milliseconds(contender: contenders.Contender, device: torch.device) -> dict[
     On a CPU that is its wall time, on a GPU the time of its kernels. A part's time is that of its modules' forward
     passes and of the backward passes of the operators in them; the loss, the optimizer and all else is the rest.
     """
-    activities = [ProfilerActivity.CPU]
-    if device.type == "cuda":
-        activities.append(ProfilerActivity.CUDA)
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            with record_function(STEP):
+                contender.step()
+                synchronize(device)
+
     contender.step()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the profiler warns of cycles, of which there is one
-        with _marked(contender.model), profile(activities=activities) as profiler:
-            for _ in range(STEPS):
-                with record_function(STEP):
-                    contender.step()
-                    synchronize(device)
-    # not profiler.events(), which takes a minute for a step of some hundred thousand operators
-    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
-    recorded, on_gpu = profiler.profiler.kineto_results.events(), device.type == "cuda"
-    return parts_of([_event(one) for one in recorded if on_gpu or _counts_on_cpu(one)], on_gpu)
+    with _marked(contender.model):
+        events = recorded(steps, device)
+    on_gpu = device.type == "cuda"
+    return parts_of([_event(one) for one in events if on_gpu or _counts_on_cpu(one)], on_gpu)
 
 
 def parts_of(events: Sequence[Event], on_gpu: bool) -> dict[str, float]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import time
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
+from harness.throughput.profiler import recorded
 from harness.throughput.rounds import synchronize
 
 ENERGY_SECONDS = 1.0  # NVML's counter moves some ten times a second
@@ -39,12 +38,7 @@ def peak_memory(step: Callable[[], object], device: torch.device, before: int) -
         synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
     held, taken, peak = memory_in_use(device), 0, 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the profiler warns of cycles, of which there is one
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            step()
-    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
-    events = [one for one in profiler.profiler.kineto_results.events() if one.name() == "[memory]"]
+    events = [one for one in recorded(step, device, memory=True) if one.name() == "[memory]"]
     for one in sorted(events, key=lambda one: one.start_ns()):
         taken += one.nbytes()
         peak = max(peak, taken)

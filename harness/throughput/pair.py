@@ -38,11 +38,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Warm:
-    """A contender after its first steps, the MiB that one takes, and the convolutions chosen in the first."""
+    """A contender after its first steps, the MiB that one takes if it was weighed, and the convolutions chosen."""
 
     step: Callable[[], object]
     fusion: str
-    peak_memory: float
+    peak_memory: float | None
     choices: list[dict[str, Any]]
 
 
@@ -55,7 +55,7 @@ def measure(model: str, condition: Condition, params: Params, machine: Machine, 
     baseline = baseline_of(model)
     warm, failed = {}, {}
     for name, built in ((baseline, baseline), (AGAIN, baseline), (model, model)):
-        one, reason = attempt(partial(_warm, built, condition, params, machine.device))
+        one, reason = attempt(partial(_warm, built, condition, params, machine.device, name != AGAIN))
         if one is None:
             failed[name] = reason
         else:
@@ -79,14 +79,14 @@ def measure(model: str, condition: Condition, params: Params, machine: Machine, 
     return Measured(made, {model: warm[model].choices} if model in taken else {})
 
 
-def _warm(name: str, condition: Condition, params: Params, device: torch.device) -> Warm:
-    before = gauges.memory_in_use(device)
+def _warm(name: str, condition: Condition, params: Params, device: torch.device, weighed: bool) -> Warm:
+    before = gauges.memory_in_use(device) if weighed else 0
     contender = contenders.prepare(name, condition, params, device)
     dcls.forget_convolution_choices()
     contender.step()  # compiles, chooses convolutions, allocates
     chosen = dcls.convolution_choices()
     contender.model.zero_grad(set_to_none=True)  # as the next step does first: they are not held beside new ones
-    peak = gauges.peak_memory(contender.step, device, before)
+    peak = gauges.peak_memory(contender.step, device, before) if weighed else None
     return Warm(contender.step, contender.fusion, peak, chosen)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from PIL import Image
 
 from harness.comparison import compare
@@ -96,6 +98,21 @@ def test_the_same_results_give_the_same_bytes(workplace: Path, report_params: Pa
             style.draw(Path(name), partial(figure, results))
         assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
         assert Path("one.svg").read_bytes() == Path("two.svg").read_bytes()
+
+
+def test_the_last_bit_of_a_place_changes_no_byte(tmp_path: Path) -> None:
+    left = 0.1
+    for name in ("one", "two"):
+        figure = Figure()
+        for place in (left, 0.6):
+            figure.add_axes((place, 0.1, 0.3, 0.8)).plot([1, 2])
+        style.draw(tmp_path / name, lambda figure=figure: figure)  # type: ignore[misc]
+        left = math.nextafter(left, 1)
+    said = (tmp_path / "one.svg").read_text()
+    assert said == (tmp_path / "two.svg").read_text()
+    assert (
+        set(re.findall(r"url\(#(\w+)\)", said)) == set(re.findall(r'<clipPath id="(\w+)"', said)) == {"clip1", "clip2"}
+    )
 
 
 def test_curves_are_the_histories_and_their_mean(workplace: Path, report_params: Params) -> None:
