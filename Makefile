@@ -28,7 +28,7 @@ repro: $(STAMP)  ## run what is out of date of the pipeline, print the results t
 show: $(STAMP)  ## print the results table and where the report lies
 	@$(BIN)/python -m harness show
 
-test: $(STAMP)  ## run the tests (under 10 minutes on two cores)
+test: $(STAMP)  ## run the tests (9 to 21 minutes on two virtual cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-slow: $(STAMP)  ## run the slow tests: torch.compile, every timm family, 200,000 clips (some 10 minutes)
