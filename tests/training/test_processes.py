@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 from tests.training.conftest import Folder
 from tests.training.processes import Nursery
 
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 RUN = {"train__micro_batch": 3, "execution__checkpoint_steps": 1}
 
 
@@ -83,10 +84,8 @@ with joined() as world:
 
 def test_a_failing_run_ends_while_gloo_is_at_work() -> None:
     """The error's frames hold the model, which held the group, which waited for threads that waited for Python."""
-    world = told(2) | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    started = [
-        subprocess.Popen([sys.executable, "-c", FAILING], env=os.environ | world | ranked(rank)) for rank in range(2)
-    ]
+    world = ENVIRONMENT | told(2)
+    started = [subprocess.Popen([sys.executable, "-c", FAILING], env=world | ranked(rank)) for rank in range(2)]
     try:
         assert [one.wait(timeout=120) for one in started] == [7, 7]
     finally:
@@ -174,8 +173,7 @@ def test_torchrun_itself_and_bad_divisions(nurseries: list[Nursery], new_folder:
     command = ["train", "--model", model, "--seed", "0"]
     folder = new_folder("torchrun", **RUN)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "harness"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*torchrun, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run([*torchrun, *command], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "3 clips x 2 accumulated x 2 processes" in done.stdout
     assert done.stdout.count("epoch 3/3") == 1 and result_of(folder, model)[0].shape == (3, 4)
