@@ -61,11 +61,11 @@ format: $(STAMP)  ## let ruff format and mend the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(STAMP)  ## write docs/parameters.md, the table of all parameters, from harness/params.py
-	$(BIN)/python -m harness.parameter_table > docs/parameters.md
+docs: $(STAMP)  ## write docs/parameters.md, the table of all parameters, from harness/config/params.py
+	$(BIN)/python -m harness.config.parameter_table > docs/parameters.md
 
 readme: $(STAMP)  ## write README.md's table, its output and docs/page.png anew from the results (needs Chromium)
-	$(BIN)/python -m harness.readme
+	$(BIN)/python -m harness.report.readme
 
 audit: $(STAMP)  ## look the pins of requirements.txt up in the advisory database (needs the network)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt

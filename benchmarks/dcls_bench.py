@@ -23,15 +23,15 @@ from torch import Tensor, nn
 
 from benchmarks.published import published_kernel, published_like, with_published_layers
 from dcls import Dcls2d, convolution_choices
-from harness.files import write_csv, write_json
-from harness.models import FULL_SIZE, build_model
-from harness.params import Dcls
-from harness.provenance import hardware, provenance
-from harness.systems import baseline_of
+from harness.base.files import write_csv, write_json
+from harness.config.params import Dcls
+from harness.config.systems import baseline_of
+from harness.models.build import FULL_SIZE, build_model
+from harness.models.precision import exact_float32
+from harness.records.provenance import hardware, provenance
 from harness.throughput.device import slug
 from harness.throughput.machine import this_machine
 from harness.throughput.rounds import LEAST, take_turns, timed
-from harness.training.precision import exact_float32
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")

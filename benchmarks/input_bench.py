@@ -21,15 +21,15 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from harness.data.clips import Clips, open_clips
+from harness.audio.front_end import FrontEnd
+from harness.base.files import write_csv, write_json
+from harness.config.params import Params, load
+from harness.data.clips.clips import Clips, open_clips
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.files import write_csv, write_json
-from harness.frontend import FrontEnd
-from harness.models import FULL_SIZE, device_name
-from harness.params import Params, load
-from harness.processes import alone
-from harness.provenance import hardware, provenance
+from harness.data.fetching.fetch import fetch
+from harness.models.build import FULL_SIZE, device_name
+from harness.records.provenance import hardware, provenance
+from harness.running.processes import alone
 from harness.training import augment, batches
 from harness.training.loop import Pace, waiting
 from harness.training.run import new_run

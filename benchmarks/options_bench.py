@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from harness.files import write_csv, write_json
-from harness.models import FULL_SIZE, device_name
-from harness.params import Params, load
-from harness.processes import alone
-from harness.provenance import hardware, provenance
+from harness.base.files import write_csv, write_json
+from harness.config.params import Params, load
+from harness.models.build import FULL_SIZE, device_name
+from harness.records.provenance import hardware, provenance
+from harness.running.processes import alone
 from harness.training import batches
 from harness.training.run import Run, new_run
 from harness.training.step import take

@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.dcls_bench import INPUT, MODELS, RESULTS, Bench, full_size_model, step_of
-from harness.files import write_text
+from harness.base.files import write_text
 
 BATCH, ROWS = 8, 12
 

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import paths
-from harness.errors import Stopped, UserError
-from harness.systems import MODELS
+from harness.base import paths
+from harness.base.errors import Stopped, UserError
+from harness.config.systems import MODELS
 
 if TYPE_CHECKING:
-    from harness.params import Params
+    from harness.config.params import Params
 
 COMPARE = (
     "Parameters, code that stages depend on, data fingerprint, library versions, metrics and throughput are read from "
@@ -28,7 +28,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         if arguments.stage == "compare":
-            from harness.revision_table import compare_revisions
+            from harness.revisions.table import compare_revisions
 
             return compare_revisions(arguments.a, arguments.b, arguments.html)
         _run(arguments)
@@ -56,12 +56,12 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> None:
     stage = arguments.stage
     if stage == "hardware":
-        from harness.hardware import write_hardware
+        from harness.records.hardware import write_hardware
 
         write_hardware()
         return
     if stage == "preset":
-        from harness.preset import switch
+        from harness.config.presets import switch
 
         switch(arguments.name)
         return
@@ -71,13 +71,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
         figures(selection_in(arguments.results))
         return
-    from harness.params import load
+    from harness.config.params import load
 
     params = load(arguments.params)
     if stage in ("train", "import-checkpoint", "evaluate"):
         _require(params, arguments.model)
     if stage == "fetch":
-        from harness.data.fetch import fetch
+        from harness.data.fetching.fetch import fetch
 
         fetch(params)
     elif stage == "featurize":
@@ -95,27 +95,27 @@ def _run(arguments: argparse.Namespace) -> None:
     elif stage == "submit":
         _submit(params, arguments)
     elif stage == "import-checkpoint":
-        from harness.published import import_checkpoint
+        from harness.training.published import import_checkpoint
 
         import_checkpoint(params, arguments.source, arguments.model, arguments.seed)
     elif stage == "evaluate":
-        from harness.evaluation import evaluate
+        from harness.evaluation.evaluate import evaluate
 
         evaluate(params, arguments.model, arguments.seed)
     elif stage == "linear-baseline":
-        from harness.linear_baseline import linear_baseline
+        from harness.evaluation.linear_baseline import linear_baseline
 
         linear_baseline(params, arguments.seed)
     elif stage == "compare-models":
-        from harness.comparison import compare
+        from harness.evaluation.comparison import compare
 
         compare(params)
     elif stage == "examples":
-        from harness.examples import examples
+        from harness.evaluation.examples import examples
 
         examples(params)
     elif stage == "count-parameters":
-        from harness.parameter_count import count_parameters
+        from harness.models.parameter_count import count_parameters
 
         count_parameters(params)
     elif stage == "throughput":
@@ -153,8 +153,8 @@ def _quiet_profiler() -> None:
 
 
 def _submit(params: Params, arguments: argparse.Namespace) -> None:
-    from harness.array_task import Allocation
-    from harness.submit import submit
+    from harness.running.array_task import Allocation
+    from harness.running.submit import submit
 
     allocation = Allocation(
         nodes=arguments.nodes,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.readme import BROWSERS
+from harness.report.readme import BROWSERS
 
 PATIENCE = 60.0  # seconds for an answer
 START = """

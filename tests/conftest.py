@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.npm_files import PACKAGES, tarball
-from harness.params import Params, load
+from harness.config.params import Params, load
+from harness.data.fetching.npm_files import PACKAGES, tarball
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import paths, provenance
-from harness.files import write_json
-from harness.params import Params
+from harness.base import paths
+from harness.base.files import write_json
+from harness.config.params import Params
+from harness.records import provenance
 from harness.throughput import breakdown, pair, sweep
 from harness.throughput.counts import Counts
 
@@ -34,6 +35,6 @@ def write_timings(params: Params, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pair, "counts", lambda *_: COUNTS)
     patch.setattr(breakdown.contenders, "prepare", lambda *_: object())
     patch.setattr(breakdown, "milliseconds", lambda *_: PARTS)
-    patch.setattr("harness.models.device_of", lambda: torch.device("cpu"))
+    patch.setattr("harness.models.build.device_of", lambda: torch.device("cpu"))
     write_json(paths.HARDWARE, provenance.hardware())
     sweep.throughput(params, every=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.calibration import EDGES, calibration, calibration_error
+from harness.evaluation.calibration import EDGES, calibration, calibration_error
 
 
 def test_bins_by_hand() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.params import load
+from harness.config.params import load
 from tests.conftest import ROOT
 
 STAGES = (

@@ -14,12 +14,12 @@ import pytest
 from scipy.stats import t
 from sklearn.metrics import average_precision_score
 
-from harness import paths
-from harness.comparison import FEWEST_POSITIVES, compare, conclusion
-from harness.errors import UserError
-from harness.files import write_json
-from harness.metrics import bootstrap_weights, summarize
-from harness.params import Params
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import write_json
+from harness.config.params import Params
+from harness.evaluation.comparison import FEWEST_POSITIVES, compare, conclusion
+from harness.scoring.metrics import bootstrap_weights, summarize
 
 DCLS, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"
 CLIPS, CLASSES, RESAMPLES = 80, 3, 20

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import download as module
-from harness.download import download, read_url, search
+from harness.base import download as module
+from harness.base.download import download, read_url, search
 from tests.https_server import Site, serve
 
 CONTENT = bytes(range(256)) * 2000

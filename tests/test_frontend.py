@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.frontend import FrontEnd
+from harness.audio.front_end import FrontEnd
 from tests.conftest import DATA
 
 SAMPLES = 320_000

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.clips import PackedClips
-from harness.data.manifest import Row
-from harness.files import write_text
-from harness.params import Params
-from harness.processes import World
-from harness.systems import MODELS
+from harness.base.files import write_text
+from harness.config.params import Params
+from harness.config.systems import MODELS
+from harness.data.clips.clips import PackedClips
+from harness.data.clips.manifest import Row
+from harness.running.processes import World
 from harness.training import batches, recipe
 from harness.training.run import new_run
 from harness.training.step import take

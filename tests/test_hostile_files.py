@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from harness.data import npm_files, soundfont
-from harness.data.npm_files import MAX_BYTES, MAX_MEMBERS, MAX_UNPACKED, Package, extract
-from harness.data.soundfont import read_soundfont
-from harness.errors import UserError
+from harness.base.errors import UserError
+from harness.data.fetching import npm_files
+from harness.data.fetching.npm_files import MAX_BYTES, MAX_MEMBERS, MAX_UNPACKED, Package, extract
+from harness.data.sources import soundfont
+from harness.data.sources.soundfont import read_soundfont
 
 PACKAGE = Package("supersonic-scsynth-samples", "0", "bomb.tgz", 0, "")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from harness import metrics as harness_metrics
-from harness.metrics import (
+from harness.scoring import metrics as harness_metrics
+from harness.scoring.metrics import (
     bias_corrected,
     bootstrap_map,
     bootstrap_precisions,

@@ -11,10 +11,10 @@ import torch
 from timm.models import convnext, fastvit, metaformer
 
 from benchmarks.published import with_published_layers
-from harness.models import FULL_SIZE, build_model, family_of, parameter_count
-from harness.parameter_count import counts
-from harness.params import Dcls, Params
-from harness.systems import MODELS
+from harness.config.params import Dcls, Params
+from harness.config.systems import MODELS
+from harness.models.build import FULL_SIZE, build_model, family_of, parameter_count
+from harness.models.parameter_count import counts
 from tests.conftest import DATA
 
 DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from harness.parameter_table import Key, keys, table
+from harness.config.parameter_table import Key, keys, table
 from tests.conftest import ROOT
 from tests.test_parameters import paths
 
@@ -15,7 +15,7 @@ def test_every_key_has_a_type_a_range_and_a_line(key: Key) -> None:
     assert key.kind and key.allowed and key.default and "\n" not in key.meaning
     assert key.meaning.strip() and not key.meaning.endswith("."), f"{key.name}: no doc line, or a full stop at its end"
     if "number" in key.kind:
-        assert "any" not in key.allowed, f"{key.name}: give it a minimum and a maximum in harness/params.py"
+        assert "any" not in key.allowed, f"{key.name}: give it a minimum and a maximum in harness/config/params.py"
 
 
 def test_every_key_of_the_presets_is_in_the_table() -> None:

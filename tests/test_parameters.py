@@ -18,9 +18,9 @@ import yaml
 from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import UserError
-from harness.params import Params, load
-from harness.strict_yaml import MOST_BYTES, MOST_NODES
+from harness.base.errors import UserError
+from harness.config.params import Params, load
+from harness.config.strict_yaml import MOST_BYTES, MOST_NODES
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "presets" / "instruments.yaml").read_text()

@@ -19,9 +19,9 @@ import pytest
 import soundfile
 import yaml
 
-from harness.data.clips import open_clips
-from harness.params import load
-from harness.systems import MODELS, is_dcls
+from harness.config.params import load
+from harness.config.systems import MODELS, is_dcls
+from harness.data.clips.clips import open_clips
 from harness.throughput.rows import read as read_rows
 from tests.conftest import ROOT
 

@@ -16,19 +16,20 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from harness import download, paths, published
-from harness.data.clips import open_clips
+from harness.audio.front_end import FrontEnd
+from harness.base import download, paths
+from harness.base.errors import UserError
+from harness.config.params import Params, load
+from harness.config.systems import MODELS
+from harness.data.clips.clips import open_clips
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.errors import UserError
-from harness.evaluation import evaluate
-from harness.frontend import FrontEnd
-from harness.models import FULL_SIZE, build_model
-from harness.params import Params, load
-from harness.processes import World
-from harness.published import RECORD, import_checkpoint, to_ours, to_published
-from harness.scoring import score
-from harness.systems import MODELS
+from harness.data.fetching.fetch import fetch
+from harness.evaluation.evaluate import evaluate
+from harness.models.build import FULL_SIZE, build_model
+from harness.running.processes import World
+from harness.scoring.scores import score
+from harness.training import published
+from harness.training.published import RECORD, import_checkpoint, to_ours, to_published
 from tests.conftest import ROOT
 from tests.https_server import Site, serve
 from tests.test_models import DCLS, LAYOUTS

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from harness import paths
-from harness.errors import UserError
-from harness.params import load
-from harness.readme import PRESET, README, SCREENSHOT, SOURCE, renewed, take_screenshot
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.params import load
+from harness.report.readme import PRESET, README, SCREENSHOT, SOURCE, renewed, take_screenshot
 from tests.browser import find_chromium
 from tests.conftest import ROOT
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.params import load
-from harness.revision_metrics import paired_interval
+from harness.config.params import load
+from harness.revisions.metrics import paired_interval
 from tests.conftest import ROOT
 from tests.made_up_timings import write_timings
 
@@ -36,7 +36,7 @@ TAKEN = (
     "paper_tables/instruments",
     "dcls",
     "harness/report",
-    "harness/params.py",
+    "harness/config/params.py",
 )
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
@@ -182,7 +182,7 @@ def test_parameters_of_the_file_and_of_the_records(repository: Path) -> None:
 
 
 def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None:
-    for name in ("dcls/layers.py", "dcls/README.md", "harness/report/style.py", "harness/params.py"):
+    for name in ("dcls/layers.py", "dcls/README.md", "harness/report/style.py", "harness/config/params.py"):
         with (repository / name).open("a") as file:
             file.write("\n# changed\n")
     (repository / "dcls" / "new.py").touch()
@@ -197,7 +197,7 @@ def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None
 
 def test_stages_of_dvc_yaml_and_paths_with_parameters(repository: Path) -> None:
     replace(repository / "dvc.yaml", "  linear_baseline:\n", "  logistic_regression:\n")
-    replace(repository / "dvc.yaml", "      - harness/frontend.py\n", "      - settings/${preset}.json\n")
+    replace(repository / "dvc.yaml", "      - harness/audio/front_end.py\n", "      - settings/${preset}.json\n")
     commit(repository)
     (repository / "settings").mkdir()
     (repository / "settings" / "instruments.json").write_text("{}")
@@ -359,7 +359,7 @@ def test_the_interval_over_classes_and_seeds() -> None:
 
 def test_it_loads_neither_torch_nor_pandas(repository: Path) -> None:
     code = (
-        "import sys, harness.revision_table as t; t.compare_revisions('HEAD', 'HEAD'); "
+        "import sys, harness.revisions.table as t; t.compare_revisions('HEAD', 'HEAD'); "
         "print(sorted({'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy', 'timm'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torchaudio
 
-from harness.frontend import FrontEnd
-from harness.models import build_model
-from harness.params import Params
-from harness.scale import HOP, SAMPLE_RATE, band_centres, band_spacing, cell_size
+from harness.audio.front_end import FrontEnd
+from harness.audio.units import HOP, SAMPLE_RATE, band_centres, band_spacing, cell_size
+from harness.config.params import Params
+from harness.models.build import build_model
 
 
 def test_band_centres_are_where_the_filters_peak() -> None:

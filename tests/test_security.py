@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import download as downloads
-from harness.download import download, file_name, read_url
+from harness.base import download as downloads
+from harness.base.download import download, file_name, read_url
 from tests.conftest import ROOT
 from tests.https_server import Handler, Site, serve
 

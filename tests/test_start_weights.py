@@ -16,11 +16,11 @@ import timm
 import torch
 from torch import Tensor
 
-from harness.errors import UserError
-from harness.files import sha256_of
-from harness.models import BACKBONES, FULL_SIZE, build_model, start_weights
-from harness.params import Dcls, Model
-from harness.systems import MODELS, family_of, is_dcls
+from harness.base.errors import UserError
+from harness.base.files import sha256_of
+from harness.config.params import Dcls, Model
+from harness.config.systems import MODELS, family_of, is_dcls
+from harness.models.build import BACKBONES, FULL_SIZE, build_model, start_weights
 from tests.conftest import ROOT
 
 DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
@@ -124,8 +124,8 @@ def test_another_models_file_is_refused_and_changes_nothing(tmp_path: Path, chan
 FROM_HUB = """
 import json, os
 from dataclasses import replace
-from harness.errors import UserError
-from harness.models import FULL_SIZE, build_model, start_weights
+from harness.base.errors import UserError
+from harness.models.build import FULL_SIZE, build_model, start_weights
 from tests.test_start_weights import DCLS, SMALL
 model = build_model(SMALL, FULL_SIZE, DCLS, 20)
 try:

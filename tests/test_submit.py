@@ -15,10 +15,10 @@ import pytest
 import submitit
 import yaml
 
-from harness.array_task import TIMED_OUT, Allocation, Task, stage_command, train_command
-from harness.params import load
-from harness.provenance import stage_parameters
-from harness.submit import REQUEUES, unfinished
+from harness.config.params import load
+from harness.records.provenance import stage_parameters
+from harness.running.array_task import TIMED_OUT, Allocation, Task, stage_command, train_command
+from harness.running.submit import REQUEUES, unfinished
 from tests.conftest import ROOT
 
 MODELS = ("fastvit_audio_sa24", "fastvit_dcls_audio_sa24")

@@ -17,9 +17,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from harness.errors import UserError
-from harness.training.checkpoint import save_weights
-from harness.weights import read_checkpoint
+from harness.base.errors import UserError
+from harness.models.weights import read_checkpoint
+from harness.running.checkpoint import save_weights
 
 OPTIONS = {
     "model": "convnext_dcls_audio_tiny",

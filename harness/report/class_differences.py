@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from harness import paths
-from harness.errors import UserError
+from harness.base import paths
+from harness.base.errors import UserError
 from harness.report import style
 from harness.report.load import Results, read_rows
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness import paths
-from harness.files import write_csv, write_json
+from harness.base import paths
+from harness.base.files import write_csv, write_json
+from harness.config.systems import is_dcls, method_of
 from harness.report.load import Results, read_numbers
 from harness.report.summary import summary
-from harness.systems import is_dcls, method_of
 
 HISTORY = ("backbone", "method", "seed", "epoch", "train_loss", "val_mAP_percent")
 POSITIONS = ("backbone", "seed", "stage", "epoch", "mean_displacement_cells")

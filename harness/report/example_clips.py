@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from harness import paths
-from harness.errors import UserError
-from harness.files import read_json
+from harness.audio.units import MEL_BANDS, band_centres
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_json
+from harness.config.systems import baseline_of, method_of
 from harness.report import style
 from harness.report.load import Results
-from harness.scale import MEL_BANDS, band_centres
-from harness.systems import baseline_of, method_of
 
 SHOWN = 4  # classes of a model
 LONGEST = 20  # characters of a class name

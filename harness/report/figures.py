@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from harness import paths
-from harness.files import write_json, write_text
-from harness.params import Params
+from harness.audio.units import band_spacing
+from harness.base import paths
+from harness.base.files import write_json, write_text
+from harness.config.params import Params
+from harness.config.systems import is_dcls
 from harness.report import recorded, style
 from harness.report.class_differences import class_differences
 from harness.report.element_paths import element_paths
@@ -25,8 +27,6 @@ from harness.report.selection import Selection
 from harness.report.speed_and_map import map_against_throughput
 from harness.report.step_time import step_time
 from harness.report.throughput_by_batch import throughput_by_batch
-from harness.scale import band_spacing
-from harness.systems import is_dcls
 
 
 def figures(params: Params | Selection) -> None:

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from harness import paths
+from harness.base import paths
+from harness.config.systems import baseline_of, method_of
 from harness.report import style
 from harness.report.load import Results, read_numbers
-from harness.systems import baseline_of, method_of
 
 PANELS = (("train_loss", 1.0, "training loss\n(binary cross-entropy)"), ("val_mAP", 100.0, "validation mAP (%)"))
 

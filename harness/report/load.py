@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import paths
-from harness.data.split import folds_of
-from harness.errors import UserError
-from harness.files import read_json
-from harness.params import Params
-from harness.provenance import SCHEMA_VERSION
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_json
+from harness.config.params import Params
+from harness.config.systems import LINEAR_BASELINE, MODELS, baseline_of
+from harness.data.clips.splits import folds_of
+from harness.records.provenance import SCHEMA_VERSION
 from harness.report.selection import Selection
 from harness.report.timings import Timing, load_timings
-from harness.systems import LINEAR_BASELINE, MODELS, baseline_of
 from harness.throughput.device import timings_file
 
 METRICS = ("mAP", "mAP_low", "mAP_high", "prevalence", "clips", "classes", "classes_left_out")

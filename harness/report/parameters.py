@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from harness import paths
-from harness.errors import UserError
-from harness.files import read_json
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_json
+from harness.config.systems import CLASS_COUNTS, baseline_of, is_dcls
 from harness.report.grid import Grid, number
 from harness.report.load import Results, load_record
 from harness.report.made_by import counted_by
 from harness.report.sources import result_file
 from harness.report.table import Table
-from harness.systems import CLASS_COUNTS, baseline_of, is_dcls
 
 PARTS = ("backbone", "kernels", "positions", "spreads", "features")
 PUBLISHED_TO = 50_000  # the paper rounds to 0.1M

@@ -7,10 +7,10 @@ from statistics import fmean, stdev
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.config.systems import baseline_of
 from harness.report import style
 from harness.report.load import Results
 from harness.report.speed_and_map import legend
-from harness.systems import baseline_of
 
 
 def map_against_parameters(results: Results) -> Figure:

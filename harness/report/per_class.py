@@ -5,15 +5,15 @@ from __future__ import annotations
 from statistics import fmean, stdev
 from typing import Any
 
-from harness import paths
-from harness.data.split import folds_of
-from harness.errors import UserError
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.systems import LINEAR_BASELINE, baseline_of
+from harness.data.clips.splits import folds_of
 from harness.report.grid import NONE, Grid, mean_sd, number, span
 from harness.report.load import Results, Run, read_rows
 from harness.report.made_by import MadeBy
 from harness.report.sources import result_file, run_files
 from harness.report.table import EVERY_ROW, Table
-from harness.systems import LINEAR_BASELINE, baseline_of
 
 DIFFERENCES = ("difference", "low", "high")
 NOTES = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from harness.data.split import folds_of
+from harness.config.systems import LINEAR_BASELINE
+from harness.data.clips.splits import folds_of
 from harness.report.grid import NONE, Grid
 from harness.report.load import Results, Run
 from harness.report.made_by import MadeBy
 from harness.report.sources import run_files
 from harness.report.table import Table
-from harness.systems import LINEAR_BASELINE
 
 PER_SEED = ("model", "seed", "fold", "test_clips", "map", "map_low", "map_high")
 NUMBERS = ("test_clips", "map", "map_low", "map_high")

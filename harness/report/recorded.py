@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import paths
-from harness.errors import UserError
+from harness.audio.units import cell_size
+from harness.base import paths
+from harness.base.errors import UserError
 from harness.report.load import Results, read_numbers, read_rows
-from harness.scale import cell_size
 
 NOT_RECORDED = "not recorded by this run"
 

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness import paths
-from harness.errors import UserError
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.systems import LINEAR_BASELINE, baseline_of, method_of
 from harness.report import style
 from harness.report.load import Results, read_rows
-from harness.systems import LINEAR_BASELINE, baseline_of, method_of
 
 FEWEST = 20  # pairs of clip and class in a bin that is drawn
 LOWEST = 0.005  # where the axes start; bins of lower scores are not drawn

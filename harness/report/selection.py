@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import paths
-from harness.errors import UserError
-from harness.files import read_json
-from harness.params import Dcls
-from harness.systems import LINEAR_BASELINE
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_json
+from harness.config.params import Dcls
+from harness.config.systems import LINEAR_BASELINE
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from harness import paths
-from harness.params import Params
+from harness.base import paths
+from harness.config.params import Params
 from harness.report.grid import count, mean_sd, number, rate
 from harness.report.load import Results, load_results, table_folder
 from harness.report.made_by import made_by

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness import paths
+from harness.base import paths
+from harness.config.systems import LINEAR_BASELINE
 from harness.report.load import Results, Run
 from harness.report.summary import Row
-from harness.systems import LINEAR_BASELINE
 from harness.throughput.device import timings_file
 
 PUBLISHED = (

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.config.systems import baseline_of, is_dcls, method_of
 from harness.report import style
 from harness.report.load import Results
 from harness.report.summary import chance
-from harness.systems import baseline_of, is_dcls, method_of
 
 # throughput, the ends of its 95% interval, mAP in percent, its standard deviation (0 where there is none)
 Point = tuple[float, float, float, float, float]

@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from harness.errors import UserError
+from harness.base.errors import UserError
+from harness.config.systems import MODELS, baseline_of, is_dcls, method_of
 from harness.report import style
 from harness.report.load import Results
-from harness.systems import MODELS, baseline_of, is_dcls, method_of
 from harness.throughput import rows
 from harness.throughput.condition import MODES
 from harness.throughput.device import breakdown_file

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from harness.files import write_bytes
-from harness.systems import is_dcls
+from harness.base.files import write_bytes
+from harness.config.systems import is_dcls
 
 BASELINE, DCLS = "#0072B2", "#D55E00"  # blue and vermillion of Okabe and Ito: told apart by the colour-blind
 GREY, LIGHT = "#595959", "#D9D9D9"

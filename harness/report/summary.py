@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from harness.config.systems import LINEAR_BASELINE, baseline_of, is_dcls
 from harness.report.load import Published, Results, Run
-from harness.systems import LINEAR_BASELINE, baseline_of, is_dcls
 
 RULE = (
     "A DCLS model is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "

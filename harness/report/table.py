@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.files import write_csv, write_text
+from harness.base.files import write_csv, write_text
 from harness.report.grid import Grid, latex_grid, markdown_grid
 
 EVERY_ROW = "*"

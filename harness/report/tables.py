@@ -5,19 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from harness.files import write_json, write_text
-from harness.params import Params
+from harness.base.files import write_json, write_text
+from harness.config.params import Params
+from harness.config.systems import is_dcls
 from harness.report.dvc_views import write_dvc_views
-from harness.report.grid import (
-    NONE,
-    Grid,
-    count,
-    mean_sd,
-    number,
-    rate,
-    rate_span,
-    span,
-)
+from harness.report.grid import NONE, Grid, count, mean_sd, number, rate, rate_span, span
 from harness.report.load import Reference, Results, load_results, table_folder
 from harness.report.made_by import MadeBy, coverage, made_by
 from harness.report.parameters import parameters
@@ -28,7 +20,6 @@ from harness.report.summary import FOLDS_RULE, RULE, Row, summary
 from harness.report.table import Table, provenance_of, write_table
 from harness.report.throughput_table import throughput
 from harness.report.verdict import verdict_page
-from harness.systems import is_dcls
 
 TITLE = "Table 1 of arXiv 2309.13972: published and reproduced"
 NOTES = (

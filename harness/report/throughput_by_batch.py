@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+from harness.config.systems import MODELS, baseline_of, is_dcls, method_of
 from harness.report import style
 from harness.report.load import Results
 from harness.report.timings import Timing, condition_of, parse
-from harness.systems import MODELS, baseline_of, is_dcls, method_of
 from harness.throughput import rows
 from harness.throughput.condition import MODES, Condition
 from harness.throughput.device import timings_file

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import paths
-from harness.params import Dcls
+from harness.base import paths
+from harness.config.params import Dcls
+from harness.config.systems import is_dcls
 from harness.report.grid import NONE, Grid, number, rate, span
 from harness.report.load import Published, Results
 from harness.report.made_by import MadeBy
 from harness.report.summary import published_ratio
 from harness.report.table import Table
 from harness.report.timings import Timing, device_files, fairest, parse
-from harness.systems import is_dcls
 from harness.throughput import rows
 
 COLUMNS = (

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from harness import paths
-from harness.errors import UserError
-from harness.files import read_json
-from harness.params import Dcls
-from harness.systems import CLASS_COUNTS, MODELS, is_dcls
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_json
+from harness.config.params import Dcls
+from harness.config.systems import CLASS_COUNTS, MODELS, is_dcls
 from harness.throughput import rows
 from harness.throughput.condition import Condition
 from harness.throughput.device import label, timings_file

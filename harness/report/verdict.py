@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.config.systems import CLASS_COUNTS, baseline_of, is_dcls
 from harness.report.grid import span
 from harness.report.load import Results
 from harness.report.made_by import MadeBy, unlike_the_paper
 from harness.report.parameters import load_parameters
 from harness.report.summary import Row, summary
-from harness.systems import CLASS_COUNTS, baseline_of, is_dcls
 
 SUPPORTS, DOES_NOT, CANNOT = "supports", "does not support", "cannot test"
 BACKBONES = 3  # of the paper's table, each with and without DCLS

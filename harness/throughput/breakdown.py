@@ -17,8 +17,8 @@ from torch.profiler import record_function
 from tqdm import tqdm
 
 import dcls
-from harness.params import Params
-from harness.systems import MODELS
+from harness.config.params import Params
+from harness.config.systems import MODELS
 from harness.throughput import contenders, rows
 from harness.throughput.condition import plain_conditions
 from harness.throughput.device import breakdown_file

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
-from harness.systems import CLASS_COUNTS
+from harness.config.systems import CLASS_COUNTS
 
 MODES = ("inference", "training")
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import dcls
-from harness import models
-from harness.params import Params
-from harness.systems import family_of, is_dcls
+from harness.config.params import Params
+from harness.config.systems import family_of, is_dcls
+from harness.models import build as models
+from harness.models import precision
 from harness.throughput.condition import Condition
 from harness.throughput.counts import INPUT
-from harness.training import precision
 from harness.training.recipe import build_optimizer, set_learning_rate
 
 DROP_PATH = 0.4  # the paper's

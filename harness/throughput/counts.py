@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import dcls
-from harness import models
-from harness.params import Dcls
-from harness.systems import CLASS_COUNTS
+from harness.config.params import Dcls
+from harness.config.systems import CLASS_COUNTS
+from harness.models import build as models
 
 INPUT = (1, 128, 1001)  # channel, mel bands, frames: 10 seconds
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness import paths
+from harness.base import paths
 
 
 def label(hardware: dict[str, Any], on_gpu: bool) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from harness import models, provenance
-from harness.errors import UserError
+from harness.base.errors import UserError
+from harness.models import build as models
+from harness.records import provenance
 from harness.throughput.device import label
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 import dcls
-from harness.params import Params
-from harness.systems import baseline_of
+from harness.config.params import Params
+from harness.config.systems import baseline_of
 from harness.throughput import contenders, gauges, rows
 from harness.throughput.condition import Condition
 from harness.throughput.counts import counts

@@ -6,9 +6,9 @@ import sys
 
 from tqdm import tqdm
 
-from harness.params import Params
+from harness.config.params import Params
+from harness.config.systems import MODELS, baseline_of
 from harness.report.load import load_published
-from harness.systems import MODELS, baseline_of
 from harness.throughput import verdict
 from harness.throughput.condition import plain_conditions
 from harness.throughput.machine import this_machine

@@ -13,9 +13,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
-from harness.files import write_csv, write_text
-from harness.params import Dcls
+from harness.base.errors import UserError
+from harness.base.files import write_csv, write_text
+from harness.config.params import Dcls
 from harness.throughput.condition import Condition
 
 CONDITION = tuple(field.name for field in fields(Condition))

@@ -11,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 import dcls
-from harness.params import Params
-from harness.systems import MODELS, baseline_of, is_dcls
+from harness.config.params import Params
+from harness.config.systems import MODELS, baseline_of, is_dcls
 from harness.throughput import rows
 from harness.throughput.breakdown import write_breakdown
 from harness.throughput.condition import Condition, all_conditions, plain_conditions

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.params import Train
+from harness.config.params import Train
 
 ERASE_AREA = (0.02, 1 / 3)  # of the spectrogram: the defaults of timm's RandomErasing, as are the next two
 ERASE_ASPECT = (0.3, 1 / 0.3)

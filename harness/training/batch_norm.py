@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.processes import World
+from harness.running.processes import World
 from harness.training.batches import Division
 
 

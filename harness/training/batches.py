@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from harness.data.clips import Clips
-from harness.errors import UserError
-from harness.frontend import FrontEnd
-from harness.params import Train
-from harness.training import augment, recipe, signals
+from harness.audio.front_end import FrontEnd
+from harness.base.errors import UserError
+from harness.config.params import Train
+from harness.data.clips.clips import Clips
+from harness.running import signals
+from harness.training import augment, recipe
 
 ORDER, STEP = 2**32 - 1, 2**32 - 2  # third parts of generator keys that no sample index reaches
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from dcls import axis_of, dense_kernel
-from harness.params import Dcls
+from harness.config.params import Dcls
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 # displacement and spread in cells; support and at_border are shares

@@ -16,19 +16,20 @@ import torch
 from tqdm import tqdm
 
 import dcls
-from harness import paths
-from harness.data.clips import open_clips
-from harness.errors import Stopped, UserError
-from harness.files import remove_leftovers, write_bytes, write_csv, write_json
-from harness.metrics import mean_average_precision
-from harness.models import device_name, parameter_count
-from harness.params import Params
-from harness.processes import World, joined
-from harness.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters
-from harness.scoring import score
-from harness.training import batches, nonfinite, positions, recipe, resume, signals
-from harness.training.checkpoint import save_weights
-from harness.training.resume import Progress
+from harness.base import paths
+from harness.base.errors import Stopped, UserError
+from harness.base.files import remove_leftovers, write_bytes, write_csv, write_json
+from harness.config.params import Params
+from harness.data.clips.clips import open_clips
+from harness.models.build import device_name, parameter_count
+from harness.records.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters
+from harness.running import resume, signals
+from harness.running.checkpoint import save_weights
+from harness.running.processes import World, joined
+from harness.running.resume import Progress
+from harness.scoring.metrics import mean_average_precision
+from harness.scoring.scores import score
+from harness.training import batches, nonfinite, positions, recipe
 from harness.training.run import Run, new_run
 from harness.training.step import take
 
@@ -52,7 +53,7 @@ def train(params: Params, model_name: str, seed: int) -> None:
     """
     settings = params.per_model[model_name]
     if settings.start == "published":
-        from harness.published import import_checkpoint
+        from harness.training.published import import_checkpoint
 
         import_checkpoint(params, settings.weights, model_name, seed)
         return

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from harness import paths
-from harness.data.clips import open_clips
-from harness.files import read_json, write_json
-from harness.frontend import FrontEnd
-from harness.models import build_model
-from harness.params import Params
-from harness.processes import World, alone
-from harness.provenance import data_fingerprint, stage_parameters
-from harness.training import batches, precision
-from harness.training.checkpoint import load_weights, save_weights
+from harness.audio.front_end import FrontEnd
+from harness.base import paths
+from harness.base.files import read_json, write_json
+from harness.config.params import Params
+from harness.data.clips.clips import open_clips
+from harness.models import precision
+from harness.models.build import build_model
+from harness.records.provenance import data_fingerprint, stage_parameters
+from harness.running.checkpoint import load_weights, save_weights
+from harness.running.processes import World, alone
+from harness.training import batches
 
 
 def write_dump(params: Params, name: str, seed: int, model: nn.Module, where: dict[str, Any]) -> Path:

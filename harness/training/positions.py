@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dcls import DclsNd
-from harness.files import write_atomic, write_csv
-from harness.params import Dcls
+from harness.base.files import write_atomic, write_csv
+from harness.config.params import Dcls
 from harness.training import kernel_tables as tables
 
 

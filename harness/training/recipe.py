@@ -10,7 +10,7 @@ from timm.optim import Lamb
 from torch import Tensor, nn
 
 from dcls import parameter_groups
-from harness.params import Model, Train
+from harness.config.params import Model, Train
 
 
 def build_optimizer(model: nn.Module, settings: Model, train: Train) -> torch.optim.Optimizer:

@@ -12,12 +12,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
-from harness.frontend import FrontEnd
-from harness.models import build_model, start_weights
-from harness.params import Params
-from harness.processes import World
-from harness.training import batch_norm, precision, recipe
-from harness.training.resume import Trainee
+from harness.audio.front_end import FrontEnd
+from harness.config.params import Params
+from harness.models import precision
+from harness.models.build import build_model, start_weights
+from harness.running.processes import World
+from harness.running.resume import Trainee
+from harness.training import batch_norm, recipe
 
 
 @dataclass(frozen=True)

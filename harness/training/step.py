@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dcls import clamp_positions
-from harness.training import batch_norm, batches, precision, recipe
+from harness.models import precision
+from harness.training import batch_norm, batches, recipe
 from harness.training.run import Run
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.params import Params
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.params import Params
+from harness.data.fetching.fetch import fetch
 
 MakeParams = Callable[..., Params]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from harness.data.clips import open_clips
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.data.clips.clips import open_clips
 from tests.conftest import ROOT
 
 from . import test_audioset, test_hdf5

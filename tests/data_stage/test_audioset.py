@@ -16,15 +16,15 @@ import pytest
 import soundfile
 import yaml
 
-from harness.data.catalog import catalog, ytid_of
-from harness.data.clips import open_clips
+from harness.base.errors import UserError
+from harness.config.params import Audioset, Params, load
+from harness.data.clips.clips import open_clips
+from harness.data.clips.manifest import read_manifest
+from harness.data.clips.splits import is_held_out
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.data.manifest import read_manifest
-from harness.data.segments import read_segments
-from harness.data.split import is_held_out
-from harness.errors import UserError
-from harness.params import Audioset, Params, load
+from harness.data.fetching.fetch import fetch
+from harness.data.sources.catalog import catalog, ytid_of
+from harness.data.sources.segments import read_segments
 
 from .conftest import MakeParams
 

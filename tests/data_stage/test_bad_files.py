@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.data.clips import open_clips
-from harness.data.manifest import read_manifest
-from harness.errors import UserError
+from harness.base.errors import UserError
+from harness.data.clips.clips import open_clips
+from harness.data.clips.manifest import read_manifest
 
 from . import test_audioset, test_hdf5
 from .conftest import MakeParams

@@ -18,13 +18,13 @@ import pytest
 import soundfile
 import yaml
 
-from harness.data.clips import open_clips
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.data.clips.clips import open_clips
+from harness.data.clips.manifest import STATUSES, Row, read_manifest
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.data.manifest import STATUSES, Row, read_manifest
-from harness.data.packing import pack
-from harness.errors import UserError
-from harness.params import Params
+from harness.data.fetching.fetch import fetch
+from harness.data.packing.pack import pack
 from tests.conftest import ROOT
 
 from . import test_audioset

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.data import blocks
-from harness.data.clips import open_clips
-from harness.data.fetch import fetch
-from harness.params import Params, load
+from harness.config.params import Params, load
+from harness.data.clips.clips import open_clips
+from harness.data.fetching.fetch import fetch
+from harness.data.packing import blocks
 from tests.conftest import ROOT
 
 from .test_audioset import MUSIC, PACKED, SPEECH, of_tree, run, sums, tone, write_segments

@@ -20,15 +20,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.data import esc10, esc10_files
-from harness.data.audio import SHORTEST
-from harness.data.clips import open_clips
-from harness.data.esc10_files import COLUMNS, Recording, fetch_esc10, read_recordings
+from harness.base.errors import UserError
+from harness.data.clips.clips import open_clips
+from harness.data.clips.manifest import read_manifest
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.data.manifest import read_manifest
-from harness.data.soundfont import read_soundfont
-from harness.errors import UserError
+from harness.data.fetching import esc10_files
+from harness.data.fetching.esc10_files import COLUMNS, Recording, fetch_esc10, read_recordings
+from harness.data.fetching.fetch import fetch
+from harness.data.packing.decoding import SHORTEST
+from harness.data.sources import esc10
+from harness.data.sources.soundfont import read_soundfont
 from tests.conftest import ROOT
 
 from .conftest import MakeParams

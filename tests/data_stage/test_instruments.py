@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data import duplicates
-from harness.data.clips import PackedClips, open_clips
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.data.clips.clips import PackedClips, open_clips
+from harness.data.clips.manifest import SPLITS, STATUSES, Row, read_manifest
+from harness.data.clips.shards import RATE
+from harness.data.clips.splits import SHARES, split_class
 from harness.data.featurize import featurize
-from harness.data.manifest import SPLITS, STATUSES, Row, read_manifest
-from harness.data.shards import RATE
-from harness.data.soundfont import read_soundfont
-from harness.data.split import SHARES, split_class
-from harness.errors import UserError
-from harness.params import Params
+from harness.data.packing import duplicates
+from harness.data.sources.soundfont import read_soundfont
 from tests.conftest import ROOT
 
 from .conftest import MakeParams
@@ -148,7 +148,7 @@ def test_summary_counts_what_the_manifest_lists(rows: list[Row]) -> None:
 def test_featurize_gives_the_same_bytes_in_another_process(packed: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(packed / "data" / "raw")
-    command = "import pathlib, sys; from harness import params; from harness.data.featurize import featurize; "
+    command = "import pathlib, sys; from harness.config import params; from harness.data.featurize import featurize; "
     command += "featurize(params.load(pathlib.Path(sys.argv[1])))"
     arguments = [sys.executable, "-c", command, str(ROOT / "presets" / "instruments.yaml")]
     run = subprocess.run(arguments, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)

@@ -17,12 +17,12 @@ import pytest
 import soundfile
 import yaml
 
-from harness.data import instruments
-from harness.data.esc10_files import Recording, fetch_esc10
-from harness.data.fetch import fetch
-from harness.data.lock import alone
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.base.lock import alone
+from harness.config.params import Params
+from harness.data.fetching.esc10_files import Recording, fetch_esc10
+from harness.data.fetching.fetch import fetch
+from harness.data.sources import instruments
 from tests.conftest import ROOT
 
 from . import test_blocks, test_hdf5

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.data import esc10, instruments
-from harness.data.labels import audioset, by_mid, by_name
-from harness.data.manifest import SPLITS
-from harness.data.split import folds_of
+from harness.data.clips.labels import audioset, by_mid, by_name
+from harness.data.clips.manifest import SPLITS
+from harness.data.clips.splits import folds_of
+from harness.data.sources import esc10, instruments
 
 # AudioSet's ontology (Gemmeke et al., 2017), as far as classes of `instruments` have descendants among the 527
 BELOW = {

@@ -17,14 +17,15 @@ import pytest
 import soundfile
 import soxr
 
-from harness.data import duplicates, instruments, leakage
-from harness.data.clips import open_clips
-from harness.data.esc10_files import Recording, fetch_esc10
+from harness.base.errors import UserError
+from harness.data.clips.clips import open_clips
+from harness.data.clips.shards import RATE
 from harness.data.featurize import featurize
-from harness.data.leakage import MOST, NEAR, SAME, Side, correlation, find
-from harness.data.prints import SIZE, TYPE, StoredPrints, print_of
-from harness.data.shards import RATE
-from harness.errors import UserError
+from harness.data.fetching.esc10_files import Recording, fetch_esc10
+from harness.data.packing import duplicates, leakage
+from harness.data.packing.fingerprints import SIZE, TYPE, StoredPrints, print_of
+from harness.data.packing.leakage import MOST, NEAR, SAME, Side, correlation, find
+from harness.data.sources import instruments
 
 from . import test_folder, test_hdf5
 from .conftest import MakeParams

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data import mixtures
-from harness.data.clips import MixtureClips, open_clips
-from harness.data.shards import RATE
+from harness.data.clips import mixtures
+from harness.data.clips.clips import MixtureClips, open_clips
+from harness.data.clips.shards import RATE
 from tests.conftest import ROOT
 
 from .conftest import MakeParams
 
 DIGESTS = """
 import hashlib, pathlib, sys
-from harness.params import load
-from harness.data.clips import open_clips
+from harness.config.params import load
+from harness.data.clips.clips import open_clips
 clips = open_clips(load(pathlib.Path(sys.argv[1])), "train", epoch=1)
 for index in map(int, sys.argv[2:]):
     print(clips.ids[index], hashlib.sha256(clips.waveform(index).tobytes()).hexdigest())

@@ -24,7 +24,7 @@ SAMPLES, TEST = 640, 1000
 
 
 def parameters(**files):
-    from harness.params import Audioset, load
+    from harness.config.params import Audioset, load
 
     params = load(Path(sys.argv[3]))
     files = Audioset(**files)
@@ -73,7 +73,7 @@ def make_folders(clips):
 
 def featurize_all(params):
     from harness.data.featurize import featurize
-    from harness.data.fetch import fetch
+    from harness.data.fetching.fetch import fetch
 
     fetch(params)
     featurize(params)
@@ -82,8 +82,8 @@ def featurize_all(params):
 def epoch(params):
     import torch
 
-    from harness.data.clips import open_clips
-    from harness.frontend import FrontEnd
+    from harness.data.clips.clips import open_clips
+    from harness.audio.front_end import FrontEnd
     from harness.training import batches
 
     torch.set_num_threads(1)

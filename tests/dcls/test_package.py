@@ -80,7 +80,7 @@ def test_contents(wheel):
         if path.suffix in (".py", ".csv", ".html", ".css", ".js")
     ]
     assert sorted(set(names) - info) == sorted(expected)
-    assert Path("harness/data/audioset_labels.csv") in expected
+    assert Path("harness/data/clips/audioset_labels.csv") in expected
 
 
 def test_imports_torch_alone(unpacked):
@@ -102,7 +102,7 @@ def test_harness_of_the_wheel_finds_its_data(unpacked):
     code = """
 import runpy, sys
 import harness.data.npm_files, harness.data.labels
-print(len(harness.data.npm_files.PACKAGES), harness.data.labels.__file__)
+print(len(harness.data.fetching.npm_files.PACKAGES), harness.data.clips.labels.__file__)
 sys.argv = ["harness", "--help"]
 runpy.run_module("harness", run_name="__main__")
 """

@@ -17,13 +17,16 @@ import torch
 from torch import nn
 
 from dcls import Dcls2d
-from harness import comparison, evaluation, examples, paths, provenance
-from harness.files import write_csv, write_json
-from harness.params import Params
+from harness.base import paths
+from harness.base.files import write_csv, write_json
+from harness.config.params import Params
+from harness.config.systems import LINEAR_BASELINE
+from harness.evaluation import comparison, examples
+from harness.evaluation import evaluate as evaluation
+from harness.records import provenance
 from harness.report import style
 from harness.report.tables import tables
 from harness.report.timings import current_file
-from harness.systems import LINEAR_BASELINE
 from harness.throughput import rows
 from harness.training import loop, positions
 from tests.made_up_timings import COUNTS, write_timings

@@ -18,10 +18,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from harness.comparison import compare
-from harness.errors import UserError
-from harness.files import write_csv
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.base.files import write_csv
+from harness.config.params import Params
+from harness.evaluation.comparison import compare
 from harness.report import style
 from harness.report.class_differences import ABOVE, BELOW, MOST, class_differences
 from harness.report.element_paths import element_paths

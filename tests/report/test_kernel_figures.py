@@ -16,10 +16,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from harness import __main__ as cli
-from harness.comparison import compare
-from harness.errors import UserError
-from harness.files import write_csv
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.base.files import write_csv
+from harness.config.params import Params
+from harness.config.systems import LINEAR_BASELINE
+from harness.evaluation.comparison import compare
 from harness.report import style
 from harness.report.element_paths import element_paths
 from harness.report.example_clips import example_clips
@@ -33,7 +34,6 @@ from harness.report.position_maps import position_maps
 from harness.report.reliability import FEWEST, reliability
 from harness.report.selection import selection_in
 from harness.report.tables import tables
-from harness.systems import LINEAR_BASELINE
 from tests.conftest import ROOT
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of
 

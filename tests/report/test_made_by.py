@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.comparison import compare
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.evaluation.comparison import compare
 from harness.report.tables import tables
 from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table
 

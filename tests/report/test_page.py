@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.comparison import compare
-from harness.errors import UserError
-from harness.files import write_csv, write_json
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.base.files import write_csv, write_json
+from harness.config.params import Params
+from harness.evaluation.comparison import compare
 from harness.report import style
 from harness.report.figures import figures
 from harness.report.grid import Grid

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from harness.comparison import compare
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.evaluation.comparison import compare
 from harness.report.sources import ASKED_FOR
 from harness.report.tables import tables
 from harness.report.timings import current_file

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.comparison import compare
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.evaluation.comparison import compare
 from harness.report.show import show
 from harness.report.tables import tables
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.comparison import compare
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.evaluation.comparison import compare
 from harness.report.load import load_results
 from harness.report.summary import summary
 from harness.report.tables import tables

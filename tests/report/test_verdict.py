@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from harness.comparison import compare
-from harness.files import write_json
-from harness.params import Params
+from harness.base.files import write_json
+from harness.config.params import Params
+from harness.config.systems import MODELS, is_dcls
+from harness.evaluation.comparison import compare
 from harness.report.load import load_results
 from harness.report.tables import tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
-from harness.systems import MODELS, is_dcls
 from tests.report.conftest import BASELINE, DCLS, RESULTS, edit, edit_timings
 
 DCLS_MODELS = tuple(filter(is_dcls, MODELS))
@@ -160,7 +160,7 @@ def test_the_default_preset_is_not_the_papers_experiment(workplace: Path, report
 
 
 def test_counts_that_do_not_fit_are_refused(workplace: Path, report_params: Params) -> None:
-    from harness.errors import UserError
+    from harness.base.errors import UserError
 
     path = RESULTS / "parameters.json"
     whole = json.loads(path.read_text())

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from harness import models
-from harness.params import Params
+from harness.config.params import Params
+from harness.models import build as models
 from harness.throughput import counts
 from harness.throughput.condition import Condition
 from harness.throughput.machine import Machine, this_machine

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import dcls
-from harness import models
-from harness.params import Params
-from harness.systems import MODELS, is_dcls
+from harness.config.params import Params
+from harness.config.systems import MODELS, is_dcls
+from harness.models import build as models
 from harness.throughput import breakdown, contenders, counts, gauges, pair, rows
 from harness.throughput.breakdown import BACKWARD, MARK, STEP, Event
 from harness.throughput.machine import Machine, this_machine

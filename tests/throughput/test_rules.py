@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import UserError
-from harness.params import Params
+from harness.base.errors import UserError
+from harness.config.params import Params
 from harness.throughput import rows
 from harness.throughput.condition import all_conditions, plain_conditions
 from harness.throughput.device import label, slug

@@ -16,8 +16,8 @@ from tests.test_pipeline import commit, run, stages_due, stages_run
 TINY = """
 import dataclasses
 from pathlib import Path
-from harness import models
-from harness.params import load
+from harness.models import build as models
+from harness.config.params import load
 from harness.throughput.sweep import throughput
 
 models.FULL_SIZE = dataclasses.replace(

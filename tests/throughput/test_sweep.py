@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness import paths
-from harness.errors import UserError
-from harness.params import Params
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.params import Params
 from harness.report.timings import load_timings
 from harness.throughput import breakdown, quick, rows, sweep
 from harness.throughput.device import breakdown_file, choices_file, timings_file
@@ -27,7 +27,7 @@ from tests.throughput.conftest import DCLS
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.provenance.code_revision", lambda: {"revision": "a" * 40, "dirty": False})
+    monkeypatch.setattr("harness.records.provenance.code_revision", lambda: {"revision": "a" * 40, "dirty": False})
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def test_again_and_all(
     again = rows.read(path)
     assert again[len(first) :] == every[len(first) :] and again[0]["throughput"] != ""
     assert again[: len(first)] != first and other.read_text().startswith("model,")
-    monkeypatch.setattr("harness.provenance.code_revision", lambda: {"revision": "a" * 40, "dirty": True})
+    monkeypatch.setattr("harness.records.provenance.code_revision", lambda: {"revision": "a" * 40, "dirty": True})
     sweep.throughput(quick_params, every=True)
     assert "left out" not in capsys.readouterr().out  # of changed files nobody knows what was measured
 
@@ -104,8 +104,8 @@ import dataclasses, resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from harness import models
-from harness.params import load
+from harness.models import build as models
+from harness.config.params import load
 from harness.throughput import sweep
 from harness.throughput.machine import this_machine
 from tests.throughput.conftest import DCLS, TINY, condition

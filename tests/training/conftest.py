@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import yaml
 
+from harness.config.params import load
 from harness.data.featurize import featurize
-from harness.data.fetch import fetch
-from harness.params import load
+from harness.data.fetching.fetch import fetch
 from tests.conftest import ROOT
 from tests.training.processes import Nursery
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.params import Params
+from harness.config.params import Params
 from harness.training import augment
 from harness.training.augment import Draws
 

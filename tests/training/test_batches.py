@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from harness.data.clips import PackedClips
-from harness.data.manifest import Row
-from harness.errors import UserError
-from harness.frontend import FrontEnd
-from harness.models import build_model
-from harness.params import Params
+from harness.audio.front_end import FrontEnd
+from harness.base.errors import UserError
+from harness.config.params import Params
+from harness.data.clips.clips import PackedClips
+from harness.data.clips.manifest import Row
+from harness.models.build import build_model
 from harness.training import batches
 
 COUNT, SAMPLES, SEED, EPOCH = 26, 48_000, 3, 1

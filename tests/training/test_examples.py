@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness import examples as stage
-from harness.data.clips import MixtureClips, PackedClips
-from harness.data.manifest import Row
-from harness.errors import UserError
-from harness.examples import audio_of, chosen, examples, log_mel_of
-from harness.files import write_csv
-from harness.params import load
-from harness.scale import band_centres
+from harness.audio.units import band_centres
+from harness.base.errors import UserError
+from harness.base.files import write_csv
+from harness.config.params import load
+from harness.data.clips.clips import MixtureClips, PackedClips
+from harness.data.clips.manifest import Row
+from harness.evaluation import examples as stage
+from harness.evaluation.examples import audio_of, chosen, examples, log_mel_of
 from tests.training.conftest import Folder, folder_with
 from tests.training.processes import Nursery
 

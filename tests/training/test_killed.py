@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.systems import MODELS
-from harness.training import signals
+from harness.config.systems import MODELS
+from harness.running import signals
 from tests.training.conftest import Folder, folder_with
 from tests.training.processes import Nursery, Started
 

@@ -12,8 +12,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dcls import clamp_positions
-from harness.models import build_model
-from harness.params import Dcls, load
+from harness.config.params import Dcls, load
+from harness.models.build import build_model
 from tests.training.conftest import Folder
 from tests.training.processes import Nursery
 from tests.training.test_processes import result_of, same_weights

@@ -16,10 +16,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from harness.frontend import FrontEnd
-from harness.processes import World
-from harness.scoring import score
-from harness.systems import MODELS
+from harness.audio.front_end import FrontEnd
+from harness.config.systems import MODELS
+from harness.running.processes import World
+from harness.scoring.scores import score
 from tests.conftest import ROOT
 from tests.training.conftest import Folder
 from tests.training.processes import Nursery
@@ -67,7 +67,7 @@ import time
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
-from harness.processes import joined
+from harness.running.processes import joined
 
 def work(world):
     model = DistributedDataParallel(torch.nn.Linear(4, 1))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.models import FULL_SIZE, build_model
-from harness.params import Dcls, Params
-from harness.systems import MODELS
+from harness.config.params import Dcls, Params
+from harness.config.systems import MODELS
+from harness.models.build import FULL_SIZE, build_model
 from harness.training import recipe
 from tests.conftest import DATA
 

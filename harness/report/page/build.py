@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import paths
-from harness.errors import UserError
-from harness.files import read_json, write_text
-from harness.params import Params
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_json, write_text
+from harness.config.params import Params
 from harness.report.load import Results, load_results, table_folder
 from harness.report.made_by import made_by
 from harness.report.page.classes import class_table

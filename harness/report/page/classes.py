@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from harness.config.systems import is_dcls, method_of
 from harness.report.grid import NONE, Grid, number, span
 from harness.report.load import Results
 from harness.report.made_by import MadeBy
 from harness.report.page.sortable import Sortable, sortable
 from harness.report.per_class import NOTES, per_class
-from harness.systems import is_dcls, method_of
 
 
 def class_table(results: Results, by: MadeBy) -> tuple[Sortable, tuple[str, ...]]:

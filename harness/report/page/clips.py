@@ -6,9 +6,9 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from harness import paths
-from harness.errors import UserError
-from harness.files import read_json
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_json
 from harness.report.load import Results
 
 KEYS = ("id", "labels", "audio", "licence", "recordings", "predictions", "log_mel")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import paths
+from harness.base import paths
+from harness.config.systems import is_dcls
 from harness.report.load import Results, read_numbers
-from harness.systems import is_dcls
 
 COLUMNS = ("epoch", "stage", "element", "row", "column")
 

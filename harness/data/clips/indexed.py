@@ -1,0 +1,73 @@
+"""Clips of the kinds that list them (`folder`, `audioset`), through their index: one read from disk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.config.audioset_files import hdf5_files, held_out, of
+from harness.data.sources.hdf5 import Hdf5Reader
+from harness.data.clips.index import Index
+from harness.data.clips.shards import RATE, read_clip
+from harness.base.errors import UserError
+from harness.base.files import read_json
+from harness.config.params import Params
+
+
+@dataclass(frozen=True)
+class IndexedClips:
+    """Clips as packed or in HDF5 files, zero-padded or cut at the end; `read` gives int16 (file, offset, samples)."""
+
+    labels: list[str]
+    index: Index
+    read: Callable[[int, int, int], np.ndarray]
+    samples: int
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self.index.ids
+
+    @property
+    def targets(self) -> Any:
+        """index.Targets: it stands for an array, which would be 4 GB for all of AudioSet."""
+        return self.index.targets
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def packed(self, index: int) -> np.ndarray:
+        """int16 (the clip's own samples,), of which at most those that are used."""
+        file, offset, samples = self.index.place(index)
+        return self.read(file, offset, min(samples, self.samples))
+
+    def waveform(self, index: int) -> np.ndarray:
+        waveform = np.zeros(self.samples, np.float32)
+        clip = self.packed(index)
+        np.multiply(clip, np.float32(1 / 32768), out=waveform[: len(clip)])
+        return waveform
+
+
+def open_indexed(params: Params, folder: Path, split: str, labels: list[str]) -> IndexedClips:
+    """The split as featurized into `folder`. Raises UserError where it has no usable clip."""
+    folder = folder.resolve()  # files are opened as they are needed, wherever the caller then is
+    index = Index(folder, split, len(labels))
+    if not len(index):
+        raise UserError(f"{folder / 'manifest.csv'}: no usable clip in split {split}; see its column `reason`")
+    read = _hdf5_reader(params, folder, split) if _is_hdf5(params) else partial(read_clip, folder)
+    return IndexedClips(labels, index, read, round(params.data.clip_seconds * RATE))
+
+
+def _is_hdf5(params: Params) -> bool:
+    return params.data.kind == "audioset" and of(params.data).test_hdf5 is not None
+
+
+def _hdf5_reader(params: Params, folder: Path, split: str) -> Hdf5Reader:
+    """Of the files that the split's rows are in: for validation the training files, unless it has its own."""
+    place = "train" if split == "val" and held_out(params.data) else split
+    rows = read_json(folder / "summary.json")["hdf5_rows"][place]
+    return Hdf5Reader(tuple(Path(name).resolve() for name in hdf5_files(params.data)[place]), tuple(rows))

@@ -1,0 +1,96 @@
+"""What every kind of data but `instruments` does with a clip: decode, resample, pack; or say why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness.data.packing import decoding as audio
+from harness.data.packing import blocks
+from harness.data.clips.manifest import Row, read_manifest
+from harness.data.packing.fingerprints import print_of
+from harness.data.clips.shards import GrowingArray
+from harness.base.errors import UserError
+from harness.base.files import sha256_of
+
+
+def pack(row: Row, path: Path) -> tuple[Row, np.ndarray | None]:
+    """The row with sha256, duration and status filled in, and int16 (samples,) at 32 kHz where that is `ok`."""
+    try:
+        audio.check_file(path)
+        row = dataclasses.replace(row, sha256=sha256_of(path))
+        sound = audio.read_sound(path)
+        row = dataclasses.replace(row, duration=sound.seconds)
+        audio.check_sound(sound)
+        clip = audio.to_int16(audio.resample(sound.waveform, sound.rate))
+        if not clip.any():
+            raise audio.BadAudio("silent", "nothing of it is left at 32 kHz")
+        return row, clip
+    except audio.BadAudio as bad:
+        return dataclasses.replace(row, status=bad.status, reason=bad.reason), None
+    except OSError as error:
+        return dataclasses.replace(row, status="unreadable", reason=error.strerror or str(error)), None
+
+
+def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:
+    """Packs the clips that block `number` of `work` lists into its shard, unless that is done for these very files.
+
+    A clip's source is relative to the first of the folders `bases` that has it. Raises UserError where the shard cannot
+    be written.
+    """
+    rows = read_manifest(blocks.listing_path(work, number))
+    paths = [_locate(bases, row.source) for row in rows]
+    key = _key(rows, paths)
+    if blocks.is_finished(work, number, key):
+        return
+    shard = blocks.shard_path(work, number)
+    half = shard.with_name(f".{shard.name}.{os.getpid()}.tmp")  # a worker outlives its killed parent by a moment
+    try:
+        file = GrowingArray(half, np.int16)
+        try:
+            packed, prints = [], []
+            for row, path in zip(rows, paths, strict=True):
+                clip = None
+                if row.status == "ok":
+                    row, clip = pack(row, path)
+                if clip is not None:
+                    prints.append(print_of(clip))
+                    row = dataclasses.replace(row, shard=number, offset=file.append(clip), samples=len(clip))
+                packed.append(row)
+        finally:
+            file.close()
+        half.replace(shard)
+    except OSError as error:
+        raise UserError(f"{shard}: cannot be written ({error.strerror}): free space or fix its rights") from error
+    if not file.length:
+        shard.unlink()  # no good clip: no shard
+    blocks.finish(work, number, key, packed, prints, sha256_of(shard) if file.length else "")
+
+
+def listed_key(work: Path, bases: Sequence[Path], number: int) -> str:
+    """The key that pack_block gives the block when it has packed it."""
+    rows = read_manifest(blocks.listing_path(work, number))
+    return _key(rows, [_locate(bases, row.source) for row in rows])
+
+
+def _key(rows: Sequence[Row], paths: Sequence[Path]) -> str:
+    ffmpeg = any(path.suffix.lower() == ".m4a" for path in paths) and shutil.which("ffmpeg") is not None
+    return blocks.key_of([dataclasses.astuple(row) for row in rows], [_state(path) for path in paths], ffmpeg)
+
+
+def _locate(bases: Sequence[Path], source: str) -> Path:
+    return next((base / source for base in bases if os.path.exists(base / source)), bases[0] / source)
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Size, time of the last change and rights: a file changed since its block was packed is packed anew."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_mode

@@ -1,0 +1,156 @@
+"""AudioSet, as the user has it: PANNs' HDF5 files in place, or folders of audio with the segment CSVs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness.data.packing import blocks
+from harness.config.audioset_files import fetched_name, hdf5_files, held_out, of, segment_files
+from harness.data.sources.catalog import catalog
+from harness.data.sources.hdf5 import Hdf5Reader, index_block, key_of_part, parts, rows_of
+from harness.data.clips.labels import Label, audioset, read_label_list
+from harness.data.packing.listed import Plan
+from harness.data.clips.manifest import SPLITS, Attribution, Row
+from harness.data.packing.pack import listed_key, pack_block
+from harness.data.sources.segments import Segment, read_segments
+from harness.data.clips.shards import RATE
+from harness.data.clips.splits import is_held_out
+from harness.config.params import Data
+
+ORDER = ("test", "val", "train")  # of a clip listed twice the first stays: what tests never trains
+CREDIT = Attribution(
+    "all clips",
+    "YouTube, by id",
+    "",
+    "AudioSet's annotators, as the segment CSVs or the HDF5 targets have it",
+    "J. F. Gemmeke and others; each recording is its uploader's",
+    "labels CC BY 4.0; recordings under their own terms",
+    "https://research.google.com/audioset/",
+)
+
+
+def classes(data: Data, raw: Path) -> list[Label]:
+    """Those of data.label_list, of which `fetch` keeps a user's as labels.csv."""
+    return list(audioset()) if data.label_list == "audioset" else read_label_list(raw / "labels.csv", data.label_list)
+
+
+def plan_audioset(data: Data, raw: Path, work: Path) -> Plan:
+    """The blocks to pack, or to index where there is HDF5. Raises UserError where an input is missing or broken."""
+    labels = classes(data, raw)
+    return _plan_hdf5(data, raw, work, labels) if of(data).test_hdf5 else _plan_folders(data, raw, work, labels)
+
+
+def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
+    roots = tuple(map(Path, of(data).audio or ()))
+    files, mids, seen = catalog(roots), {label.mid for label in labels}, set[bytes]()
+
+    def rows(split: str, name: str, path: Path) -> Iterator[Row]:
+        for segment in read_segments(path, name):
+            found = files.find(segment.id)
+            row = _row(data, split, segment, found or "")
+            status, reason = "ok", ""
+            unknown = next((mid for mid in segment.mids if mid not in mids), None)
+            if segment.id.encode() in seen:
+                status, reason = "duplicate", "listed before, here or in another split"
+            elif unknown or not segment.mids:
+                status, reason = "bad_label", f"{unknown} is not in data.label_list" if unknown else "no label"
+            elif found is None:
+                status, reason = "missing", "no file in data.audioset.audio is named after it"
+            seen.add(segment.id.encode())
+            yield dataclasses.replace(row, status=status, reason=reason)
+
+    sources: list[str] = []
+    for split, name, path in _listings(data, raw):
+        end = blocks.write_listing(work, len(sources), rows(split, name, path))
+        sources += [Path(name).name] * (end - len(sources))
+    tasks = [partial(pack_block, work, roots, number) for number in range(len(sources))]
+    keys = [partial(listed_key, work, roots, number) for number in range(len(sources))]
+    return Plan(labels, tasks, keys, sources, CREDIT)
+
+
+def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
+    given = hdf5_files(data)
+    samples, mids = round(data.clip_seconds * RATE), tuple(label.mid for label in labels)
+    counted = {
+        split: [(Path(path), rows_of(Path(path), len(labels), samples)) for path in given[split]] for split in SPLITS
+    }
+    todo = [part for split in ORDER for part in parts(work, split, counted[split], held_out(data), mids)]
+    todo = [dataclasses.replace(part, number=number) for number, part in enumerate(todo)]
+    listed = _Listed(data, raw)
+
+    def reader(folder: Path, split: str) -> Hdf5Reader:
+        files = counted["train" if split == "val" and held_out(data) else split]
+        return Hdf5Reader(tuple(path for path, _ in files), tuple(rows for _, rows in files))
+
+    return Plan(
+        labels,
+        [partial(index_block, part) for part in todo],
+        [partial(key_of_part, part) for part in todo],
+        [part.path.name for part in todo],
+        CREDIT,
+        known=listed.known,
+        revise=listed.revise,
+        absent=listed.absent,
+        reader=reader,
+        extra={"hdf5_rows": {split: [rows for _, rows in files] for split, files in counted.items()}},
+    )
+
+
+class _Listed:
+    """What segment CSVs given beside HDF5 files list, in 12 bytes a clip, and which of it was met."""
+
+    def __init__(self, data: Data, raw: Path) -> None:
+        self._data, self._files = data, list(_listings(data, raw))
+        given = segment_files(data)
+        self.known = {split: bool(given["train" if split == "val" and held_out(data) else split]) for split in SPLITS}
+        ids = (each.id.encode() for _, name, path in self._files for each in read_segments(path, name))
+        self._ids = np.unique(np.fromiter(ids, "S11"))
+        self._met = np.zeros(len(self._ids), bool)
+        self._seen: set[bytes] = set()
+
+    def revise(self, row: Row) -> tuple[Row, bool]:
+        """An id's second good row is a duplicate; rows that are not listed count as extra ones, not as covered."""
+        name = row.id.encode()
+        if row.status == "ok":
+            if name in self._seen:
+                row = dataclasses.replace(row, status="duplicate", reason="its name came before")
+                row = dataclasses.replace(row, shard=-1, offset=-1, samples=-1)
+            self._seen.add(name)
+        place = self._place(name)
+        listed = self.known[row.split] and place is not None and not self._met[place]
+        if place is not None:
+            self._met[place] = True
+        return row, listed
+
+    def absent(self) -> Iterator[tuple[Row, str]]:
+        """The clips that are listed and that no row was."""
+        for split, name, path in self._files:
+            for segment in read_segments(path, name):
+                place = self._place(segment.id.encode())
+                if place is not None and not self._met[place]:
+                    self._met[place] = True
+                    row = _row(self._data, split, segment, "")
+                    yield dataclasses.replace(row, status="missing", reason="in no HDF5 file"), Path(name).name
+
+    def _place(self, name: bytes) -> int | None:
+        place = int(np.searchsorted(self._ids, name))
+        return place if place < len(self._ids) and self._ids[place] == name else None
+
+
+def _listings(data: Data, raw: Path) -> Iterator[tuple[str, str, Path]]:
+    """Split, name and fetched copy of every segment CSV, what tests first."""
+    given = segment_files(data)
+    for split in ORDER:
+        for number, name in enumerate(given[split]):
+            yield split, name, raw / fetched_name(split, number)
+
+
+def _row(data: Data, split: str, segment: Segment, source: str) -> Row:
+    if split == "train" and is_held_out(segment.id, held_out(data)):
+        split = "val"
+    return Row(segment.id, split, ";".join(segment.mids), source)

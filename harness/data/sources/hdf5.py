@@ -1,0 +1,194 @@
+"""HDF5 files as PANNs packs them, used in place: a row a clip of `audio_name`, `waveform` (int16), `target` (bool)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from harness.data.packing import blocks
+from harness.data.sources.catalog import ytid_of
+from harness.data.clips.manifest import Row, printable
+from harness.data.packing.fingerprints import print_of
+from harness.data.clips.shards import RATE
+from harness.data.clips.splits import is_held_out
+from harness.base.errors import UserError
+
+SETS = ("audio_name", "waveform", "target")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file, read-only and without a lock, as it may lie on a read-only disk; h5py's errors become a UserError."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())}); give the whole file"
+        ) from error
+
+
+def rows_of(path: Path, classes: int, samples: int) -> int:
+    """How many rows `path` has. Raises UserError, naming file and data set, unless it is packed as PANNs does.
+
+    `samples` is the shortest waveform allowed: packed at another rate, ten seconds would have another length.
+    """
+    with opened(path) as file:
+        for name in SETS:
+            if not isinstance(file.get(name), h5py.Dataset):
+                raise UserError(
+                    f"{path}: no data set `{name}` (it has: {', '.join(file) or 'none'}); pack it as PANNs does"
+                )
+        names, waveforms, targets = (file[name] for name in SETS)
+        text = names.dtype.kind == "S" or h5py.check_string_dtype(names.dtype) is not None
+        long_enough = waveforms.ndim == 2 and waveforms.shape[1] >= samples
+        checks = [
+            (names, text and names.ndim == 1, "must be bytes (rows,)"),
+            (
+                waveforms,
+                waveforms.dtype == np.int16 and long_enough,
+                f"must be int16 (rows, {samples} or more), which is data.clip_seconds at {RATE} Hz",
+            ),
+            (
+                targets,
+                targets.dtype == np.bool_ and targets.ndim == 2 and targets.shape[1] == classes,
+                f"must be bool (rows, {classes}), a column for each class of data.label_list",
+            ),
+        ]
+        for dataset, good, rule in checks:
+            if not good:
+                found = f"{dataset.dtype} {dataset.shape}"
+                raise UserError(f"{path}: data set `{dataset.name[1:]}` is {found}, {rule}")
+        if not len(names) == len(waveforms) == len(targets):
+            counts = ", ".join(f"{name} {len(file[name])}" for name in SETS)
+            raise UserError(f"{path}: its data sets differ in their number of rows ({counts}); pack it anew")
+        if not len(names):
+            raise UserError(f"{path}: no row in it; give the whole file")
+        return len(names)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows `first` to `last` - 1 of the `file`-th HDF5 file of a split: what one block covers."""
+
+    work: Path
+    number: int
+    path: Path
+    file: int
+    first: int
+    last: int
+    split: str
+    held_out: float  # share of a train file that validates
+    mids: tuple[str, ...]
+
+
+def index_block(part: Part) -> None:
+    """A manifest row for every row of the part, and a digest of all samples.
+
+    A row is `ok`, `ghost`, `silent` (one value throughout) or `unreadable` (its waveform alone).
+    """
+    key = key_of_part(part)
+    if blocks.is_finished(part.work, part.number, key):
+        return
+    digest, rows, prints = hashlib.sha256(), [], []
+    with opened(part.path) as file:
+        names = file["audio_name"][part.first : part.last]
+        targets = file["target"][part.first : part.last]
+        waveforms = file["waveform"]
+        length = waveforms.shape[1]
+        for number, name, target in zip(range(part.first, part.last), names, targets, strict=True):
+            row = _row(part, number, name, target, length)
+            try:
+                waveform = waveforms[number]
+            except OSError as error:
+                rows.append(_bad(row, "unreadable", printable(" ".join(str(error).split()))))
+                continue
+            digest.update(waveform.tobytes())
+            rows.append(_heard(row, waveform))
+            if rows[-1].status == "ok":
+                prints.append(print_of(waveform))
+    blocks.finish(part.work, part.number, key, rows, prints, digest.hexdigest())
+
+
+def key_of_part(part: Part) -> str:
+    """The key of the block when it is indexed."""
+    found = part.path.stat()
+    where = [str(part.path), found.st_size, found.st_mtime_ns, part.file, part.first, part.last]
+    return blocks.key_of(where, part.split, part.held_out, part.mids)
+
+
+def _row(part: Part, number: int, name: bytes | str, target: np.ndarray, length: int) -> Row:
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+    text = printable(text.rstrip("\0 "))
+    clip = ytid_of(text) or text
+    labels = ";".join(part.mids[column] for column in np.flatnonzero(target))
+    split = "val" if part.split == "train" and is_held_out(clip, part.held_out) else part.split
+    place = f"{part.path.name}:{number}"
+    row = Row(clip, split, labels, place, duration=length / RATE, shard=part.file, offset=number, samples=length)
+    reason = "empty name" if not clip else "no label" if not labels else ""
+    return _bad(row, "ghost", reason) if reason else row
+
+
+def _heard(row: Row, waveform: np.ndarray) -> Row:
+    """The row after a look at its samples."""
+    if row.status != "ok" or _varies(waveform):
+        return row
+    if waveform.any():
+        return _bad(row, "silent", "all samples are the same")
+    return _bad(row, "ghost", "all samples are zero")
+
+
+def _varies(waveform: np.ndarray) -> bool:
+    return bool((waveform != waveform[0]).any())
+
+
+def _bad(row: Row, status: str, reason: str) -> Row:
+    return replace(row, status=status, reason=reason, shard=-1, offset=-1, samples=-1)
+
+
+@dataclass(frozen=True)
+class Hdf5Reader:
+    """Reads waveforms of the files of a split, any row in any order; every process opens the files for itself."""
+
+    paths: tuple[Path, ...]
+    rows: tuple[int, ...]  # of each file when it was indexed
+    _handles: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(self, file: int, row: int, samples: int) -> np.ndarray:
+        """int16 (samples,). Raises UserError, naming file and row, where it cannot be read."""
+        try:
+            return self._waveforms(file)[row, :samples]
+        except (OSError, RuntimeError, ValueError) as error:
+            text = " ".join(str(error).split())
+            raise UserError(f"{self.paths[file]}: row {row} cannot be read ({text}); give the whole file") from error
+
+    def _waveforms(self, file: int) -> Any:
+        key = os.getpid(), file  # a handle inherited through a fork must not be used
+        if key not in self._handles:
+            path = self.paths[file]
+            waveforms = h5py.File(path, "r", locking=False)["waveform"]
+            if len(waveforms) != self.rows[file]:
+                changed = f"has {len(waveforms)} rows, had {self.rows[file]} when it was indexed"
+                raise UserError(f"{path}: {changed}; run `python -m harness featurize` again")
+            self._handles[key] = waveforms
+        return self._handles[key]
+
+    def __reduce__(self) -> tuple[type[Hdf5Reader], tuple[tuple[Path, ...], tuple[int, ...]]]:
+        return Hdf5Reader, (self.paths, self.rows)
+
+
+def parts(
+    work: Path, split: str, files: Sequence[tuple[Path, int]], held_out: float, mids: tuple[str, ...]
+) -> Iterator[Part]:
+    """The blocks of a split's files, given with their numbers of rows; all with the number 0."""
+    for file, (path, rows) in enumerate(files):
+        for start in range(0, rows, blocks.ROWS):
+            yield Part(work, 0, path, file, start, min(rows, start + blocks.ROWS), split, held_out, mids)

@@ -1,0 +1,78 @@
+"""The evaluate stage: predictions of a trained model on the test clips, and metrics from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import dcls
+from harness.audio.front_end import FrontEnd
+from harness.base import paths
+from harness.base.files import write_atomic, write_csv, write_json
+from harness.config.params import Params
+from harness.data.clips.clips import Clips, open_clips
+from harness.evaluation.calibration import CALIBRATION, calibration, calibration_error
+from harness.models.build import build_model, device_name
+from harness.models.precision import exact_float32
+from harness.records.provenance import data_fingerprint, provenance, stage_parameters
+from harness.running.checkpoint import load_weights
+from harness.running.processes import World, joined
+from harness.scoring.metrics import summarize
+from harness.scoring.scores import score
+
+PER_CLASS = ("label", "positives", "clips", "AP", "AUC")
+
+
+def evaluate(params: Params, model_name: str, seed: int) -> None:
+    """Score the last checkpoint on the test split, alone or under torchrun.
+
+    Raises UserError where weights or packed clips are missing.
+    """
+    with joined() as world:
+        _evaluate(params, model_name, seed, world)
+
+
+def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
+    device = world.device
+    exact_float32()
+    dcls.use_convolution("rule")
+    clips = open_clips(params, "test", seed=seed)
+    model = build_model(model_name, params.per_model[model_name], params.dcls, len(clips.labels))
+    load_weights(paths.run(params.preset, model_name, seed) / "model.safetensors", model)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    scores = score(model, FrontEnd().to(device), clips, params.evaluate.batch, world)
+    if not world.is_first:
+        return
+    parameters = stage_parameters(params, model_name) | {"evaluate": {"bootstrap": params.evaluate.bootstrap}}
+    record = provenance(
+        "evaluation", parameters, data_fingerprint(params), device_name(device), model=model_name, seed=seed
+    )
+    predictions = paths.predictions(params.preset, model_name, seed)
+    result = paths.result(params.preset, model_name, seed)
+    metrics = write_evaluation(params, clips, scores, predictions, result, record)
+    print(f"{model_name}-{seed}: test mAP {metrics['mAP']:.3f} ({metrics['mAP_low']:.3f} to {metrics['mAP_high']:.3f})")
+
+
+def write_evaluation(
+    params: Params, clips: Clips, scores: np.ndarray, predictions: Path, result: Path, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Predictions, then metrics.json (numbers only: same run, same bytes), per_class.csv, calibration.csv and, last,
+    evaluation.json."""
+    ids = np.array(clips.ids)
+    write_atomic(
+        predictions,
+        lambda file: np.savez_compressed(
+            file, ids=ids, targets=clips.targets, scores=scores, labels=np.array(clips.labels)
+        ),
+    )
+    metrics, rows = summarize(clips.targets, scores, clips.labels, params.evaluate.bootstrap)
+    bins = calibration(clips.targets, scores)
+    metrics["expected_calibration_error"] = calibration_error(bins)
+    write_json(result / "metrics.json", metrics)
+    write_csv(result / "per_class.csv", PER_CLASS, rows)
+    write_csv(result / "calibration.csv", CALIBRATION, bins)
+    write_json(result / "evaluation.json", record)
+    return metrics

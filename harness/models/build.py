@@ -1,0 +1,166 @@
+"""The six systems of the paper: a timm backbone, an audio stem, and for the DCLS ones the replaced convolutions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import timm
+import torch
+from timm.models import metaformer
+from torch import nn
+
+from dcls import Dcls2d, replace_depthwise
+from harness.audio.units import STEM_KERNEL
+from harness.base.errors import UserError
+from harness.base.files import sha256_of
+from harness.config.params import Dcls, Model
+from harness.config.systems import family_of, is_dcls
+from harness.models.weights import CLASSIFIERS, difference, read_checkpoint, translated
+
+BACKBONES = {"convnext": "convnext_tiny", "convformer": "convformer_s18", "fastvit": "fastvit_sa24"}
+IMAGENET = {  # timm's names of the weights; the paper trains FastViT from scratch
+    "convnext": "convnext_tiny.fb_in1k",
+    "convformer": "convformer_s18.sail_in1k",
+    "fastvit": "fastvit_sa24.apple_in1k",
+}
+STEMS = {
+    "convnext": "stem.0.",
+    "convformer": "stem.conv.",
+    "fastvit": "stem.",
+}  # what the audio stem takes the place of
+
+
+def build_model(name: str, settings: Model, dcls: Dcls, classes: int) -> nn.Module:
+    """One of the six systems (arXiv 2309.13972, section 3), freshly initialised from torch's global generator.
+
+    Takes log-mel spectrograms, float32 (clips, 1, 128, frames); gives logits, float32 (clips, classes). The weights are
+    random whatever settings.start says: see `start_weights`.
+    """
+    model = _backbone(family_of(name), settings, classes)
+    _swap_stem(family_of(name), model)
+    if is_dcls(name):
+        replace_depthwise(
+            model, dcls.kernel_count, dcls.dilated_kernel_size, version=dcls.version, where=is_replaced, share="stage"
+        )
+    return model
+
+
+# The paper's size, from scratch: what parameters and throughput are counted on. Drop path does nothing in eval mode.
+FULL_SIZE = Model(scale="full", optimizer="adamw", epochs=1, learning_rate=0.0, drop_path=0.0)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Trainable parameters; shared ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@torch.no_grad()
+def start_weights(model: nn.Module, name: str, settings: Model) -> dict[str, Any]:
+    """Load what settings.start names into a freshly built model; return the record of it for run.json.
+
+    `random`: the model stays as it is. `imagenet`: the weights of IMAGENET, from settings.weights or else timm's
+    repository on the Hugging Face hub, into everything but the stem's convolution (FastViT: the stem), the classifier
+    and, in DCLS models, the replaced depthwise layers, which keep their own initial values: weights normal(0, 0.02),
+    bias 0, drawn positions. A file that holds DCLS layers itself (ImageNet training with DCLS) fills these too. The
+    layer scale is the file's, not settings.layer_scale.
+    Raises UserError where the weights cannot be had, or where a tensor is left over or missing.
+    """
+    if settings.start == "random":
+        return {"start": "random"}
+    if settings.start != "imagenet":
+        raise ValueError(f"start {settings.start!r} is no start of a training")
+    family = family_of(name)
+    path, source = (Path(settings.weights), settings.weights) if settings.weights else _from_hub(name)
+    state, _ = read_checkpoint(path)
+    with torch.device("meta"):  # names and shapes, and no random numbers drawn
+        backbone = timm.create_model(BACKBONES[family])
+    state = translated(family, state, backbone)
+    layers = tuple(f"{layer}." for layer, module in model.named_modules() if isinstance(module, Dcls2d))
+    positions = bool(layers) and all(f"{layer}P" in state for layer in layers)
+    own = (STEMS[family], f"{CLASSIFIERS[family]}.", *(() if positions else layers))
+    wanted = {key: tensor for key, tensor in model.state_dict().items() if not key.startswith(own)}
+    given = {key: tensor for key, tensor in state.items() if not key.startswith(own)}
+    if problem := difference(given, wanted):
+        raise UserError(f"{path}: not ImageNet weights of timm's {BACKBONES[family]}: {problem}")
+    for key, tensor in wanted.items():
+        tensor.copy_(given[key])
+    return {
+        "start": "imagenet",
+        "source": source,
+        "sha256": sha256_of(path),
+        "tensors_loaded": len(wanted),
+        "tensors_own": len(model.state_dict()) - len(wanted),
+    }
+
+
+def _from_hub(name: str) -> tuple[Path, str]:
+    """timm's ImageNet weights, downloaded or from the hub client's cache, and what they are called there."""
+    repository = f"timm/{IMAGENET[family_of(name)]}"
+    try:
+        path = huggingface_hub.hf_hub_download(repository, "model.safetensors")
+    except Exception as error:  # the hub client raises many kinds; all mean that the weights are not here
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{repository}: ImageNet weights missing, neither in the Hugging Face cache nor to be had ({reason}); "
+            f"connect, name a file of them by per_model.{name}.weights, or set per_model.{name}.start to random"
+        ) from error
+    return Path(path), f"{repository}/model.safetensors"
+
+
+def _backbone(family: str, settings: Model, classes: int) -> nn.Module:
+    arguments: dict[str, Any] = {"num_classes": classes, "drop_path_rate": settings.drop_path}
+    if settings.layer_scale is not None:
+        key = {
+            "convnext": "ls_init_value",
+            "fastvit": "layer_scale_init_value",
+            "convformer": "layer_scale_init_values",
+        }
+        arguments[key[family]] = settings.layer_scale
+    if settings.depths is not None and settings.widths is not None:  # given at scale reduced, and only there
+        if family == "convformer":  # timm's convformer_s18() fixes its sizes, so its class is called
+            return metaformer.MetaFormer(
+                depths=settings.depths,
+                dims=settings.widths,
+                token_mixers=metaformer.SepConv,
+                norm_layers=metaformer.LayerNorm2dNoBias,
+                **arguments,
+            )
+        keys = ("depths", "dims") if family == "convnext" else ("layers", "embed_dims")
+        arguments |= dict(zip(keys, (settings.depths, settings.widths), strict=True))
+    return timm.create_model(BACKBONES[family], **arguments)
+
+
+def _swap_stem(family: str, model: Any) -> None:
+    """Put the paper's one-channel patch convolution in place of the image stem's first convolution.
+
+    In FastViT the one convolution replaces the whole stem; in the others the stem's norm stays.
+    """
+    if family == "convnext":
+        model.stem[0] = nn.Conv2d(1, model.stem[0].out_channels, STEM_KERNEL, STEM_KERNEL)
+        nn.init.trunc_normal_(model.stem[0].weight, std=0.02)
+        nn.init.zeros_(model.stem[0].bias)
+        return
+    channels = model.stem.conv.out_channels if family == "convformer" else model.stages[0].blocks[0].mlp.fc1.in_channels
+    convolution = nn.Conv2d(1, channels, STEM_KERNEL, STEM_KERNEL, bias=False)
+    nn.init.trunc_normal_(convolution.weight, std=0.02)
+    if family == "convformer":
+        model.stem.conv = convolution
+    else:
+        model.stem = convolution
+
+
+def is_replaced(name: str, module: nn.Module) -> bool:
+    """Every 7x7 depthwise convolution with as many output as input channels (paper.md, "Replaced by DCLS")."""
+    return isinstance(module, nn.Conv2d) and module.kernel_size == (7, 7) and module.in_channels == module.out_channels
+
+
+def device_of() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the GPU's product name: what stands in a result."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

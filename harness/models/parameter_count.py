@@ -1,0 +1,70 @@
+"""The count_parameters stage: where the parameters of the full-size models are, with 527 and with 1000 classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dcls import Dcls2d
+from harness.base import paths
+from harness.base.files import write_json
+from harness.config.params import Params
+from harness.config.systems import CLASS_COUNTS, family_of
+from harness.models.build import FULL_SIZE, build_model, is_replaced, parameter_count
+from harness.models.weights import CLASSIFIERS
+from harness.records.provenance import as_plain, provenance
+
+
+def count_parameters(params: Params) -> None:
+    """Write results/PRESET/parameters.json, by model and part, and parameters.run.json, which says what made it.
+
+    Nothing is allocated: the models are built on PyTorch's meta device.
+    """
+    counted = {model: counts(model, params) for model in params.models}
+    folder = paths.results(params.preset)
+    write_json(folder / "parameters.json", {"models": counted})
+    record = provenance(
+        "parameters",
+        {"dcls": as_plain(params.dcls)},
+        data_fingerprint="none",
+        device="meta",
+        models=list(params.models),
+        scale="full",
+    )
+    write_json(folder / "parameters.run.json", record)
+    print(f"{folder / 'parameters.json'}: {', '.join(params.models)}")
+
+
+def counts(model_name: str, params: Params) -> dict[str, Any]:
+    """Trainable parameters of a full-size model: what does not depend on the classes, and by number of classes the head
+    (the last linear layer) and all together.
+
+    `kernels` are the weights of the depthwise convolutions that DCLS replaces, or of those that replace them;
+    `positions` and `spreads` are P and SIG, each counted once where layers share them; `features` go into the head.
+    """
+    by_classes = {}
+    for classes in CLASS_COUNTS:
+        with torch.device("meta"):
+            model = build_model(model_name, FULL_SIZE, params.dcls, classes)
+        head = model.get_submodule(CLASSIFIERS[family_of(model_name)])
+        by_classes[str(classes)] = {"head": parameter_count(head), "total": parameter_count(model)}
+    if not isinstance(head, nn.Linear):
+        raise TypeError(f"the classifier of {model_name} is {type(head).__name__}, not a linear layer")
+    positions, spreads = (
+        sum(one.numel() for name, one in model.named_parameters() if name.rpartition(".")[2] == kind)
+        for kind in ("P", "SIG")
+    )
+    kernels = sum(
+        one.weight.numel() for name, one in model.named_modules() if isinstance(one, Dcls2d) or is_replaced(name, one)
+    )
+    last = by_classes[str(CLASS_COUNTS[-1])]
+    return {
+        "backbone": last["total"] - last["head"] - kernels - positions - spreads,
+        "kernels": kernels,
+        "positions": positions,
+        "spreads": spreads,
+        "features": head.in_features,
+        "classes": by_classes,
+    }

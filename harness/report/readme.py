@@ -1,0 +1,91 @@
+"""Writes what README.md shows of the committed results anew: `python -m harness.report.readme`, after `make repro`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import sha256_of, write_atomic, write_text
+from harness.config.params import Params, load
+from harness.report.grid import markdown_grid
+from harness.report.load import load_results, read_text
+from harness.report.show import show
+from harness.report.summary import summary
+from harness.report.tables import grids
+
+README, SCREENSHOT = Path("README.md"), Path("docs/page.png")
+PRESET = Path("presets/instruments.yaml")  # whose results the README shows
+SOURCE = "page_sha256"  # in the screenshot: of which page it is
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SIZE = "1280,900"
+TABLE = re.compile(r"(?<=<!-- table -->\n\n).*?(?=\n\n<!-- end of table -->)", re.DOTALL)
+SHOWN = re.compile(r"^ +mAP % .*?^page    [^\n]*$", re.DOTALL | re.MULTILINE)
+
+
+def renewed(text: str, params: Params) -> str:
+    """The README with the table and the printed results of today's result files.
+
+    Raises UserError where the places are not there, or a result file is missing.
+    """
+    results = load_results(params)
+    table = markdown_grid(grids(results, summary(results))[0])
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        show(params)
+    for place, new in ((TABLE, table), (SHOWN, printed.getvalue().rstrip("\n"))):
+        if len(place.findall(text)) != 1:
+            raise UserError(f"{README}: has no single place for {new.splitlines()[0][:40]!r}; restore it from Git")
+        text = place.sub(lambda _, new=new: new, text)  # type: ignore[misc]
+    return text
+
+
+def take_screenshot(page: Path, target: Path) -> None:
+    """The top of the page as a PNG that holds the page's SHA-256.
+
+    Raises UserError where there is no Chromium, or no page.
+    """
+    if not page.is_file():
+        raise UserError(f"{page}: missing; run the stage that writes it (`dvc repro` runs all)")
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise UserError(f"{target}: needs one of {', '.join(BROWSERS)} to be taken; install one")
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "page.png"
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}"]
+        command = [browser, *flags, f"--window-size={SIZE}", f"--screenshot={picture}", page.resolve().as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        if not picture.is_file():
+            raise UserError(f"{page}: no screenshot of it could be taken: {done.stderr[-300:]}")
+        about = PngInfo()
+        about.add_text(SOURCE, sha256_of(page))
+        with Image.open(picture) as image:
+            small = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+            write_atomic(target, lambda file: small.save(file, format="PNG", pnginfo=about, optimize=True))
+
+
+def main() -> int:
+    params = load(PRESET)
+    try:
+        text = renewed(read_text(README), params)
+        take_screenshot(paths.results(params.preset) / "index.html", SCREENSHOT)
+        write_text(README, text)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{README}, {SCREENSHOT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The authors' checkpoints: fetched, translated to our layout and back, and filed like a training run."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.base import paths
+from harness.base.download import download, file_name, missing, read_url, search
+from harness.base.errors import UserError
+from harness.base.files import sha256_of, write_csv, write_json
+from harness.config.params import Dcls, Params, mirror
+from harness.config.systems import family_of, is_dcls
+from harness.data.clips.clips import open_clips
+from harness.models.build import build_model, device_name, device_of, parameter_count
+from harness.models.weights import CLASSIFIERS, difference, read_checkpoint, translated
+from harness.records.provenance import data_fingerprint, provenance, stage_parameters
+from harness.running import checkpoint
+from harness.training import positions
+from harness.training.loop import HISTORY
+
+ZENODO = "https://zenodo.org"
+RECORD = "8370979"  # files <model>.pth, named as in the paper's table; the links elsewhere point to wrong files
+CLASSES = 527
+DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")  # what the DCLS checkpoints were trained with
+
+# Ours to the published names, in this order; `translated` is the way back.
+NAMES = {
+    "convnext": (
+        (r"^stem\.", "downsample_layers.0."),
+        (r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."),
+        (r"\.blocks\.", "."),
+        (r"\.conv_dw\.", ".dwconv."),
+        (r"\.mlp\.fc", ".pwconv"),
+        (r"^head\.norm\.", "norm."),
+        (r"^head\.fc\.", "head."),
+    ),
+    "convformer": (
+        (r"^stem\.norm\.", "downsample_layers.0.post_norm."),
+        (r"^stem\.", "downsample_layers.0."),
+        (r"^stages\.(\d)\.downsample\.norm\.", r"downsample_layers.\1.pre_norm."),
+        (r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."),
+        (r"\.blocks\.", "."),
+        (r"^head\.norm\.", "norm."),
+        (r"^head\.fc\.", "head."),
+    ),
+    "fastvit": (
+        (r"^stem\.", "patch_embed."),
+        *((rf"^stages\.{stage}\.blocks\.", f"network.{place}.") for stage, place in enumerate((0, 2, 4, 7))),
+        *((rf"^stages\.{stage}\.downsample\.", f"network.{2 * stage - 1}.") for stage in (1, 2, 3)),
+        (r"^stages\.3\.pos_emb\.pos_enc\.", "network.6.pe."),
+        (r"^final_conv\.", "conv_exp."),
+        (r"\.mlp\.", ".convffn."),
+        (r"\.conv_kxk\.", ".rbr_conv."),
+        (r"\.conv_scale\.", ".rbr_scale."),
+        (r"\.identity\.", ".rbr_skip."),
+        (r"\.large_conv\.", ".lkb_origin."),
+        (r"\.se\.fc1\.", ".se.reduce."),
+        (r"\.se\.fc2\.", ".se.expand."),
+        (r"(\.layer_scale(_\d)?)\.gamma$", r"\1"),
+        (r"^head\.fc\.", "head."),
+    ),
+}
+
+
+def to_ours(name: str, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A state dict in the published layout (or ours already) under the names and shapes of `model`.
+
+    Raises UserError, naming keys, where it is of another model or has another number of classes.
+    """
+    family, wanted = family_of(name), model.state_dict()
+    ours = translated(family, state, model)
+    classifier = f"{CLASSIFIERS[family]}.weight"
+    if classifier in ours and len(ours[classifier]) != len(wanted[classifier]):
+        raise UserError(f"has {len(ours[classifier])} classes, must have {len(wanted[classifier])}")
+    if problem := difference(ours, wanted):
+        raise UserError(f"not the weights of {name}: {problem}")
+    return ours
+
+
+def to_published(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of ours in the published layout; shared P and SIG stand under each of their names, as there."""
+    family = family_of(name)
+    published = {}
+    for key, tensor in state.items():
+        for ours, theirs in NAMES[family]:
+            key = re.sub(ours, theirs, key)
+        if family == "convformer" and tensor.shape[2:] == (1, 1):  # linear layers there, 1x1 convolutions in timm
+            tensor = tensor.flatten(1)
+        published[key] = tensor
+    return published
+
+
+def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, seed: int = 0) -> None:
+    """File a published checkpoint where the train stage files its own, so that `evaluate` and the report take it.
+
+    From a file, a URL, or, when None, Zenodo's record of the paper. run.json says which it was, its SHA-256, and the
+    epoch and options that stand in it. Raises UserError where it cannot be had, is refused, or fits neither the model,
+    params.per_model[model_name] nor the packed label list.
+    """
+    started = time.perf_counter()
+    if file_or_url is None or "://" in file_or_url:
+        classes = _classes(params, model_name)  # before anything is downloaded
+        path, source = _fetched(params, file_or_url, model_name)
+        state, metadata = read_checkpoint(path)
+    else:
+        path, source = Path(file_or_url), file_or_url
+        state, metadata = read_checkpoint(path)  # a file that is refused is refused whatever else is wrong
+        classes = _classes(params, model_name)
+    model = build_model(model_name, params.per_model[model_name], params.dcls, classes)
+    try:
+        ours = to_ours(model_name, state, model)
+    except UserError as error:
+        raise UserError(f"{path}: {error}; give the file of {model_name}") from error
+    model.load_state_dict(ours)
+    for key, tensor in model.state_dict().items():
+        if not torch.equal(tensor, ours[key].to(tensor.dtype)):
+            raise UserError(f"{path}: {key} is not finite, or not the same in all layers that share it; get it again")
+    folder, result = paths.run(params.preset, model_name, seed), paths.result(params.preset, model_name, seed)
+    checkpoint.save_weights(folder / "model.safetensors", model)
+    checkpoint.save_weights(folder / "best.safetensors", model)
+    recorded = positions.snapshot(model, 0)
+    positions.write_positions(recorded, params.dcls, folder / "positions.npz", result)
+    write_csv(result / "history.csv", HISTORY, [])
+    record = provenance(
+        "training",
+        stage_parameters(params, model_name),
+        data_fingerprint(params),
+        device_name(device_of()),
+        model=model_name,
+        seed=seed,
+        start={"start": "published", "source": source, "sha256": sha256_of(path), **metadata},
+        threads=torch.get_num_threads(),
+        classes=classes,
+        trained_parameters=parameter_count(model),
+        seconds=round(time.perf_counter() - started, 1),
+        resumed_at_epoch=0,
+    )
+    write_json(result / "run.json", record)
+    print(f"{model_name}-{seed}: published weights from {source}", flush=True)
+
+
+def _classes(params: Params, model_name: str) -> int:
+    """How many there are, once it is sure that published weights can be used under these parameters."""
+    settings = params.per_model[model_name]
+    if settings.start != "published":
+        raise UserError(
+            f"per_model.{model_name}.start: is {settings.start}, must be published to take the authors' weights; "
+            "`make preset NAME=audioset-checkpoints`"
+        )
+    if is_dcls(model_name) and params.dcls != DCLS:
+        raise UserError(
+            f"dcls: is {params.dcls.version} {params.dcls.dilated_kernel_size}/{params.dcls.kernel_count}, must be "
+            f"{DCLS.version} {DCLS.dilated_kernel_size}/{DCLS.kernel_count}, as the published weights were trained"
+        )
+    classes = len(open_clips(params, "test", seed=0).labels)
+    if classes != CLASSES:
+        raise UserError(
+            f"{paths.packed(params.preset)}: has {classes} classes, the published weights have {CLASSES}; "
+            "pack AudioSet's whole label list (`make preset NAME=audioset-checkpoints`, or data.label_list: audioset)"
+        )
+    return classes
+
+
+def _fetched(params: Params, url: str | None, model_name: str) -> tuple[Path, str]:
+    """The file, and where it is from: the mirror folder, the download cache (checked when it came), or the network."""
+    url = url or f"{ZENODO}/records/{RECORD}/files/{model_name}.pth"
+    on_zenodo = re.match(rf"{re.escape(ZENODO)}/records?/(\d+)/files/([^/?#]+)", url)
+    name = file_name(url, "checkpoint.pth")
+    place = f"zenodo-{on_zenodo[1]}" if on_zenodo else sha256(url.encode()).hexdigest()[:16]
+    given, cached = mirror(params), paths.DOWNLOADS / place / name
+    if given and (found := search([given / name])):
+        return found, str(found)
+    if search([cached]):
+        return cached, url
+    try:
+        digest, size = _listed(on_zenodo[1], name) if on_zenodo else (None, None)
+        download(url, cached, digest=digest, most=size)
+    except OSError as error:
+        instead = (
+            f"put it into a folder named by data.mirror in params.yaml or by DCLS_HARNESS_MIRROR, "
+            f"or name the file by per_model.{model_name}.weights"
+        )
+        raise missing(name, given, cached, url, error, instead) from error
+    return cached, url
+
+
+def _listed(record: str, name: str) -> tuple[str, int]:
+    """MD5 (`md5:...`) and size of a file, from the record's own list. Raises OSError where there is none."""
+    url = f"{ZENODO}/api/records/{record}"
+    try:
+        files: dict[str, Any] = {file["key"]: file for file in json.loads(read_url(url))["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{url} lists no files") from error
+    if name not in files:
+        raise OSError(f"record {record} has no {name}; it has {', '.join(files)}")
+    return str(files[name]["checksum"]), int(files[name]["size"])
