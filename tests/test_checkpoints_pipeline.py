@@ -53,8 +53,10 @@ def test_published_weights_become_the_table(tmp_path: Path) -> None:
     run(clone, "dvc", "repro")
     results = clone / "results" / "audioset-checkpoints"
     for name in MODELS:
-        record = json.loads((results / "runs" / f"{name}-0" / "run.json").read_text())
+        record = json.loads((results / "runs" / f"{name}-0" / "training" / "run.json").read_text())
         assert record["start"]["start"] == "published" and len(record["start"]["sha256"]) == 64
-        assert json.loads((results / "runs" / f"{name}-0" / "metrics.json").read_text())["clips"] == CLIPS
+        assert (
+            json.loads((results / "runs" / f"{name}-0" / "evaluation" / "metrics.json").read_text())["clips"] == CLIPS
+        )
     table = (clone / "paper_tables" / "audioset-checkpoints" / "table1.md").read_text()
     assert all(name in table for name in MODELS) and "published weights" in table

@@ -45,7 +45,7 @@ def _write(model: str, seed: int, targets: np.ndarray, scores: np.ndarray, **oth
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"ids": np.array([f"clip {n}" for n in range(len(targets))]), "labels": np.array(list("abc")), **other}
     np.savez(path, targets=targets, scores=scores.astype(np.float32), **content)
-    write_json(paths.result("instruments", model, seed) / "evaluation.json", {"data_fingerprint": "d" * 64})
+    write_json(paths.evaluation_results("instruments", model, seed) / "evaluation.json", {"data_fingerprint": "d" * 64})
     return path
 
 

@@ -117,9 +117,9 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
     files = [path for path in (clone / "results" / "throughput").glob("*.csv") if "breakdown" not in path.name]
     timings = [row for path in files for row in read_rows(path)]  # with those committed, of this device or another
     for model in MODELS:
-        metrics = json.loads((results / "runs" / f"{model}-0" / "metrics.json").read_text())
+        metrics = json.loads((results / "runs" / f"{model}-0" / "evaluation" / "metrics.json").read_text())
         assert 0 < metrics["mAP_low"] <= metrics["mAP"] <= metrics["mAP_high"] <= 1 and metrics["clips"] == 60
-        record = json.loads((results / "runs" / f"{model}-0" / "run.json").read_text())
+        record = json.loads((results / "runs" / f"{model}-0" / "training" / "run.json").read_text())
         assert record["code"]["dirty"] is False and record["code"]["revision"] and record["device"]
         timed = [row for row in timings if (row["model"], row["revision"]) == (model, record["code"]["revision"])]
         assert [row["mode"] for row in timed] == ["inference", "training"]
@@ -129,7 +129,9 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
             assert predictions["scores"].shape == predictions["targets"].shape == (60, 20)
         assert model in (clone / "paper_tables" / "instruments" / "table1.csv").read_text()
         if "_dcls_" in model:
-            epochs = {line.split(",")[0] for line in (results / "runs" / f"{model}-0" / "positions.csv").open()}
+            epochs = {
+                line.split(",")[0] for line in (results / "runs" / f"{model}-0" / "training" / "positions.csv").open()
+            }
             assert epochs == {"epoch", "0", "1"}
     clips = json.loads((results / "examples" / "examples.json").read_text())["clips"]
     assert len(clips) == 4 and all(set(clip["predictions"]) == set(MODELS) for clip in clips)
@@ -185,7 +187,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
 def test_two_identical_runs_give_the_same_bytes(clone: Path) -> None:
     """One of each backbone; tests/training/test_killed.py compares two runs of all six."""
     models = [model for model in MODELS if is_dcls(model)]
-    names = [f"results/instruments/runs/{model}-0/metrics.json" for model in models]
+    names = [f"results/instruments/runs/{model}-0/evaluation/metrics.json" for model in models]
     names += [f"runs/instruments/{model}-0/model.safetensors" for model in models]
     before = {name: (clone / name).read_bytes() for name in names}
     stages = [f"{stage}@{model}-0" for model in models for stage in ("train", "evaluate")]
@@ -267,5 +269,5 @@ def test_results_of_presets_lie_side_by_side(clone: Path) -> None:
     committed = run(clone, "git", "ls-files", "results", "paper_tables").splitlines()
     for preset in ("instruments", "folder"):
         assert f"paper_tables/{preset}/table1.md" in committed and f"results/{preset}/report.md" in committed
-        assert f"results/{preset}/runs/fastvit_dcls_audio_sa24-0/metrics.json" in committed
+        assert f"results/{preset}/runs/fastvit_dcls_audio_sa24-0/evaluation/metrics.json" in committed
     assert "results/instruments" not in run(clone, "git", "diff", "--stat", "HEAD~1")

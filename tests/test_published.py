@@ -138,7 +138,7 @@ def test_from_zenodo_to_scores(
         expected = score(model.eval(), FrontEnd(), clips, 3, World(0, 1, torch.device("cpu")))
         with np.load(paths.predictions(params.preset, NAME, 0)) as predictions:
             np.testing.assert_allclose(predictions["scores"], expected, rtol=1e-4, atol=1e-6)
-        result = paths.result(params.preset, NAME, 0)
+        result = paths.training_results(params.preset, NAME, 0)
         record = json.loads((result / "run.json").read_text())
         assert record["kind"] == "training" and record["trained_parameters"] == 28_221_263
         assert record["parameters"]["model"]["epochs"] == 0
@@ -149,7 +149,7 @@ def test_from_zenodo_to_scores(
         assert (result / "history.csv").read_text() == "epoch,learning_rate,train_loss,val_mAP\n"
         lines = (result / "positions.csv").read_text().splitlines()
         assert len(lines) == 5 and all(line.startswith("0,") for line in lines[1:])
-        evaluation = json.loads((result / "evaluation.json").read_text())
+        evaluation = json.loads((result.parent / "evaluation" / "evaluation.json").read_text())
         assert evaluation["parameters"]["model"] == record["parameters"]["model"]
         site.pages.clear()
         import_checkpoint(params, None, NAME)  # from the cache
@@ -163,7 +163,7 @@ def refused(folder: Path, params: Params, where: str | None, name: str = NAME) -
         with pytest.raises(UserError) as error:
             import_checkpoint(params, where, name, seed=9)
         assert sorted(Path().rglob("*.safetensors")) == before
-        assert not paths.run(params.preset, name, 9).exists() and not paths.result(params.preset, name, 9).exists()
+        assert not paths.run(params.preset, name, 9).exists() and not paths.run_results(params.preset, name, 9).exists()
     assert "\n" not in str(error.value)
     return str(error.value)
 

@@ -105,7 +105,7 @@ def files(repository: Path, pattern: str) -> Iterator[Path]:
 
 def lower(repository: Path, model: str, by: float) -> None:
     """mAP, its interval and the AP of every class of all the model's runs, in every seed by the same."""
-    for path in files(repository, f"runs/{model}-*/metrics.json"):
+    for path in files(repository, f"runs/{model}-*/evaluation/metrics.json"):
         edit(path, lambda metrics: metrics.update({k: metrics[k] - by for k in ("mAP", "mAP_low", "mAP_high")}))
         table = path.with_name("per_class.csv")
         lines = list(csv.DictReader(table.read_text().splitlines()))
@@ -117,7 +117,7 @@ def lower(repository: Path, model: str, by: float) -> None:
 
 def mean_and_arm(repository: Path, model: str) -> tuple[float, float]:
     """mAP and half width of the interval over clips, means over the seeds, in percent."""
-    found = [json.loads(path.read_text()) for path in files(repository, f"runs/{model}-*/metrics.json")]
+    found = [json.loads(path.read_text()) for path in files(repository, f"runs/{model}-*/evaluation/metrics.json")]
     return (
         100 * fmean(one["mAP"] for one in found),
         100 * fmean((one["mAP_high"] - one["mAP_low"]) / 2 for one in found),
@@ -139,7 +139,7 @@ def test_the_same_commit_twice(repository: Path) -> None:
 def test_a_metric_falls_where_it_leaves_the_interval(repository: Path, share: float, verdict: str, status: int) -> None:
     mean, arm = mean_and_arm(repository, MODEL)
     lower(repository, MODEL, share * arm / 100)
-    for path in files(repository, f"runs/{MODEL}-*/metrics.json"):  # the interval of B does not count
+    for path in files(repository, f"runs/{MODEL}-*/evaluation/metrics.json"):  # the interval of B does not count
         edit(path, lambda metrics: metrics.update(mAP_high=metrics["mAP_high"] + 0.02))
     commit(repository)
     output = compare(repository, status=status)
@@ -168,10 +168,10 @@ def test_a_fresh_clone_with_nothing_checked_out_says_the_same(repository: Path, 
 
 def test_parameters_of_the_file_and_of_the_records(repository: Path) -> None:
     replace(repository / "params.yaml", "weight_decay: 0.05", "weight_decay: 0.0625")
-    for path in files(repository, f"runs/{MODEL}-*/*.json"):
+    for path in files(repository, f"runs/{MODEL}-*/*/*.json"):
         if path.name in ("run.json", "evaluation.json"):
             edit(path, lambda record: record["parameters"]["train"].update(weight_decay=0.0625))
-    edit(next(files(repository, f"runs/{BASELINE}-1/run.json")), lambda record: record.update(threads=99))
+    edit(next(files(repository, f"runs/{BASELINE}-1/training/run.json")), lambda record: record.update(threads=99))
     commit(repository)
     output = compare(repository)
     assert rows(output, "train.weight_decay") == [["train.weight_decay", "0.05", "0.0625"]]
@@ -208,15 +208,20 @@ def test_stages_of_dvc_yaml_and_paths_with_parameters(repository: Path) -> None:
 
 
 def test_library_versions_and_device(repository: Path) -> None:
-    for path in files(repository, "runs/*/*.json"):
+    for path in files(repository, "runs/*/*/*.json"):
         if path.name != "metrics.json":
             edit(path, lambda record: record["versions"].update(torch="9.9.9"))
-    for path in files(repository, f"runs/{MODEL}-*/evaluation.json"):
+    for path in files(repository, f"runs/{MODEL}-*/evaluation/evaluation.json"):
         edit(path, lambda record: record.update(device="NVIDIA T4"))
-    edit(next(files(repository, f"runs/{MODEL}-0/run.json")), lambda record: record["versions"].update(numpy="9"))
+    edit(
+        next(files(repository, f"runs/{MODEL}-0/training/run.json")),
+        lambda record: record["versions"].update(numpy="9"),
+    )
     commit(repository)
     output = compare(repository)
-    (old,) = {json.loads(path.read_text())["versions"]["timm"] for path in files(repository, "runs/*/run.json")}
+    (old,) = {
+        json.loads(path.read_text())["versions"]["timm"] for path in files(repository, "runs/*/training/run.json")
+    }
     assert rows(output, "versions.timm") == [] and old not in output
     assert [row[2:] for row in rows(output, "versions.torch")] == [["9.9.9", "all"]]
     assert [row[2:] for row in rows(output, "versions.numpy")] == [["9", f"{MODEL}-0"]]
@@ -227,7 +232,7 @@ def test_library_versions_and_device(repository: Path) -> None:
 def test_other_test_data_is_shown_and_not_judged(repository: Path, what: str) -> None:
     lower(repository, MODEL, 0.15)
     lower(repository, BASELINE, 0.15)
-    for path in files(repository, f"runs/{MODEL}-*/evaluation.json"):
+    for path in files(repository, f"runs/{MODEL}-*/evaluation/evaluation.json"):
         if what == "fingerprint":
             edit(path, lambda record: record.update(data_fingerprint="0123456789abcdef" * 4))
         elif what == "mixtures":
@@ -275,7 +280,10 @@ def test_seeds_are_paired_with_themselves(repository: Path) -> None:
     lower(repository, MODEL, 0.15)
     commit(repository)
     output = compare(repository, status=1)
-    mean = 100 * json.loads((repository / RESULTS / "runs" / f"{MODEL}-0" / "metrics.json").read_text())["mAP"]
+    mean = (
+        100
+        * json.loads((repository / RESULTS / "runs" / f"{MODEL}-0" / "evaluation" / "metrics.json").read_text())["mAP"]
+    )
     model, baseline, linear = (rows(output, name)[0] for name in (MODEL, BASELINE, LINEAR))
     assert model[1:3] == ["fell", "0"] and model[4].startswith(f"{mean:.2f} ±") and model[5] == "-15.00"
     assert baseline[1:3] == ["other seeds", "0, 1, 2, 3"] and baseline[6] == "-"
@@ -330,13 +338,19 @@ def test_the_paired_difference_to_the_baseline(repository: Path) -> None:
     ("break_it", "said"),
     [
         (None, "error: no-such-commit: no commit here"),
-        (lambda path: path.write_text("{"), "error: HEAD:results/instruments/runs/{}-0/metrics.json: cannot be read"),
-        (lambda path: path.write_text("{}"), "error: HEAD:results/instruments/runs/{}-0/metrics.json: has no number"),
+        (
+            lambda path: path.write_text("{"),
+            "error: HEAD:results/instruments/runs/{}-0/evaluation/metrics.json: cannot be read",
+        ),
+        (
+            lambda path: path.write_text("{}"),
+            "error: HEAD:results/instruments/runs/{}-0/evaluation/metrics.json: has no number",
+        ),
     ],
 )
 def test_one_line_and_status_2(repository: Path, break_it: Callable[[Path], object] | None, said: str) -> None:
     if break_it:
-        break_it(next(files(repository, f"runs/{MODEL}-0/metrics.json")))
+        break_it(next(files(repository, f"runs/{MODEL}-0/evaluation/metrics.json")))
         commit(repository)
     command = [sys.executable, "-m", "harness", "compare", "HEAD~1" if break_it else "no-such-commit", "HEAD"]
     done = subprocess.run(command, cwd=repository, env=ENVIRONMENT, capture_output=True, text=True, check=False)

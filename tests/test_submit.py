@@ -32,7 +32,7 @@ run, result = pathlib.Path(f"runs/instruments/{name}"), pathlib.Path(f"results/i
 if sys.argv[1] == "evaluate":
     pathlib.Path("predictions/instruments").mkdir(parents=True)
     pathlib.Path(f"predictions/instruments/{name}.npz").write_text("")
-    shutil.copy("made_by.json", result / "evaluation.json")
+    shutil.copy("made_by.json", result / "evaluation" / "evaluation.json")
     sys.exit()
 if pathlib.Path("broken").exists():
     sys.exit(3)
@@ -54,9 +54,10 @@ if stopped:
 if rank != "0":
     sys.exit()
 run.mkdir(parents=True)
-result.mkdir(parents=True)
+(result / "training").mkdir(parents=True)
+(result / "evaluation").mkdir()
 (run / "model.safetensors").write_text("")
-shutil.copy("made_by.json", result / "run.json")
+shutil.copy("made_by.json", result / "training" / "run.json")
 """
 
 
@@ -99,9 +100,9 @@ def finish(root: Path, model: str, seed: int, parameters_of: str, fingerprint: s
     weights = root / "runs" / "instruments" / f"{model}-{seed}" / "model.safetensors"
     predictions = root / "predictions" / "instruments" / f"{model}-{seed}.npz"
     for path, text in (
-        (result / "run.json", json.dumps(record)),
+        (result / "training" / "run.json", json.dumps(record)),
         (weights, ""),
-        (result / "evaluation.json", json.dumps(record)),
+        (result / "evaluation" / "evaluation.json", json.dumps(record)),
         (predictions, ""),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,5 +37,14 @@ def results(preset: str) -> Path:
     return Path("results") / preset
 
 
-def result(preset: str, model: str, seed: int) -> Path:
+def run_results(preset: str, model: str, seed: int) -> Path:
+    """What Git keeps of a run: the folder `training`, written by the train stage, and `evaluation`."""
     return results(preset) / "runs" / f"{model}-{seed}"
+
+
+def training_results(preset: str, model: str, seed: int) -> Path:
+    return run_results(preset, model, seed) / "training"
+
+
+def evaluation_results(preset: str, model: str, seed: int) -> Path:
+    return run_results(preset, model, seed) / "evaluation"

@@ -226,7 +226,7 @@ def _require_equal(name: str, one: Predictions, other: Predictions) -> None:
 
 def _record(params: Params, seconds: float) -> dict[str, Any]:
     """What made the comparison; its data are those that the predictions were scored on."""
-    files = [paths.result(params.preset, model, seed) for model in params.models for seed in params.seeds]
+    files = [paths.evaluation_results(params.preset, model, seed) for model in params.models for seed in params.seeds]
     fingerprints = dict.fromkeys(read_json(folder / "evaluation.json")["data_fingerprint"] for folder in files)
     return provenance(
         "comparison",

@@ -51,7 +51,7 @@ def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
         "evaluation", parameters, data_fingerprint(params), device_name(device), model=model_name, seed=seed
     )
     predictions = paths.predictions(params.preset, model_name, seed)
-    result = paths.result(params.preset, model_name, seed)
+    result = paths.evaluation_results(params.preset, model_name, seed)
     metrics = write_evaluation(params, clips, scores, predictions, result, record)
     print(f"{model_name}-{seed}: test mAP {metrics['mAP']:.3f} ({metrics['mAP_low']:.3f} to {metrics['mAP_high']:.3f})")
 

@@ -54,7 +54,7 @@ def linear_baseline(params: Params, seed: int) -> None:
         seconds=round(time.perf_counter() - started, 1),
     )
     predictions = paths.predictions(params.preset, LINEAR_BASELINE, seed)
-    result = paths.result(params.preset, LINEAR_BASELINE, seed)
+    result = paths.evaluation_results(params.preset, LINEAR_BASELINE, seed)
     metrics = write_evaluation(params, test, scores, predictions, result, record)
     print(
         f"{LINEAR_BASELINE}-{seed}: test mAP {metrics['mAP']:.3f} "

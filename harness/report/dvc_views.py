@@ -45,7 +45,7 @@ def headline(results: Results) -> dict[str, dict[str, float]]:
 def _history(results: Results) -> Iterator[tuple[Any, ...]]:
     for model, runs in results.runs.items():
         for run in runs:
-            path = paths.result(results.preset, model, run.seed) / "history.csv"
+            path = paths.training_results(results.preset, model, run.seed) / "history.csv"
             for epoch, loss, precision in read_numbers(path, ("epoch", "train_loss", "val_mAP")):
                 yield results.published[model].backbone, method_of(model), run.seed, int(epoch), loss, 100 * precision
 
@@ -53,7 +53,7 @@ def _history(results: Results) -> Iterator[tuple[Any, ...]]:
 def _positions(results: Results) -> Iterator[tuple[Any, ...]]:
     for model in filter(is_dcls, results.models):
         for run in results.runs[model]:
-            path = paths.result(results.preset, model, run.seed) / "positions.csv"
+            path = paths.training_results(results.preset, model, run.seed) / "positions.csv"
             for stage, epoch, moved in read_numbers(path, ("stage", "epoch", "mean_displacement")):
                 yield results.published[model].backbone, run.seed, int(stage), int(epoch), moved
 

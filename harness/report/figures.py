@@ -57,12 +57,12 @@ def figures(params: Params | Selection) -> None:
 def not_recorded(results: Results) -> list[str]:
     """What the figures would show of these runs had they recorded it."""
     files = [
-        (name, paths.result(results.preset, model, results.seeds[0]) / file)
+        (name, paths.run_results(results.preset, model, results.seeds[0]) / file)
         for model in results.models
         for name, file in (
-            ("paths of elements", "trajectories.csv"),
-            ("dense kernels", "kernels.csv"),
-            ("calibration", "calibration.csv"),
+            ("paths of elements", "training/trajectories.csv"),
+            ("dense kernels", "training/kernels.csv"),
+            ("calibration", "evaluation/calibration.csv"),
         )
     ]
     files.append(("example clips", paths.results(results.preset) / "examples" / "examples.json"))

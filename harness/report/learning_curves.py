@@ -46,7 +46,7 @@ def _curves(axes: Axes, results: Results, model: str, name: str, factor: float) 
     """The mean over seeds and their range, over the epochs that all of them have."""
     histories = []
     for seed in results.seeds:
-        path = paths.result(results.preset, model, seed) / "history.csv"
+        path = paths.training_results(results.preset, model, seed) / "history.csv"
         histories.append({epoch: factor * value for epoch, value in read_numbers(path, ("epoch", name))})
     shared = sorted(set.intersection(*map(set, histories)))
     if not shared:

@@ -114,11 +114,11 @@ class Results:
         """(file under results/PRESET, provenance) of every result but the timings."""
         for model in self.models:
             for run in self.runs[model]:
-                folder = paths.result(self.preset, model, run.seed).relative_to(paths.results(self.preset))
-                yield f"{folder}/run.json", run.training
-                yield f"{folder}/evaluation.json", run.evaluation
+                folder = paths.run_results(self.preset, model, run.seed).relative_to(paths.results(self.preset))
+                yield f"{folder}/training/run.json", run.training
+                yield f"{folder}/evaluation/evaluation.json", run.evaluation
         for run in self.linear:
-            yield f"runs/{LINEAR_BASELINE}-{run.seed}/evaluation.json", run.evaluation
+            yield f"runs/{LINEAR_BASELINE}-{run.seed}/evaluation/evaluation.json", run.evaluation
         if self.compared:
             yield "comparison.run.json", self.compared_record
 
@@ -237,14 +237,14 @@ def read_numbers(path: Path, columns: tuple[str, ...]) -> list[tuple[float, ...]
 
 
 def _run(preset: str, model: str, seed: int) -> Run:
-    path = paths.result(preset, model, seed) / "run.json"
+    path = paths.training_results(preset, model, seed) / "run.json"
     scored, training = _scored(preset, model, seed), load_record(path, ("model", "trained_parameters", "threads"))
     _require(path, training["parameters"].get("model"), ("start",))
     return replace(scored, training=training)
 
 
 def _scored(preset: str, model: str, seed: int) -> Run:
-    folder = paths.result(preset, model, seed)
+    folder = paths.evaluation_results(preset, model, seed)
     return Run(model, seed, _mapping(folder / "metrics.json", METRICS), load_record(folder / "evaluation.json"), {})
 
 

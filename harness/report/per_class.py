@@ -31,9 +31,9 @@ def per_class(results: Results, by: MadeBy) -> Table:
     models = _runs(results)
     columns = ["label", "positives", *(f"{model}_AP{sd}" for model in models for sd in ("", "_sd"))]
     columns += [f"{model}_{name}" for model in results.compared for name in DIFFERENCES]
-    source = {"positives": run_files(results, results.scored, "per_class.csv")}
+    source = {"positives": run_files(results, results.scored, "evaluation/per_class.csv")}
     for model, runs in models.items():
-        source |= dict.fromkeys((f"{model}_AP", f"{model}_AP_sd"), run_files(results, runs, "per_class.csv"))
+        source |= dict.fromkeys((f"{model}_AP", f"{model}_AP_sd"), run_files(results, runs, "evaluation/per_class.csv"))
     compared = (result_file(results, "per_class_difference.csv"),)
     source |= {f"{model}_{name}": compared for model in results.compared for name in DIFFERENCES}
     rows = _rows(results, models)
@@ -94,12 +94,12 @@ def _add_differences(results: Results, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def _path(results: Results, run: Run) -> str:
-    return run_files(results, (run,), "per_class.csv")[0]
+    return run_files(results, (run,), "evaluation/per_class.csv")[0]
 
 
 def _read(results: Results, run: Run) -> dict[str, tuple[int, float | None]]:
     """Positives and average precision in [0, 1] (None where there is no positive) by label."""
-    path = paths.result(results.preset, run.model, run.seed) / "per_class.csv"
+    path = paths.evaluation_results(results.preset, run.model, run.seed) / "per_class.csv"
     try:
         return {
             row["label"]: (int(row["positives"]), float(row["AP"]) if row["AP"] else None) for row in read_rows(path)

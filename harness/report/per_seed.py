@@ -30,7 +30,7 @@ def per_seed(results: Results, by: MadeBy) -> Table:
         notes=(),
         key=("model", "seed"),
         sources={
-            f"{run.model}-{run.seed}": dict.fromkeys(NUMBERS, run_files(results, (run,), "metrics.json"))
+            f"{run.model}-{run.seed}": dict.fromkeys(NUMBERS, run_files(results, (run,), "evaluation/metrics.json"))
             for runs in _runs(results).values()
             for run in runs
         },

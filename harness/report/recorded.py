@@ -27,7 +27,7 @@ class Kernel:
 
 
 def file_of(results: Results, model: str, seed: int, name: str) -> Path:
-    return paths.result(results.preset, model, seed) / name
+    return paths.training_results(results.preset, model, seed) / name
 
 
 def kernel_size(results: Results, model: str) -> int:

@@ -52,7 +52,7 @@ def reliability(results: Results) -> Figure | None:
 
 def _pooled(results: Results, model: str, seeds: tuple[int, ...]) -> Bins | None:
     """The bins of all seeds together; None where one was not recorded."""
-    files = [paths.result(results.preset, model, seed) / "calibration.csv" for seed in seeds]
+    files = [paths.evaluation_results(results.preset, model, seed) / "calibration.csv" for seed in seeds]
     if not all(path.exists() for path in files):
         return None
     return np.sum([_read(path) for path in files], axis=0)

@@ -72,7 +72,7 @@ ASKED_FOR = ("model", "preset", "seeds", "repeats")  # from the parameters: no r
 
 def run_files(results: Results, runs: Iterable[Run], *names: str) -> tuple[str, ...]:
     """The files called `names` of each run."""
-    return tuple(str(paths.result(results.preset, run.model, run.seed) / name) for run in runs for name in names)
+    return tuple(str(paths.run_results(results.preset, run.model, run.seed) / name) for run in runs for name in names)
 
 
 def result_file(results: Results, name: str) -> str:
@@ -84,17 +84,19 @@ def table1_sources(results: Results, row: Row) -> dict[str, tuple[str, ...]]:
 
     What all models share (how many clips were tested, and which data) is read from the first model's runs.
     """
-    shared = run_files(results, results.scored, "metrics.json")
-    found = dict.fromkeys(TESTED, (*shared, *run_files(results, results.scored[:1], "evaluation.json")))
+    shared = run_files(results, results.scored, "evaluation/metrics.json")
+    found = dict.fromkeys(TESTED, (*shared, *run_files(results, results.scored[:1], "evaluation/evaluation.json")))
     if row.model == "chance":
         found["map_mean"] = shared
-        found["data"] = run_files(results, results.scored[:1], "evaluation.json")
-        found["data_fingerprint"] = run_files(results, results.scored, "evaluation.json")
+        found["data"] = run_files(results, results.scored[:1], "evaluation/evaluation.json")
+        found["data_fingerprint"] = run_files(results, results.scored, "evaluation/evaluation.json")
     elif row.model == LINEAR_BASELINE:
         found |= _scored(results, results.linear)
-        found |= {"data": run_files(results, results.scored[:1], "evaluation.json")}
-        found |= dict.fromkeys(("clip_seconds",), run_files(results, results.linear[:1], "evaluation.json"))
-        found |= dict.fromkeys(("training_device", *CODE), run_files(results, results.linear, "evaluation.json"))
+        found |= {"data": run_files(results, results.scored[:1], "evaluation/evaluation.json")}
+        found |= dict.fromkeys(("clip_seconds",), run_files(results, results.linear[:1], "evaluation/evaluation.json"))
+        found |= dict.fromkeys(
+            ("training_device", *CODE), run_files(results, results.linear, "evaluation/evaluation.json")
+        )
     else:
         found |= _model(results, row.model)
     return {column: files for column, files in found.items() if getattr(row, column) is not None}
@@ -102,9 +104,9 @@ def table1_sources(results: Results, row: Row) -> dict[str, tuple[str, ...]]:
 
 def _scored(results: Results, runs: tuple[Run, ...]) -> dict[str, tuple[str, ...]]:
     return {
-        **dict.fromkeys(SCORES, run_files(results, runs, "metrics.json")),
-        "test_classes": run_files(results, runs[:1], "metrics.json"),
-        "data_fingerprint": run_files(results, runs, "evaluation.json"),
+        **dict.fromkeys(SCORES, run_files(results, runs, "evaluation/metrics.json")),
+        "test_classes": run_files(results, runs[:1], "evaluation/metrics.json"),
+        "data_fingerprint": run_files(results, runs, "evaluation/evaluation.json"),
     }
 
 
@@ -116,10 +118,10 @@ def _model(results: Results, model: str) -> dict[str, tuple[str, ...]]:
         **_scored(results, runs),
         **dict.fromkeys(COMPARISON, (result_file(results, "comparison.json"),)),
         **dict.fromkeys(TIMES, (times,)),
-        **dict.fromkeys(FIRST_TRAINING, run_files(results, runs[:1], "run.json")),
+        **dict.fromkeys(FIRST_TRAINING, run_files(results, runs[:1], "training/run.json")),
         **dict.fromkeys(
-            ("kernel_size", "kernel_count"), (*run_files(results, runs[:1], "run.json"), str(paths.PUBLISHED))
+            ("kernel_size", "kernel_count"), (*run_files(results, runs[:1], "training/run.json"), str(paths.PUBLISHED))
         ),
-        "training_device": run_files(results, runs, "run.json"),
-        **dict.fromkeys(CODE, (*run_files(results, runs, "run.json", "evaluation.json"), times)),
+        "training_device": run_files(results, runs, "training/run.json"),
+        **dict.fromkeys(CODE, (*run_files(results, runs, "training/run.json", "evaluation/evaluation.json"), times)),
     }

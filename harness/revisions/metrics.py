@@ -95,7 +95,7 @@ def scores(revision: Revision, preset: str) -> dict[str, dict[int, Score]]:
     found: dict[str, dict[int, Score]] = {}
     for path in revision.under(f"results/{preset}/runs"):
         folder, _, file = path.rpartition("/")
-        model, _, seed = folder.rpartition("/")[2].rpartition("-")
+        model, _, seed = folder.removesuffix("/evaluation").rpartition("/")[2].rpartition("-")
         if file == "metrics.json" and model and seed.isdecimal():
             found.setdefault(model, {})[int(seed)] = _score(revision, folder)
     return found

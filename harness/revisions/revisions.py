@@ -17,7 +17,7 @@ from harness.records.provenance import WRITTEN_BY_RUNS
 
 READ = re.compile(
     r"params\.yaml|dvc\.yaml|\.dvcignore|results/[^/]+/comparison\.json|results/hardware\.json|results/throughput/[^/]+\.csv|"
-    r"results/[^/]+/runs/[^/]+/(metrics\.json|evaluation\.json|run\.json|per_class\.csv)"
+    r"results/[^/]+/runs/[^/]+/(evaluation/(metrics\.json|evaluation\.json|per_class\.csv)|training/run\.json)"
 )
 WHAT_MADE_IT = ("data_fingerprint", "parameters", "versions", "device", "precision", "threads", "hardware")
 WRITTEN = ("outs", "metrics", "plots")  # what a stage of dvc.yaml writes

@@ -93,12 +93,14 @@ class Task:
 def is_trained(params: Params, model: str, seed: int) -> bool:
     """Whether weights are here, and made with these parameters and this data."""
     weights = paths.run(params.preset, model, seed) / "model.safetensors"
-    return weights.is_file() and _made(params, model, seed, "run.json") is not None
+    return weights.is_file() and _made(params, model, seed, "training/run.json") is not None
 
 
 def is_evaluated(params: Params, model: str, seed: int) -> bool:
     """Whether predictions are here, made with these parameters and this data, and not before the weights."""
-    trained, evaluated = (_made(params, model, seed, name) for name in ("run.json", "evaluation.json"))
+    trained, evaluated = (
+        _made(params, model, seed, name) for name in ("training/run.json", "evaluation/evaluation.json")
+    )
     if trained is None or evaluated is None:
         return False
     return evaluated >= trained and paths.predictions(params.preset, model, seed).is_file()
@@ -108,7 +110,7 @@ def _made(params: Params, model: str, seed: int, record: str) -> str | None:
     """When a result was finished, or None where it is not here or is of other parameters or data."""
     wanted = stage_parameters(params, model)
     try:
-        content = json.loads((paths.result(params.preset, model, seed) / record).read_text())
+        content = json.loads((paths.run_results(params.preset, model, seed) / record).read_text())
         made_with = {name: content["parameters"][name] for name in wanted}
         same = made_with == wanted and content["data_fingerprint"] == data_fingerprint(params)
         return content["finished"] if same else None

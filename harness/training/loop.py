@@ -102,7 +102,7 @@ def _train(params: Params, name: str, seed: int, world: World, wishes: list[int]
 def _write(run: Run, progress: Progress, folder: Path, record: dict[str, Any]) -> None:
     """The finished run's files; its checkpoints go."""
     preset, name, seed = run.params.preset, run.name, run.seed
-    out, result = paths.run(preset, name, seed), paths.result(preset, name, seed)
+    out, result = paths.run(preset, name, seed), paths.training_results(preset, name, seed)
     remove_leftovers(out)
     remove_leftovers(result)
     save_weights(out / "model.safetensors", run.trainee.weights)

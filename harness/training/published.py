@@ -123,7 +123,7 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
     for key, tensor in model.state_dict().items():
         if not torch.equal(tensor, ours[key].to(tensor.dtype)):
             raise UserError(f"{path}: {key} is not finite, or not the same in all layers that share it; get it again")
-    folder, result = paths.run(params.preset, model_name, seed), paths.result(params.preset, model_name, seed)
+    folder, result = paths.run(params.preset, model_name, seed), paths.training_results(params.preset, model_name, seed)
     checkpoint.save_weights(folder / "model.safetensors", model)
     checkpoint.save_weights(folder / "best.safetensors", model)
     recorded = positions.snapshot(model, 0)

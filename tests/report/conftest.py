@@ -134,7 +134,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
 
 
 def _write_run(params: Params, model: str, seed: int, random: np.random.Generator) -> None:
-    folder = paths.result(params.preset, model, seed)
+    folder = paths.training_results(params.preset, model, seed)
     parameters = provenance.stage_parameters(params, model)
     more: dict[str, Any] = {"model": model, "seed": seed}
     write_json(
@@ -188,7 +188,10 @@ def write_scores(
         ids=[f"{fold}-{n}" for n in range(count)], targets=targets, labels=[f"class {n}" for n in range(CLASSES)]
     )
     scores = skill * targets + random.standard_normal(targets.shape).astype(np.float32)
-    predictions, folder = paths.predictions(params.preset, model, seed), paths.result(params.preset, model, seed)
+    predictions, folder = (
+        paths.predictions(params.preset, model, seed),
+        paths.evaluation_results(params.preset, model, seed),
+    )
     evaluation.write_evaluation(params, clips, scores, predictions, folder, record)
 
 
@@ -257,7 +260,7 @@ def timing_of(model: str) -> dict[str, str]:
 
 
 def folder_of(model: str, seed: int) -> Path:
-    return paths.result("instruments", model, seed)
+    return paths.run_results("instruments", model, seed)
 
 
 def rows_of_table() -> dict[str, dict[str, str]]:

@@ -74,7 +74,7 @@ def test_figures_need_the_table(workplace: Path, report_params: Params) -> None:
 
 @pytest.mark.parametrize("missing", ["history.csv", "positions.csv", "position_density.csv"])
 def test_a_missing_file_is_named(workplace: Path, report_params: Params, missing: str) -> None:
-    path = folder_of(DCLS, 1) / missing
+    path = folder_of(DCLS, 1) / "training" / missing
     path.unlink()
     results = load_results(report_params)
     with pytest.raises(UserError, match=f"^{re.escape(str(path))}: missing"):
@@ -86,7 +86,9 @@ def test_a_missing_file_is_named(workplace: Path, report_params: Params, missing
 
 
 def test_a_broken_file_is_named(workplace: Path, report_params: Params) -> None:
-    (folder_of(DCLS, 1) / "history.csv").write_text("epoch,learning_rate,train_loss,val_mAP\n1,0.1,high,0.2\n")
+    (folder_of(DCLS, 1) / "training" / "history.csv").write_text(
+        "epoch,learning_rate,train_loss,val_mAP\n1,0.1,high,0.2\n"
+    )
     with pytest.raises(UserError, match=r"history.csv: could not convert string to float: 'high'"):
         learning_curves(load_results(report_params))
 
@@ -120,7 +122,7 @@ def test_curves_are_the_histories_and_their_mean(workplace: Path, report_params:
     assert figure is not None
     titles = [axes.get_title() for axes in figure.axes[:3]]
     assert titles == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
-    histories = [_columns(folder_of(DCLS, seed) / "history.csv", "epoch", "val_mAP") for seed in (0, 1, 2)]
+    histories = [_columns(folder_of(DCLS, seed) / "training" / "history.csv", "epoch", "val_mAP") for seed in (0, 1, 2)]
     values = 100 * np.array([one[:, 1] for one in histories])
     (line,) = (line for line in figure.axes[5].lines if line.get_color() == style.DCLS)
     np.testing.assert_allclose(line.get_ydata(), values.mean(0))
@@ -135,7 +137,7 @@ def test_heat_maps_have_frequency_upwards_and_time_rightwards(workplace: Path, r
     """All elements in the cell of the highest frequency offset and the middle of time."""
     for seed in report_params.seeds:
         write_csv(
-            folder_of(DCLS, seed) / "position_density.csv",
+            folder_of(DCLS, seed) / "training" / "position_density.csv",
             ("epoch", "stage", "row", "column", "count"),
             [(0, 1, 22, 11, 5), (0, 1, 0, 11, 15)],
         )
@@ -154,7 +156,10 @@ def test_points_are_the_numbers_and_arrows_join_the_pairs(workplace: Path, repor
     figure = map_against_throughput(load_results(dataclasses.replace(report_params, models=(BASELINE, DCLS))))
     here, paper = figure.axes
     for place, model in enumerate((BASELINE, DCLS)):
-        maps = [100 * json.loads((folder_of(model, seed) / "metrics.json").read_text())["mAP"] for seed in (0, 1, 2)]
+        maps = [
+            100 * json.loads((folder_of(model, seed) / "evaluation" / "metrics.json").read_text())["mAP"]
+            for seed in (0, 1, 2)
+        ]
         point = here.containers[place].lines[0]
         assert point.get_xdata()[0] == float(timing_of(model)["throughput"])
         assert point.get_ydata()[0] == pytest.approx(np.mean(maps))
@@ -168,7 +173,7 @@ def test_one_seed_one_epoch_and_missing_partners(
     workplace: Path, report_params: Params, models: tuple[str, ...]
 ) -> None:
     for model in models:
-        folder = folder_of(model, 0)
+        folder = folder_of(model, 0) / "training"
         first = [line for line in (folder / "history.csv").read_text().splitlines()[:2]]
         (folder / "history.csv").write_text("\n".join(first) + "\n")
         for name in ("positions.csv", "position_density.csv", "trajectories.csv", "kernels.csv"):
@@ -186,7 +191,10 @@ def test_one_seed_one_epoch_and_missing_partners(
         for moving in (element_paths, kernel_motion):
             assert not style.draw(Path("moving"), partial(moving, results, DCLS))
         assert not style.animate(Path("moving"), partial(position_animation, results, DCLS))
-    shutil.copy(folder_of(BASELINE, 0) / "position_density.csv", folder_of(DCLS, 0) / "position_density.csv")
+    shutil.copy(
+        folder_of(BASELINE, 0) / "training" / "position_density.csv",
+        folder_of(DCLS, 0) / "training" / "position_density.csv",
+    )
     assert (
         not style.draw(Path("nothing"), lambda: position_maps(results, models[0])) and not Path("nothing.png").exists()
     )
@@ -249,7 +257,7 @@ def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_par
     params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
     for model, drawn in ((DCLS, True), (BASELINE, False)):
         for seed in params.seeds:
-            folder = folder_of(model, seed)
+            folder = folder_of(model, seed) / "training"
             (folder / "history.csv").write_text("epoch,learning_rate,train_loss,val_mAP,samples_per_s\n")
             record = json.loads((folder / "run.json").read_text())
             record["parameters"]["model"] |= {"start": "published", "epochs": 0}

@@ -53,7 +53,7 @@ def test_motion_is_the_mean_of_the_seeds_quantiles(results: Results) -> None:
     figure = kernel_motion(results, DCLS)
     assert figure is not None
     panels = np.array(figure.axes).reshape(4, 4)
-    files = [rows_of(folder_of(DCLS, seed) / "positions.csv") for seed in (0, 1, 2)]
+    files = [rows_of(folder_of(DCLS, seed) / "training" / "positions.csv") for seed in (0, 1, 2)]
     for row, (name, factor) in enumerate({"displacement": 1, "spread": 1, "support": 100, "at_border": 100}.items()):
         columns = [name] if name == "at_border" else [f"{name}_{level}" for level in LEVELS]
         for stage in CELLS:
@@ -75,7 +75,7 @@ def test_motion_is_the_mean_of_the_seeds_quantiles(results: Results) -> None:
 def test_paths_are_the_trajectories_in_bands_and_milliseconds(results: Results) -> None:
     figure = element_paths(results, DCLS)
     assert figure is not None and len(figure.axes) == 4
-    rows = rows_of(folder_of(DCLS, 0) / "trajectories.csv")
+    rows = rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
     for stage, (bands, milliseconds) in CELLS.items():
         lines = [line for line in figure.axes[stage - 1].lines if len(line.get_xdata()) == 5]
         assert len(lines) == 24
@@ -91,7 +91,7 @@ def test_kernels_are_those_written_frequency_upwards(results: Results) -> None:
     figure = kernel_pictures(results, DCLS)
     assert figure is not None
     panels = [axes for axes in figure.axes if axes.images]
-    rows = rows_of(folder_of(DCLS, 0) / "kernels.csv")
+    rows = rows_of(folder_of(DCLS, 0) / "training" / "kernels.csv")
     assert len(panels) == len(rows) == 24
     titles = [axes.get_title() for axes in panels[:6]]
     assert titles == [f"ch. {c}, {when}" for c in (0, 11, 22) for when in ("start", "epoch 8")]
@@ -107,7 +107,9 @@ def test_the_animation_has_a_frame_an_epoch(results: Results) -> None:
     frames = position_animation(results, DCLS)
     assert [frame.get_suptitle() for frame in frames] == ["start", "epoch 1", "epoch 2", "epoch 4", "epoch 8"]
     rows = [
-        row for row in rows_of(folder_of(DCLS, 0) / "trajectories.csv") if (row["epoch"], row["stage"]) == ("4", "2")
+        row
+        for row in rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
+        if (row["epoch"], row["stage"]) == ("4", "2")
     ]
     (dots,) = frames[3].axes[1].lines
     np.testing.assert_allclose(dots.get_ydata(), [4 * float(row["row"]) for row in rows])
@@ -123,7 +125,9 @@ def test_calibration_pools_the_seeds(results: Results) -> None:
             (0.4, 0.5, 0, "", ""),
         ]
         write_csv(
-            folder_of(DCLS, seed) / "calibration.csv", ("low", "high", "count", "mean_predicted", "observed"), bins
+            folder_of(DCLS, seed) / "evaluation" / "calibration.csv",
+            ("low", "high", "count", "mean_predicted", "observed"),
+            bins,
         )
     figure = reliability(results)
     assert figure is not None
@@ -227,15 +231,20 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
 @pytest.mark.parametrize(
     ("name", "content", "figure", "message"),
     [
-        ("trajectories.csv", "epoch,stage\n0,1\n", element_paths, "no column"),
+        ("training/trajectories.csv", "epoch,stage\n0,1\n", element_paths, "no column"),
         (
             "trajectories.csv",
             "epoch,stage,element,row,column\n0,1,1,0,0\n1,1,1,0,0\n0,1,2,0,0\n",
             element_paths,
             "lacks",
         ),
-        ("kernels.csv", "epoch,stage,channel,largest,values\n0,1,0,1,1 2 3\n", kernel_pictures, "cannot reshape"),
-        ("calibration.csv", "low,high\n0,1\n", lambda results, _: reliability(results), "'count'"),
+        (
+            "training/kernels.csv",
+            "epoch,stage,channel,largest,values\n0,1,0,1,1 2 3\n",
+            kernel_pictures,
+            "cannot reshape",
+        ),
+        ("evaluation/calibration.csv", "low,high\n0,1\n", lambda results, _: reliability(results), "'count'"),
         ("../../examples/examples.json", '{"clips": [{}]}', example_clips, "run `examples` again"),
     ],
 )

@@ -44,7 +44,7 @@ def _as_in_the_paper(record: dict[str, Any]) -> None:
 
 
 def _edit_training(change: Callable[[dict[str, Any]], object]) -> None:
-    for path in RESULTS.glob("runs/conv*/*.json"):
+    for path in RESULTS.glob("runs/conv*/*/*.json"):
         if path.name != "metrics.json":
             edit(path, change)
 
@@ -53,7 +53,7 @@ def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params:
     _edit_training(_as_in_the_paper)
     for seed in report_params.seeds:  # the paper trains FastViT from scratch
         for model in ("fastvit_audio_sa24", "fastvit_dcls_audio_sa24"):
-            for name in ("run.json", "evaluation.json"):
+            for name in ("training/run.json", "evaluation/evaluation.json"):
                 edit(folder_of(model, seed) / name, _as_in_the_paper)
                 edit(folder_of(model, seed) / name, lambda one: one["parameters"]["model"].update(start="random"))
     tables(report_params)
@@ -67,7 +67,7 @@ def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params:
     assert start in text and "; random (fastvit_audio_sa24, fastvit_dcls_audio_sa24)." in text
     assert "disagree in data settings" in text  # the linear baseline was left as it was
 
-    edit(folder_of(DCLS, 1) / "run.json", lambda one: one["start"].update(sha256="b" * 64))
+    edit(folder_of(DCLS, 1) / "training" / "run.json", lambda one: one["start"].update(sha256="b" * 64))
     tables(report_params)
     assert f"disagree in starting weights of {DCLS}: timm/a-model, SHA-256 aaaa" in TABLE.with_suffix(".md").read_text()
     _edit_training(lambda one: one["parameters"]["model"].update(start="random"))
@@ -105,15 +105,27 @@ def test_micro_batches_are_told(workplace: Path, report_params: Params) -> None:
             lambda one: one["code"].update(revision="f" * 40),
             "disagree in code revision: revision 0123456789",
         ),
-        ("run.json", lambda one: one["code"].update(dirty=True), "revision 0123456789 with uncommitted changes in"),
-        ("evaluation.json", lambda one: one.update(data_fingerprint="e" * 64), "disagree in data fingerprint"),
-        ("run.json", lambda one: one.update(device="NVIDIA H200"), f"NVIDIA H200 in runs/{DCLS}-1/run.json"),
         (
-            "run.json",
+            "training/run.json",
+            lambda one: one["code"].update(dirty=True),
+            "revision 0123456789 with uncommitted changes in",
+        ),
+        (
+            "evaluation/evaluation.json",
+            lambda one: one.update(data_fingerprint="e" * 64),
+            "disagree in data fingerprint",
+        ),
+        (
+            "training/run.json",
+            lambda one: one.update(device="NVIDIA H200"),
+            f"NVIDIA H200 in runs/{DCLS}-1/training/run.json",
+        ),
+        (
+            "training/run.json",
             lambda one: one["parameters"]["model"].update(epochs=3),
             f"disagree in scale and epochs of {DCLS}",
         ),
-        ("run.json", lambda one: one["code"].update(revision=None), "not from a Git checkout"),
+        ("training/run.json", lambda one: one["code"].update(revision=None), "not from a Git checkout"),
     ],
 )
 def test_disagreeing_files_are_named(
@@ -129,7 +141,8 @@ def test_models_of_different_scales_are_told_apart(workplace: Path, report_param
     for seed in report_params.seeds:
         for model in (DCLS, BASELINE):
             edit(
-                folder_of(model, seed) / "run.json", lambda one: one["parameters"]["model"].update(depths=[2, 2, 2, 2])
+                folder_of(model, seed) / "training" / "run.json",
+                lambda one: one["parameters"]["model"].update(depths=[2, 2, 2, 2]),
             )
     tables(report_params)
     said = f"reduced models (depths 2-2-2-2, widths 32-64-128-256), 8 epochs, from scratch ({BASELINE}, {DCLS})"
@@ -211,7 +224,7 @@ def test_coverage_stands_beside_an_audioset_map(
     edit(RESULTS / "data.json", lambda one: one.update(coverage={"test": test}))
     tables(report_params)
     assert said not in TABLE.with_suffix(".md").read_text()  # not AudioSet
-    for path in RESULTS.glob("runs/*/*.json"):
+    for path in RESULTS.glob("runs/*/*/*.json"):
         if path.name != "metrics.json":
             edit(path, lambda one: one["parameters"]["data"].update(kind="audioset"))
     tables(report_params)

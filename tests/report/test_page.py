@@ -105,7 +105,7 @@ def ready(written: Path, page_params: Params, tmp_path_factory: pytest.TempPathF
                 for n in range(3)
             ]
             header = ("epoch", "stage", "element", "channel", "row", "column")
-            write_csv(folder_of(DCLS, seed) / "trajectories.csv", header, rows)
+            write_csv(folder_of(DCLS, seed) / "training" / "trajectories.csv", header, rows)
         _write_examples()
     return root
 
@@ -183,7 +183,7 @@ def test_it_says_what_the_tables_say(here: Path) -> None:
     for line in Path("paper_tables/instruments/verdict.md").read_text().splitlines():
         if line.startswith("- ") and "**" not in line:
             assert ("li", line.removeprefix("- ")) in document.texts
-    assert all(record in text for record in (f"runs/{DCLS}-1/run.json", "comparison.run.json", "0123456789"))
+    assert all(record in text for record in (f"runs/{DCLS}-1/training/run.json", "comparison.run.json", "0123456789"))
     captions = [text for tag, text in document.texts if tag == "figcaption"]
     assert not any("](" in one for one in captions) and any("CSV: per_class_difference.csv" in one for one in captions)
     assert "Not the paper's experiment" in text.replace("&#39;", "'")
@@ -198,7 +198,7 @@ def test_what_is_in_the_files_is_text_to_the_page(here: Path) -> None:
 def test_what_was_not_recorded_is_said(here: Path, page_params: Params) -> None:
     assert "not recorded by this run" not in INDEX.read_text()
     for seed in page_params.seeds:
-        (folder_of(DCLS, seed) / "trajectories.csv").unlink()
+        (folder_of(DCLS, seed) / "training" / "trajectories.csv").unlink()
     shutil.rmtree(RESULTS / "examples")
     page(page_params)
     text = INDEX.read_text()
@@ -216,7 +216,10 @@ def test_what_was_not_recorded_is_said(here: Path, page_params: Params) -> None:
         (lambda: (RESULTS / "figures" / "figures.json").unlink(), r"figures.json: missing"),
         (lambda: (RESULTS / "examples" / "clip1.flac").unlink(), r"clip1.flac: cannot be read .*`examples`"),
         (lambda: (RESULTS / "examples" / "examples.json").write_text('{"clips": [{}]}'), r"a clip lacks id, labels"),
-        (lambda: (folder_of(DCLS, 1) / "trajectories.csv").write_text("epoch\n1\n"), r"trajectories.csv: no column"),
+        (
+            lambda: (folder_of(DCLS, 1) / "training" / "trajectories.csv").write_text("epoch\n1\n"),
+            r"trajectories.csv: no column",
+        ),
     ],
 )
 def test_a_bad_file_is_named(here: Path, page_params: Params, change: Callable[[], object], message: str) -> None:

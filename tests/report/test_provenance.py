@@ -118,7 +118,11 @@ def test_no_cell_changes_with_a_file_that_it_does_not_name(workplace: Path, repo
     tables(params)
     provenance, before, moved = _provenance(), _cells(), {}
     kept = {f"{model}-{seed}" for model in (BASELINE, DCLS, "linear_baseline") for seed in (0, 1)}
-    files = [path for path in RESULTS.rglob("*.*") if path.parent.parent.name != "runs" or path.parent.name in kept]
+    files = [
+        path
+        for path in RESULTS.rglob("*.*")
+        if path.parent.parent.parent.name != "runs" or path.parent.parent.name in kept
+    ]
     for path in [*files, current_file(), Path("paper_tables/published.csv")]:
         content = path.read_text()
         for change in (_changed, _floats_changed):  # whole numbers have to fit those of other files, some of them

@@ -80,5 +80,5 @@ def test_the_longest_words_fit(workplace: Path, report_params: Params, capsys: p
 
 
 def test_missing_results(workplace: Path, report_params: Params) -> None:
-    with pytest.raises(UserError, match=r"^results/other/runs/convformer_audio_s18-0/metrics.json: missing"):
+    with pytest.raises(UserError, match=r"^results/other/runs/convformer_audio_s18-0/evaluation/metrics.json: missing"):
         show(dataclasses.replace(report_params, preset="other"))

@@ -25,7 +25,9 @@ from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_o
 
 
 def _maps(model: str, key: str = "mAP") -> np.ndarray:
-    return np.array([json.loads((folder_of(model, seed) / "metrics.json").read_text())[key] for seed in (0, 1, 2)])
+    return np.array(
+        [json.loads((folder_of(model, seed) / "evaluation" / "metrics.json").read_text())[key] for seed in (0, 1, 2)]
+    )
 
 
 def test_means_and_deviations_over_seeds_are_numpys(made: Path, report_params: Params) -> None:
@@ -94,7 +96,7 @@ def test_every_run_has_its_line(made: Path, report_params: Params) -> None:
     page = Path("paper_tables/instruments/per_seed.md").read_text()
     assert "seed 0" in page and "fold" not in page
     for row in rows:
-        metrics = json.loads((folder_of(row["model"], int(row["seed"])) / "metrics.json").read_text())
+        metrics = json.loads((folder_of(row["model"], int(row["seed"])) / "evaluation" / "metrics.json").read_text())
         values = [float(row[name]) for name in ("map", "map_low", "map_high")]
         assert values == [100 * metrics[name] for name in ("mAP", "mAP_low", "mAP_high")]
         assert row["test_clips"] == "160" and row["fold"] == ""
@@ -170,11 +172,11 @@ def test_markdown_and_latex_hold_the_numbers_of_the_csv(made: Path, report_param
 @pytest.mark.parametrize(
     "missing",
     [
-        f"runs/{DCLS}-2/metrics.json",
-        f"runs/{DCLS}-2/evaluation.json",
-        f"runs/{DCLS}-2/run.json",
-        "runs/linear_baseline-2/metrics.json",
-        "runs/linear_baseline-2/evaluation.json",
+        f"runs/{DCLS}-2/evaluation/metrics.json",
+        f"runs/{DCLS}-2/evaluation/evaluation.json",
+        f"runs/{DCLS}-2/training/run.json",
+        "runs/linear_baseline-2/evaluation/metrics.json",
+        "runs/linear_baseline-2/evaluation/evaluation.json",
         "comparison.json",
         "comparison.run.json",
         "data.json",
@@ -188,11 +190,11 @@ def test_a_missing_file_is_named_on_one_line(workplace: Path, report_params: Par
 
 
 def test_files_of_another_version_are_refused(workplace: Path, report_params: Params) -> None:
-    edit(folder_of(DCLS, 0) / "metrics.json", lambda one: one.pop("mAP_low"))
+    edit(folder_of(DCLS, 0) / "evaluation" / "metrics.json", lambda one: one.pop("mAP_low"))
     with pytest.raises(UserError, match=rf"{DCLS}-0/metrics.json: no 'mAP_low' in it"):
         tables(report_params)
-    edit(folder_of(DCLS, 0) / "metrics.json", lambda one: one.update(mAP_low=0.1))
-    edit(folder_of(DCLS, 0) / "run.json", lambda one: one.update(schema_version=0))
+    edit(folder_of(DCLS, 0) / "evaluation" / "metrics.json", lambda one: one.update(mAP_low=0.1))
+    edit(folder_of(DCLS, 0) / "training" / "run.json", lambda one: one.update(schema_version=0))
     with pytest.raises(UserError, match=rf"{DCLS}-0/run.json: schema version 0"):
         tables(report_params)
     Path("paper_tables/published.csv").write_text("model,backbone\nx,y\n")

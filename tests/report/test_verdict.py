@@ -26,7 +26,7 @@ Change = Callable[[], object]
 @pytest.fixture
 def audioset(workplace: Path) -> Iterator[Path]:
     """Results as of the paper's own experiment, timed on a GPU, with every difference told apart from 0."""
-    for path in RESULTS.glob("runs/*/*.json"):
+    for path in RESULTS.glob("runs/*/*/*.json"):
         if path.name != "metrics.json":
             edit(path, _as_in_the_paper)
     edit_timings(lambda row: row.update(gpu="a GPU"))
@@ -74,12 +74,12 @@ def _on_a_cpu() -> None:
 
 
 def _other_kernels() -> None:
-    for path in RESULTS.glob("runs/*/run.json"):
+    for path in RESULTS.glob("runs/*/training/run.json"):
         edit(path, lambda record: record["parameters"]["dcls"].update(kernel_count=25))
 
 
 def _reduced() -> None:
-    for path in RESULTS.glob("runs/*/run.json"):
+    for path in RESULTS.glob("runs/*/training/run.json"):
         edit(path, lambda record: record["parameters"]["model"].update(scale="reduced", depths=[1], widths=[8]))
 
 
@@ -146,7 +146,7 @@ def test_one_seed_cannot_tell_whether_it_is_significant(audioset: Path, report_p
 
 
 def test_published_weights_are_called_the_authors_own(audioset: Path, report_params: Params) -> None:
-    for path in RESULTS.glob("runs/*/run.json"):
+    for path in RESULTS.glob("runs/*/training/run.json"):
         edit(path, lambda record: record["parameters"]["model"].update(start="published", epochs=0))
     rises, *_ = verdict(load_results(report_params))
     assert rises.outcome == SUPPORTS and rises.reason.endswith("authors' own weights: scored here, not trained here.")

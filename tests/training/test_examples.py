@@ -57,7 +57,9 @@ def test_what_is_written_is_in_the_predictions(nursery: Nursery, scored: Path) -
     nursery.run(scored, "examples")
     assert (scored / EXAMPLES / "examples.json").read_bytes() == before
     bins = list(
-        csv.DictReader((scored / f"results/folder/runs/{MODELS[0]}-0/calibration.csv").read_text().splitlines())
+        csv.DictReader(
+            (scored / f"results/folder/runs/{MODELS[0]}-0/evaluation/calibration.csv").read_text().splitlines()
+        )
     )
     assert sum(int(one["count"]) for one in bins) == 12 * 3
 

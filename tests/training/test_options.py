@@ -53,7 +53,7 @@ def test_measured_convolutions_stand_in_the_result(nursery: Nursery, new_folder:
     folder = new_folder("measured", **SHORT, train__convolution="measured")
     losses, _ = trained(nursery, folder)
     np.testing.assert_allclose(losses, plain, rtol=2e-5)
-    result = folder / "results/folder/runs/fastvit_dcls_audio_sa24-0/run.json"
+    result = folder / "results/folder/runs/fastvit_dcls_audio_sa24-0/training/run.json"
     chosen = json.loads(result.read_text())["convolutions"]
     assert {record["operation"] for record in chosen} == {"convolution", "kernel_gradient"}
     assert all(record["backend"] in record["milliseconds"] for record in chosen)
@@ -67,7 +67,7 @@ def test_bf16_is_near_and_named(nursery: Nursery, new_folder: Folder) -> None:
     losses, weights = trained(nursery, folder)
     assert np.abs(losses / plain - 1).max() < 0.02 and not np.array_equal(losses, plain)
     assert all(tensor.dtype != torch.bfloat16 for tensor in weights.values())
-    record = (folder / "results/folder/runs/fastvit_dcls_audio_sa24-0/run.json").read_text()
+    record = (folder / "results/folder/runs/fastvit_dcls_audio_sa24-0/training/run.json").read_text()
     assert '"precision": "bf16"' in record
 
 

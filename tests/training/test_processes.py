@@ -95,7 +95,7 @@ def test_a_failing_run_ends_while_gloo_is_at_work() -> None:
 
 def result_of(folder: Path, model: str) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
     """The numbers of the history, and the weights."""
-    with (folder / f"results/folder/runs/{model}-0/history.csv").open() as file:
+    with (folder / f"results/folder/runs/{model}-0/training/history.csv").open() as file:
         rows = [[float(value) for value in row.values()] for row in csv.DictReader(file)]
     return np.array(rows), safetensors.torch.load_file(folder / f"runs/folder/{model}-0/model.safetensors")
 

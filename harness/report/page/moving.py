@@ -20,7 +20,7 @@ def moving_positions(results: Results) -> list[dict[str, Any]]:
     found = []
     for model in filter(is_dcls, results.models):
         for run in results.runs[model]:
-            path = paths.result(results.preset, model, run.seed) / "trajectories.csv"
+            path = paths.training_results(results.preset, model, run.seed) / "trajectories.csv"
             if not path.is_file():
                 continue
             rows = read_numbers(path, COLUMNS)
