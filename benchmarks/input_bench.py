@@ -27,11 +27,12 @@ from harness.config.params import Params, load
 from harness.data.clips.clips import Clips, open_clips
 from harness.data.featurize import featurize
 from harness.data.fetching.fetch import fetch
-from harness.models.build import FULL_SIZE, device_name
+from harness.models.build import FULL_SIZE
+from harness.models.device import device_name
 from harness.records.provenance import hardware, provenance
 from harness.running.processes import alone
 from harness.training import augment, batches
-from harness.training.loop import Pace, waiting
+from harness.training.loop import SessionTimes, waiting
 from harness.training.run import new_run
 from harness.training.step import take
 
@@ -146,7 +147,7 @@ def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float |
     division = batches.divide(train, len(clips))
     order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)
     numbers = numbers[: 12 if size == "reduced" else 7]
-    pace, rates = Pace(), []
+    pace, rates = SessionTimes(), []
     pieces = waiting(batches.read(clips, order, BATCH, numbers, workers), pace)
     for step in tqdm(range(len(numbers)), desc=f"{size} model, {workers} workers"):
         if step == 2:  # the first steps make what later ones reuse, and start the workers

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from harness.base.files import write_csv, write_json
 from harness.config.params import Params, load
-from harness.models.build import FULL_SIZE, device_name
+from harness.models.build import FULL_SIZE
+from harness.models.device import device_name
 from harness.records.provenance import hardware, provenance
 from harness.running.processes import alone
 from harness.training import batches

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.base import paths
 from harness.base.errors import Stopped, UserError
 from harness.config.systems import MODELS
+from harness.records.code_closure import STAGES
 
 if TYPE_CHECKING:
-    from harness.config.params import Params
+    from harness.running.array_task import Allocation
 
 COMPARE = (
     "Parameters, code that stages depend on, data fingerprint, library versions, metrics and throughput are read from "
@@ -24,14 +26,19 @@ COMPARE = (
 )
 
 
+# Commands that are no stage of dvc.yaml: the module and function of each, as in STAGES.
+COMMANDS = {
+    "replay": ("harness.training.nonfinite", "replay"),
+    "submit": ("harness.running.submit", "submit"),
+    "import-checkpoint": ("harness.training.published", "import_checkpoint"),
+    "show": ("harness.report.show", "show"),
+}
+
+
 def main() -> int:
     arguments = _parser().parse_args()
     try:
-        if arguments.stage == "compare":
-            from harness.revisions.table import compare_revisions
-
-            return compare_revisions(arguments.a, arguments.b, arguments.html)
-        _run(arguments)
+        return _run(arguments)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -50,100 +57,61 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: run it again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    stage = arguments.stage
-    if stage == "hardware":
+def _run(arguments: argparse.Namespace) -> int:
+    """Import what the command needs, and call it; the exit status."""
+    command = arguments.stage
+    if command == "compare":
+        from harness.revisions.table import compare_revisions
+
+        return compare_revisions(arguments.a, arguments.b, arguments.html)
+    if command == "hardware":
         from harness.records.hardware import write_hardware
 
         write_hardware()
-        return
-    if stage == "preset":
+    elif command == "preset":
         from harness.config.presets import switch
 
         switch(arguments.name)
-        return
-    if stage == "figures" and arguments.results is not None:
+    elif command == "figures" and arguments.results is not None:
         from harness.report.figures import figures
         from harness.report.selection import selection_in
 
         figures(selection_in(arguments.results))
-        return
+    else:
+        _run_with_params(command, arguments)
+    return 0
+
+
+def _run_with_params(command: str, arguments: argparse.Namespace) -> None:
     from harness.config.params import load
 
     params = load(arguments.params)
-    if stage in ("train", "import-checkpoint", "evaluate"):
-        _require(params, arguments.model)
-    if stage == "fetch":
-        from harness.data.fetching.fetch import fetch
-
-        fetch(params)
-    elif stage == "featurize":
-        from harness.data.featurize import featurize
-
-        featurize(params)
-    elif stage == "train":
-        from harness.training.loop import train
-
-        train(params, arguments.model, arguments.seed)
-    elif stage == "replay":
-        from harness.training.nonfinite import replay
-
-        replay(params, arguments.dump)
-    elif stage == "submit":
-        _submit(params, arguments)
-    elif stage == "import-checkpoint":
-        from harness.training.published import import_checkpoint
-
-        import_checkpoint(params, arguments.source, arguments.model, arguments.seed)
-    elif stage == "evaluate":
-        from harness.evaluation.evaluate import evaluate
-
-        evaluate(params, arguments.model, arguments.seed)
-    elif stage == "linear-baseline":
-        from harness.evaluation.linear_baseline import linear_baseline
-
-        linear_baseline(params, arguments.seed)
-    elif stage == "compare-models":
-        from harness.evaluation.comparison import compare
-
-        compare(params)
-    elif stage == "examples":
-        from harness.evaluation.examples import examples
-
-        examples(params)
-    elif stage == "count-parameters":
-        from harness.models.parameter_count import count_parameters
-
-        count_parameters(params)
-    elif stage == "throughput":
+    if command in ("train", "import-checkpoint", "evaluate") and arguments.model not in params.per_model:
+        model = arguments.model
+        raise UserError(f"--model: {model} has no settings; add per_model.{model} to the parameter file")
+    given: tuple[Any, ...] = ()
+    if command in ("train", "evaluate"):
+        given = arguments.model, arguments.seed
+    elif command == "linear-baseline":
+        given = (arguments.seed,)
+    elif command == "import-checkpoint":
+        given = arguments.source, arguments.model, arguments.seed
+    elif command == "replay":
+        given = (arguments.dump,)
+    elif command == "submit":
+        given = arguments.params, _allocation(arguments), arguments.folder, arguments.dry_run
+    elif command == "throughput":
         _quiet_profiler()
-        if arguments.quick:
-            from harness.throughput.quick import quick
+        given = (arguments.all,)
+    if command == "throughput" and arguments.quick:
+        from harness.throughput.quick import quick
 
-            quick(params)
-        else:
-            from harness.throughput.sweep import throughput
-
-            throughput(params, arguments.all)
-    elif stage == "tables":
-        from harness.report.tables import tables
-
-        tables(params)
-    elif stage == "figures":
-        from harness.report.figures import figures
-
-        figures(params)
-    elif stage == "page":
-        from harness.report.page.build import page
-
-        page(params)
-    elif stage == "show":
-        from harness.report.show import show
-
-        show(params)
+        quick(params)
+        return
+    module, function = (STAGES | COMMANDS)[command]
+    getattr(importlib.import_module(module), function)(params, *given)
 
 
 def _quiet_profiler() -> None:
@@ -152,26 +120,11 @@ def _quiet_profiler() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-def _submit(params: Params, arguments: argparse.Namespace) -> None:
+def _allocation(arguments: argparse.Namespace) -> Allocation:
     from harness.running.array_task import Allocation
-    from harness.running.submit import submit
 
-    allocation = Allocation(
-        nodes=arguments.nodes,
-        gpus=arguments.gpus,
-        cpus=arguments.cpus,
-        hours=arguments.hours,
-        memory=arguments.memory,
-        partition=arguments.partition,
-        account=arguments.account,
-        at_once=arguments.at_once,
-    )
-    submit(params, arguments.params, allocation, arguments.folder, arguments.dry_run)
-
-
-def _require(params: Params, model: str) -> None:
-    if model not in params.per_model:
-        raise UserError(f"--model: {model} has no settings; add per_model.{model} to the parameter file")
+    names = ("nodes", "gpus", "cpus", "hours", "memory", "partition", "account", "at_once")
+    return Allocation(**{name: getattr(arguments, name) for name in names})
 
 
 def _parser() -> argparse.ArgumentParser:

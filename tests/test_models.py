@@ -13,8 +13,8 @@ from timm.models import convnext, fastvit, metaformer
 from benchmarks.published import with_published_layers
 from harness.config.params import Dcls, Params
 from harness.config.systems import MODELS
+from harness.counting.parameters import counts
 from harness.models.build import FULL_SIZE, build_model, family_of, parameter_count
-from harness.models.parameter_count import counts
 from tests.conftest import DATA
 
 DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")

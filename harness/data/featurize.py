@@ -28,11 +28,11 @@ from harness.data.clips.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribut
 from harness.data.packing.fingerprints import print_of
 from harness.data.packing.quarantine import cells_of, read_left_out, require_few
 from harness.data.clips.shards import RATE, ShardWriter, read_clip
+from harness.records.schemas import SCHEMA_VERSION, DataSummary, checked
 from harness.data.packing.unchanged import is_unchanged, remember
 from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
 from harness.config.params import Params
 
-SCHEMA = 1
 WRITTEN = ("data.json", "coverage.csv", "leakage.csv")  # into paths.results
 
 
@@ -82,7 +82,7 @@ def _featurize_listed(params: Params, workers: int | None) -> dict[str, Any]:
         require_few(params, summary["statuses_per_split"], read_left_out(packed / "missing.csv"))
         print(f"{packed}: is up to date")
     else:
-        head = {"schema": SCHEMA, "preset": params.preset, "kind": params.data.kind}
+        head = {"schema_version": SCHEMA_VERSION, "preset": params.preset, "kind": params.data.kind}
         summary, coverage = featurize_listed(plan, params, head, work, workers)
         _write_results(params, summary, coverage)
         remember(params, work, len(plan.tasks))
@@ -93,7 +93,7 @@ def _featurize_listed(params: Params, workers: int | None) -> dict[str, Any]:
 def _write_results(params: Params, summary: dict[str, Any], coverage: Coverage) -> None:
     """The packed folder's summary.json, small enough to be committed, and the coverage of each class."""
     results = paths.results(params.preset)
-    write_json(results / "data.json", summary)
+    write_json(results / "data.json", checked(DataSummary, summary))
     coverage.write_per_class(results / "coverage.csv")
 
 
@@ -173,7 +173,7 @@ def summarize(params: Params, rows: Sequence[Row], labels: Sequence[Label], dige
                 per_class[names[mid]][row.split] += 1
     statuses = Counter(row.status for row in rows)
     return {
-        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
         "preset": params.preset,
         "kind": params.data.kind,
         "classes": len(labels),

@@ -14,16 +14,16 @@ from harness.base import paths
 from harness.base.files import write_atomic, write_csv, write_json
 from harness.config.params import Params
 from harness.data.clips.clips import Clips, open_clips
-from harness.evaluation.calibration import CALIBRATION, calibration, calibration_error
-from harness.models.build import build_model, device_name
+from harness.evaluation.calibration import calibration, calibration_error
+from harness.models.build import build_model
+from harness.models.device import device_name
 from harness.models.precision import exact_float32
 from harness.records.provenance import data_fingerprint, provenance, stage_parameters
+from harness.records.schemas import CALIBRATION, PER_CLASS, Metrics, checked
 from harness.running.checkpoint import load_weights
 from harness.running.processes import World, joined
 from harness.scoring.metrics import summarize
 from harness.scoring.scores import score
-
-PER_CLASS = ("label", "positives", "clips", "AP", "AUC")
 
 
 def evaluate(params: Params, model_name: str, seed: int) -> None:
@@ -71,7 +71,7 @@ def write_evaluation(
     metrics, rows = summarize(clips.targets, scores, clips.labels, params.evaluate.bootstrap)
     bins = calibration(clips.targets, scores)
     metrics["expected_calibration_error"] = calibration_error(bins)
-    write_json(result / "metrics.json", metrics)
+    write_json(result / "metrics.json", checked(Metrics, metrics))
     write_csv(result / "per_class.csv", PER_CLASS, rows)
     write_csv(result / "calibration.csv", CALIBRATION, bins)
     write_json(result / "evaluation.json", record)

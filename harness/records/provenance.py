@@ -19,8 +19,8 @@ from typing import Any
 from harness.base import paths
 from harness.base.files import read_json
 from harness.config.params import Params
+from harness.records.schemas import RECORDS, SCHEMA_VERSION, checked
 
-SCHEMA_VERSION = 1
 LIBRARIES = ("torch", "torchaudio", "timm", "numpy", "scikit-learn", "soundfile", "soxr")
 WRITTEN_BY_RUNS = ("results", "paper_tables", "dvc.lock", "benchmarks/results")  # not counted as changed code
 
@@ -33,20 +33,23 @@ def provenance(
     precision: str = "float32",
     **more: Any,
 ) -> dict[str, Any]:
-    """The record that stands in every result file; `parameters` are those that the result depends on."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": kind,
-        **more,
-        "parameters": parameters,
-        "data_fingerprint": data_fingerprint,
-        "code": code_revision(),
-        "versions": {"python": platform.python_version(), **versions(*LIBRARIES)},
-        "device": device,
-        "precision": precision,
-        "command": " ".join(["python", "-m", "harness", *sys.argv[1:]]),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    """The record of a result, as `schemas.RECORDS[kind]` has it; `parameters` are those that the result depends on."""
+    return checked(
+        RECORDS[kind],
+        {
+            "schema_version": SCHEMA_VERSION,
+            "kind": kind,
+            **more,
+            "parameters": parameters,
+            "data_fingerprint": data_fingerprint,
+            "code": code_revision(),
+            "versions": {"python": platform.python_version(), **versions(*LIBRARIES)},
+            "device": device,
+            "precision": precision,
+            "command": " ".join(["python", "-m", "harness", *sys.argv[1:]]),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
 
 
 def code_revision() -> dict[str, Any]:
@@ -83,8 +86,8 @@ def data_parameters(params: Params) -> dict[str, Any]:
     return {key: value for key, value in as_plain(params.data).items() if key not in left_out}
 
 
-def fingerprint_of(parameters: Any, files: Iterable[Path]) -> str:
-    """SHA-256 over parameters (a JSON value) and the content of source files."""
+def fingerprint_of(parameters: Any, files: Iterable[Path] = ()) -> str:
+    """SHA-256 over parameters (a JSON value) and the content of files."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     for path in sorted(files):
         digest.update(hashlib.sha256(path.read_bytes()).digest())

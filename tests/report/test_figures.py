@@ -20,8 +20,8 @@ from PIL import Image
 
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report import style
 from harness.report.class_differences import ABOVE, BELOW, MOST, class_differences
 from harness.report.element_paths import element_paths

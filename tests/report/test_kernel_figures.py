@@ -18,9 +18,9 @@ from matplotlib.colors import to_hex
 from harness import __main__ as cli
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
-from harness.evaluation.comparison import compare
 from harness.report import style
 from harness.report.element_paths import element_paths
 from harness.report.example_clips import example_clips

@@ -16,8 +16,8 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.base.files import write_csv, write_json
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report import style
 from harness.report.figures import figures
 from harness.report.grid import Grid
@@ -121,7 +121,7 @@ def _write_examples() -> None:
     folder.mkdir(exist_ok=True)
     (folder / "clip1.flac").write_bytes(b"fLaC not really")
     silent = clip | {"id": "2", "labels": ["class 3"], "audio": None, "recordings": []}
-    write_json(folder / "examples.json", {"schema_version": 1, "seed": 0, "clips": [clip, silent]})
+    write_json(folder / "examples.json", {"schema_version": 2, "seed": 0, "clips": [clip, silent]})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.config.audioset_files import hdf5_files, held_out, of
-from harness.data.sources.hdf5 import Hdf5Reader
+from harness.data.clips.hdf5 import Hdf5Reader
 from harness.data.clips.index import Index
 from harness.data.clips.shards import RATE, read_clip
 from harness.base.errors import UserError

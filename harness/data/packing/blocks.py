@@ -28,19 +28,19 @@ from harness.data.packing.fingerprints import TYPE as PRINTS
 from harness.data.clips.shards import shard_name
 from harness.base.errors import UserError
 from harness.base.files import read_json, write_atomic, write_json
+from harness.records.code_closure import code_fingerprint
 from harness.records.provenance import fingerprint_of
 
 WORK = Path(".cache/featurize")  # outside DVC's outputs, which DVC deletes before a stage runs
 ROWS = 1024  # clips in a block: 10 s each make a shard of 655 MB
-# the modules and libraries that a block depends on
-CODE = ("audio", "blocks", "catalog", "hdf5", "manifest", "packing", "prints", "shards", "split", "truncated")
+# the modules, with all that they import, and the libraries that a block depends on
+CODE = ("harness.data.packing.pack", "harness.data.sources.hdf5")
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "h5py")
 
 
 def work_folder(preset: str) -> Path:
     """Where the blocks of this code and these libraries are; those of others, and half-written files, are deleted."""
-    here = Path(__file__).parent
-    key = fingerprint_of([version(name) for name in LIBRARIES], [here / f"{name}.py" for name in CODE])[:16]
+    key = fingerprint_of([[version(name) for name in LIBRARIES], code_fingerprint(*CODE)])[:16]
     folder = WORK / preset / key
     for other in (WORK / preset).glob("*"):
         if other != folder:

@@ -12,7 +12,8 @@ import numpy as np
 from harness.data.packing import blocks
 from harness.config.audioset_files import fetched_name, hdf5_files, held_out, of, segment_files
 from harness.data.sources.catalog import catalog
-from harness.data.sources.hdf5 import Hdf5Reader, index_block, key_of_part, parts, rows_of
+from harness.data.clips.hdf5 import Hdf5Reader
+from harness.data.sources.hdf5 import index_block, key_of_part, parts, rows_of
 from harness.data.clips.labels import Label, audioset, read_label_list
 from harness.data.packing.listed import Plan
 from harness.data.clips.manifest import SPLITS, Attribution, Row

@@ -90,7 +90,7 @@ class Recording:
 
 
 def read_rules() -> list[Rule]:
-    with open(HERE / "instrument_labels.csv", newline="") as file:
+    with open(Path(__file__).with_name("instrument_labels.csv"), newline="") as file:
         return [_rule(row) for row in csv.DictReader(file)]
 
 

@@ -18,7 +18,8 @@ from harness.base.errors import UserError
 from harness.base.files import read_json, write_csv, write_json
 from harness.config.params import Params
 from harness.config.systems import MODELS, baseline_of, is_dcls
-from harness.records.provenance import SCHEMA_VERSION, as_plain, data_parameters, provenance
+from harness.records.provenance import as_plain, data_parameters, provenance
+from harness.records.schemas import PER_CLASS_DIFFERENCE, SCHEMA_VERSION, Comparison, checked
 from harness.scoring.metrics import (
     average_precisions,
     bias_corrected,
@@ -27,7 +28,6 @@ from harness.scoring.metrics import (
     scored_classes,
 )
 
-PER_CLASS = ("model", "baseline", "label", "positives", "AP_baseline", "AP_dcls", "difference", "low", "high")
 FEWEST_POSITIVES = 5  # of a class in a test set: fewer say nothing about which positives there could be
 
 
@@ -87,9 +87,9 @@ def compare(params: Params) -> None:
     folder = paths.results(params.preset)
     write_json(
         folder / "comparison.json",
-        {"schema_version": SCHEMA_VERSION, "resamples": params.evaluate.bootstrap, "pairs": pairs},
+        checked(Comparison, {"schema_version": SCHEMA_VERSION, "resamples": params.evaluate.bootstrap, "pairs": pairs}),
     )
-    write_csv(folder / "per_class_difference.csv", PER_CLASS, rows)
+    write_csv(folder / "per_class_difference.csv", PER_CLASS_DIFFERENCE, rows)
     write_json(folder / "comparison.run.json", _record(params, time.perf_counter() - started))
 
 
@@ -182,7 +182,7 @@ def _classes(model: str, found: list[SeedDifference]) -> Iterator[dict[str, Any]
     sets = _distinct(found)
     positives = np.array([one.of.targets.sum(0) for one in sets]).astype(int)
     for column, label in enumerate(sets[0].of.labels):
-        row: dict[str, Any] = dict.fromkeys(PER_CLASS)  # None: an empty cell
+        row: dict[str, Any] = dict.fromkeys(PER_CLASS_DIFFERENCE)  # None: an empty cell
         row |= {"model": model, "baseline": baseline_of(model), "label": str(label)}
         row |= {"positives": int(positives[:, column].sum())}
         scored = [one for one in found if column in one.clip_set.classes]
