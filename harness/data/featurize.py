@@ -13,25 +13,34 @@ from typing import Any
 import numpy as np
 
 from harness.base import paths
-from harness.data.sources.audioset import plan_audioset
-from harness.data.packing.blocks import WORK, work_folder
+from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
 from harness.base.folders import whole_folder
+from harness.base.lock import alone
+from harness.config.params import Params
+from harness.data.clips.labels import Label, write_labels
+from harness.data.clips.manifest import (
+    LISTED_KINDS,
+    SPLITS,
+    STATUSES,
+    Attribution,
+    Row,
+    Source,
+    read_manifest,
+    write_manifest,
+)
+from harness.data.clips.shards import RATE, ShardWriter, read_clip
+from harness.data.packing.blocks import WORK, work_folder
 from harness.data.packing.coverage import Coverage, coverage_of
+from harness.data.packing.fingerprints import print_of
+from harness.data.packing.leakage import Side, find, require_clean, warning, write_report
+from harness.data.packing.listed import Plan, featurize_listed
+from harness.data.packing.quarantine import cells_of, read_left_out, require_few
+from harness.data.packing.unchanged import is_unchanged, remember
+from harness.data.sources.audioset import plan_audioset
 from harness.data.sources.esc10 import open_esc10
 from harness.data.sources.folder import plan_folder
 from harness.data.sources.instruments import open_instruments
-from harness.data.clips.labels import Label, write_labels
-from harness.data.packing.leakage import Side, find, require_clean, warning, write_report
-from harness.data.packing.listed import Plan, featurize_listed
-from harness.base.lock import alone
-from harness.data.clips.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribution, Row, Source, read_manifest, write_manifest
-from harness.data.packing.fingerprints import print_of
-from harness.data.packing.quarantine import cells_of, read_left_out, require_few
-from harness.data.clips.shards import RATE, ShardWriter, read_clip
 from harness.records.schemas import SCHEMA_VERSION, DataSummary, checked
-from harness.data.packing.unchanged import is_unchanged, remember
-from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
-from harness.config.params import Params
 
 WRITTEN = ("data.json", "coverage.csv", "leakage.csv")  # into paths.results
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data.clips.labels import Label
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.data.clips.labels import Label
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from harness.data.clips.manifest import Row, read_manifest, write_manifest
-from harness.data.packing.fingerprints import TYPE as PRINTS
-from harness.data.clips.shards import shard_name
 from harness.base.errors import UserError
 from harness.base.files import read_json, write_atomic, write_json
+from harness.data.clips.manifest import Row, read_manifest, write_manifest
+from harness.data.clips.shards import shard_name
+from harness.data.packing.fingerprints import TYPE as PRINTS
 from harness.records.code_closure import code_fingerprint
 from harness.records.provenance import fingerprint_of
 

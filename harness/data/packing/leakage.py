@@ -20,10 +20,10 @@ import numpy as np
 import scipy.fft
 import soxr
 
-from harness.data.packing.fingerprints import SECONDS, StoredPrints
-from harness.data.clips.shards import RATE
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.data.clips.shards import RATE
+from harness.data.packing.fingerprints import SECONDS, StoredPrints
 
 NEAR = 0.85  # of fingerprints' scalar product: what is below is not looked at
 SAME = 0.92  # of the waveforms' correlation

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 
 from harness.base import paths
-from harness.data.packing import blocks
+from harness.base.files import sha256_of, write_json
 from harness.base.folders import whole_folder
-from harness.data.packing.coverage import Coverage
+from harness.config.params import Params
 from harness.data.clips.index import Index, IndexWriter
 from harness.data.clips.labels import Label, write_labels
-from harness.data.packing.leakage import Side, find, write_report
 from harness.data.clips.manifest import COLUMNS, SPLITS, Attribution, Row, cells_of
+from harness.data.clips.shards import GrowingArray, read_clip
+from harness.data.packing import blocks
+from harness.data.packing.coverage import Coverage
 from harness.data.packing.fingerprints import TYPE as PRINTS
 from harness.data.packing.fingerprints import StoredPrints
+from harness.data.packing.leakage import Side, find, write_report
 from harness.data.packing.quarantine import COLUMNS as LEFT_OUT
 from harness.data.packing.quarantine import bad_clips, read_left_out, require_few
-from harness.data.clips.shards import GrowingArray, read_clip
-from harness.base.files import sha256_of, write_json
-from harness.config.params import Params
 
 
 @dataclass(frozen=True)

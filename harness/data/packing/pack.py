@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.packing import decoding as audio
-from harness.data.packing import blocks
-from harness.data.clips.manifest import Row, read_manifest
-from harness.data.packing.fingerprints import print_of
-from harness.data.clips.shards import GrowingArray
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
+from harness.data.clips.manifest import Row, read_manifest
+from harness.data.clips.shards import GrowingArray
+from harness.data.packing import blocks
+from harness.data.packing import decoding as audio
+from harness.data.packing.fingerprints import print_of
 
 
 def pack(row: Row, path: Path) -> tuple[Row, np.ndarray | None]:

@@ -10,14 +10,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from harness.data.packing import blocks
-from harness.data.sources.catalog import ytid_of
+from harness.base.errors import UserError
 from harness.data.clips.hdf5 import opened
 from harness.data.clips.manifest import Row, printable
-from harness.data.packing.fingerprints import print_of
 from harness.data.clips.shards import RATE
 from harness.data.clips.splits import is_held_out
-from harness.base.errors import UserError
+from harness.data.packing import blocks
+from harness.data.packing.fingerprints import print_of
+from harness.data.sources.catalog import ytid_of
 
 SETS = ("audio_name", "waveform", "target")
 
