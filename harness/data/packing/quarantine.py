@@ -39,7 +39,7 @@ def list_path(preset: str) -> Path:
     return paths.packed(preset).with_name(f"{preset}.bad_clips.csv")
 
 
-def cells_of(rows: Iterable[Row]) -> Iterator[dict[str, str]]:
+def left_out_cells(rows: Iterable[Row]) -> Iterator[dict[str, str]]:
     return ({name: getattr(row, name) for name in COLUMNS} for row in rows)
 
 
