@@ -57,7 +57,7 @@ class Record(Result):
 
     schema_version: Literal[2]
     kind: str
-    parameters: dict[str, JsonValue]  # those that the result depends on
+    parameters: dict[str, Any]  # those that the result depends on
     data_fingerprint: str  # of the packed clips; `none` where no clip is read
     code_fingerprint: str | None  # of the code of its stage (code_closure.stage_fingerprint)
     versions: dict[str, str | None]
