@@ -1,7 +1,7 @@
 """Swap the depthwise convolutions of a model for DCLS layers, and DCLS layers for plain convolutions."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -127,19 +127,8 @@ def fuse(model: nn.Module) -> nn.Module:
 
 def fused(layer: DclsNd) -> nn.Module:
     """Plain convolution with the dense kernel and the bias of a DCLS layer."""
-    convolution = CONVOLUTIONS[len(layer.kernel_size)](
-        layer.in_channels,
-        layer.out_channels,
-        cast(Any, layer.kernel_size),
-        cast(Any, layer.stride),
-        cast(Any, layer.padding),
-        1,
-        layer.groups,
-        layer.bias is not None,
-        cast(Any, layer.padding_mode),
-        device=layer.weight.device,
-        dtype=layer.weight.dtype,
-    )
+    has_bias = layer.bias is not None
+    convolution = layer.plain_convolution(has_bias, device=layer.weight.device, dtype=layer.weight.dtype)
     convolution.weight.copy_(layer.kernel())
     if layer.bias is not None and convolution.bias is not None:
         convolution.bias.copy_(layer.bias)
