@@ -154,7 +154,7 @@ def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) 
 
 
 def _by_rule(operation: str, input: Tensor) -> str:
-    """On a CPU channels_last, and FFT for the kernel gradient of large maps; else torch's own, as the input lies."""
+    """On a CPU channels_last, and FFT for the kernel gradient of large maps; else torch's own in the layout of the input."""
     if input.device.type == "cpu":
         by_fft = operation == "kernel_gradient" and max(input.shape[2:]) >= FFT_SIDE
         return "fft" if by_fft else "torch_channels_last"
@@ -178,11 +178,11 @@ def _measured(operation: str, input: Tensor, run: Callable[[int, str], Tensor]) 
 
     for name in names:
         seconds(1, name)  # compiles, plans, allocates
-        if name not in failed and (taken := seconds(1, name)) is not None:
-            first[name] = taken
+        if name not in failed and (one_sample := seconds(1, name)) is not None:
+            first[name] = one_sample
     for turn in range(ROUNDS + 1):
-        for name, taken in first.items():
-            if name in failed or taken > MUCH_SLOWER * min(first.values()):
+        for name, one_sample in first.items():
+            if name in failed or one_sample > MUCH_SLOWER * min(first.values()):
                 continue
             whole = seconds(input.shape[0], name)
             if turn and whole is not None:  # the first warms up

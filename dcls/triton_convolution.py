@@ -1,7 +1,7 @@
 """Depthwise convolution of stride 1 as an implicit matrix product, in Triton, for the tensor cores of a GPU.
 
 For one channel and one row of the kernel, ``output[r, w] = sum_x input[r', x] T[x, w]``: r runs over the output rows of
-all samples, r' is the input row that the kernel's row puts beside it, and ``T[x, w] = kernel[x - w + padding]`` is a
+all samples, r' is the input row that the kernel's row aligns with it, and ``T[x, w] = kernel[x - w + padding]`` is a
 banded matrix that is read straight from the kernel. Cells outside the map never enter, so on a map smaller than the
 kernel little work is wasted. The gradient of the kernel is the transposed product, ``S[w, x] = sum_r grad[r, w]
 input[r', x]``, added up along its diagonals; nothing is added atomically, so each result has the same bits every time.

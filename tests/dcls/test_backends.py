@@ -137,6 +137,17 @@ def test_recorded_choices_give_the_same_bits_again():
     assert [record["backend"] for record in dcls.convolution_choices()[2:]] == ["torch_channels_last"] * 2
 
 
+def test_a_new_process_measures_nothing():
+    """Measuring is opted into: the default is the rule."""
+    code = (
+        "import torch, dcls; layer = dcls.Dcls2d(8, 8, 5, 1, 4, 9, 8)\n"
+        "layer(torch.randn(2, 8, 12, 10, requires_grad=True)).sum().backward()\n"
+        "print(len(dcls.convolution_choices()), [one for one in dcls.convolution_choices() if one['milliseconds']])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "2 []"
+
+
 def test_deterministic_algorithms_are_not_measured():
     dcls.use_convolution("measured")
     torch.use_deterministic_algorithms(True)

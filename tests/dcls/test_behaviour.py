@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 import dcls
@@ -305,6 +306,32 @@ def test_functional_gradient(input):
     gradients = torch.func.grad(loss)({name: p.detach() for name, p in layer.named_parameters()})
     for name, parameter in layer.named_parameters():
         assert torch.allclose(gradients[name], parameter.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        torch.func.grad,
+        torch.func.vmap,
+        torch.func.functionalize,
+        lambda f: lambda x: torch.func.jvp(f, (x,), (x,)),
+        lambda f: lambda x: torch.func.vmap(torch.func.grad(f))(x),
+    ],
+    ids=["grad", "vmap", "functionalize", "jvp", "vmap of grad"],
+)
+def test_nothing_is_cached_from_inside_a_transform(transform):
+    found = []
+
+    def look(x):
+        found.append(cache.is_ordinary(x))
+        return x.sum()
+
+    x = torch.randn(3, 2)
+    transform(look)(x)
+    assert found == [False]
+    assert cache.is_ordinary(x) and cache.is_ordinary(nn.Parameter(x)) and cache.is_ordinary(x.to("meta"))
+    with FakeTensorMode() as mode:
+        assert not cache.is_ordinary(mode.from_tensor(x))
 
 
 @pytest.mark.parametrize("groups", [1, 8])

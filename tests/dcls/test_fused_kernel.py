@@ -131,7 +131,7 @@ def test_operators_keep_their_promises(device):
 
 
 COMPILE = """
-import sys
+import inspect
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -140,9 +140,12 @@ from dcls.triton_convolution import DEPTH, COLUMNS
 
 def ptx(function, pointers, dtype, numbers, constants, capability):
     signature = {name: f"*{dtype}" for name in pointers} | {name: "i32" for name in numbers}
-    signature |= {name: "constexpr" for name in constants}
-    signature = {name: signature[name] for name in function.arg_names}
-    source = ASTSource(function, signature, constexprs=constants)
+    if "constexprs" in inspect.signature(ASTSource).parameters:
+        signature |= {name: "constexpr" for name in constants}
+        signature = {name: signature[name] for name in function.arg_names}
+        source = ASTSource(function, signature, constexprs=constants)
+    else:  # older Triton
+        source = ASTSource(function, signature, constants=constants)
     return compile(source, target=GPUTarget("cuda", capability, 32)).asm["ptx"]
 
 maps = dict(HEIGHT=16, WIDTH=31, OUT_HEIGHT=16, OUT_WIDTH=31, KERNEL_HEIGHT=23, KERNEL_WIDTH=23, PAD_HEIGHT=11,

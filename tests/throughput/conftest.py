@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import dcls
 from harness import models
 from harness.params import Params
 from harness.throughput import counts
@@ -23,7 +24,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reduced models in place of the full-size ones."""
     monkeypatch.setattr(models, "FULL_SIZE", TINY)
     counts.counts.cache_clear()
+    dcls.use_convolution("measured")  # as the stage does
     yield
+    dcls.use_convolution("rule")
     counts.counts.cache_clear()
 
 
