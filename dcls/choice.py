@@ -154,7 +154,7 @@ def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) 
 
 
 def _by_rule(operation: str, input: Tensor) -> str:
-    """On a CPU channels_last, and FFT for the kernel gradient of large maps; else torch's own in the layout of the input."""
+    """On a CPU channels_last, and FFT for the kernel gradient of large maps; else torch in the layout of the input."""
     if input.device.type == "cpu":
         by_fft = operation == "kernel_gradient" and max(input.shape[2:]) >= FFT_SIDE
         return "fft" if by_fft else "torch_channels_last"
