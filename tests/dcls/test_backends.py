@@ -48,7 +48,7 @@ def relative(ours, exact):
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_all_agree_with_float64(name, dtype, device):
-    """Convolution, gradient of the input (the convolution with the kernel turned around) and of the kernel."""
+    """Convolution, and the gradients of the input (a convolution with the flipped kernel) and of the kernel."""
     torch.manual_seed(0)
     backend = backends.BACKENDS[name]
     for n, c, cells, size, padding in (*SHAPES, *random_shapes(2)):
