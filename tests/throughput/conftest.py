@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import dcls
 from harness.config.params import Params
 from harness.counting import operations as counts
 from harness.models import build as models
@@ -23,7 +24,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reduced models in place of the full-size ones."""
     monkeypatch.setattr(models, "FULL_SIZE", TINY)
     counts.counts.cache_clear()
+    dcls.use_convolution("measured")  # as the stage does
     yield
+    dcls.use_convolution("rule")
     counts.counts.cache_clear()
 
 

@@ -104,12 +104,14 @@ import dataclasses, resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+import dcls
 from harness.models import build as models
 from harness.config.params import load
 from harness.throughput import sweep
 from harness.throughput.machine import this_machine
 from tests.throughput.conftest import DCLS, TINY, condition
 
+dcls.use_convolution("measured")
 models.FULL_SIZE = TINY
 params = load(Path(sys.argv[1]))
 params = dataclasses.replace(params, throughput=dataclasses.replace(params.throughput, seconds=0.0))
