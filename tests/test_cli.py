@@ -113,7 +113,7 @@ def test_switching_does_not_lose_edits(tmp_path: Path) -> None:
         (lambda p: p["dcls"].update(dilated_kernel_size=22), "dcls.dilated_kernel_size: is 22, must be odd"),
         (
             lambda p: p["per_model"][MODEL].update(widths=[16, 16]),
-            f"per_model.{MODEL}.widths: is (16, 16), must be four",
+            f"per_model.{MODEL}.widths: is [16, 16], must be four",
         ),
         (
             lambda p: p["per_model"][MODEL].update(depths=[2, 2, 2, 2]),

@@ -1,9 +1,8 @@
-"""params.yaml: whatever it holds, there are Params or one line that names file and key; its table is current."""
+"""params.yaml: whatever it holds, there are Params or one line that names file and key."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import datetime
 import json
 import re
@@ -107,7 +106,7 @@ def outcome(folder: Path, content: bytes | str) -> Params | str:
             line
         )
         return line.removeprefix(f"{path}: ")
-    json.dumps(dataclasses.asdict(params), allow_nan=False, ensure_ascii=False).encode()  # results record them
+    json.dumps(params.model_dump(mode="json"), allow_nan=False, ensure_ascii=False).encode()  # results record them
     return params
 
 
@@ -269,7 +268,7 @@ def test_anchors_and_merges_do_what_they_say(tmp_path: Path) -> None:
     text = TEXT[:start].replace("  convnext_audio_tiny:\n    {", "  convnext_audio_tiny: &one\n    {")
     params = outcome(tmp_path, text + "  convnext_dcls_audio_tiny: {<<: *one, epochs: 3}\n")
     assert isinstance(params, Params), params
-    assert params.per_model[MODEL] == dataclasses.replace(params.per_model["convnext_audio_tiny"], epochs=3)
+    assert params.per_model[MODEL] == params.per_model["convnext_audio_tiny"].model_copy(update={"epochs": 3})
 
 
 @pytest.mark.parametrize(

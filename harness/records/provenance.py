@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -15,6 +14,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from harness.base import paths
 from harness.base.files import read_json
@@ -94,9 +95,9 @@ def fingerprint_of(parameters: Any, files: Iterable[Path] = ()) -> str:
     return digest.hexdigest()
 
 
-def as_plain(value: Any) -> Any:
-    """A frozen dataclass as JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(value)))
+def as_plain(section: BaseModel) -> dict[str, Any]:
+    """The parameters, or a section of them, as JSON values."""
+    return section.model_dump(mode="json")
 
 
 def hardware() -> dict[str, Any]:
