@@ -24,7 +24,7 @@ from harness.data.clips.labels import Label, write_labels
 from harness.data.packing.leakage import Side, find, require_clean, warning, write_report
 from harness.data.packing.listed import Plan, featurize_listed
 from harness.base.lock import alone
-from harness.data.clips.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribution, Row, Source, read_manifest, write_manifest
+from harness.data.clips.manifest import SPLITS, STATUSES, Attribution, Row, Source, read_manifest, write_manifest
 from harness.data.packing.fingerprints import print_of
 from harness.data.packing.quarantine import cells_of, read_left_out, require_few
 from harness.data.clips.shards import RATE, ShardWriter, read_clip
@@ -50,7 +50,7 @@ def featurize(params: Params, workers: int | None = None) -> None:
         results = paths.results(params.preset)
         for path in (WORK / f"{params.preset}.json", *(results / name for name in WRITTEN)):
             remove_leftovers(path.parent, path.name)
-        if params.data.kind in LISTED_KINDS:
+        if params.data.is_listed:
             summary = _featurize_listed(params, workers)
         elif is_unchanged(params, ()):
             summary = _unchanged_whole(params)
