@@ -115,6 +115,10 @@ class Audioset(Section):
         """The share of the training clips that validates: none where other clips are named for that."""
         return 0.0 if self.val_segments or self.val_hdf5 else self.val_fraction
 
+    def split_with_files(self, split: str) -> str:
+        """The split whose files hold the clips of `split`: those held out for validation are in the training files."""
+        return "train" if split == "val" and self.held_out_fraction else split
+
 
 def _by_split(train: tuple[str, ...] | None, val: str | None, test: str | None) -> dict[str, tuple[str, ...]]:
     return {"train": train or (), "val": (val,) if val else (), "test": (test,) if test else ()}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("harness", "dcls")
@@ -37,76 +39,86 @@ PLUMBING = {
 }
 
 
-def stage_code(stage: str) -> list[Path]:
-    """The source files that the results of a stage depend on, sorted, relative to the repository root.
+@dataclass(frozen=True)
+class Tree:
+    """The source files of some version of the repository, by path, as keys that `read` gives the content of."""
+
+    files: Mapping[str, Any]
+    read: Callable[[Any], bytes]
+
+
+def working_tree(root: Path = ROOT) -> Tree:
+    """The files as they lie here."""
+    places = (path for package in PACKAGES for end in ("py", "csv") for path in (root / package).rglob(f"*.{end}"))
+    return Tree({path.relative_to(root).as_posix(): path for path in places}, Path.read_bytes)
+
+
+def stage_code(stage: str, tree: Tree | None = None) -> list[str]:
+    """The paths of the source files that the results of a stage depend on, sorted.
 
     All modules that the stage imports, at any depth and wherever in the code, less PLUMBING; a CSV that lies beside
     one of them counts as part of it.
     """
-    return _code_of(STAGES[stage][0])
+    return _code_of((STAGES[stage][0],), tree or working_tree())
 
 
-def _code_of(*modules: str) -> list[Path]:
-    code = {path for module in modules for path in closure(module) if not is_plumbing(path)}
-    code = {path for path in code if (ROOT / path).stat().st_size}  # an empty __init__.py says nothing
-    tables = {table for path in code for table in (ROOT / path).parent.glob("*.csv")}
-    return sorted({*code, *(table.relative_to(ROOT) for table in tables)})
+def stage_fingerprint(stage: str, tree: Tree | None = None) -> str:
+    """SHA-256 over the paths and contents of `stage_code`: the same code in the same places gives the same value."""
+    return code_fingerprint(STAGES[stage][0], tree=tree)
 
 
-def stage_fingerprint(stage: str) -> str:
-    """SHA-256 over the names and contents of `stage_code`: the same code in the same places gives the same value."""
-    return code_fingerprint(STAGES[stage][0])
-
-
-def code_fingerprint(*modules: str) -> str:
+def code_fingerprint(*modules: str, tree: Tree | None = None) -> str:
     """The same for modules and all that they import."""
-    digest = hashlib.sha256()
-    for path in _code_of(*modules):
-        digest.update(f"{path.as_posix()}\0{hashlib.sha256((ROOT / path).read_bytes()).hexdigest()}\n".encode())
+    tree, digest = tree or working_tree(), hashlib.sha256()
+    for path in _code_of(modules, tree):
+        digest.update(f"{path}\0{hashlib.sha256(tree.read(tree.files[path])).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
-def is_plumbing(path: Path) -> bool:
-    return any(str(one) in PLUMBING for one in (path, *path.parents))
+def _code_of(modules: Iterable[str], tree: Tree) -> list[str]:
+    code = {path for module in modules for path in closure(module, tree) if not is_plumbing(path)}
+    code = {path for path in code if tree.read(tree.files[path])}  # an empty __init__.py says nothing
+    folders = {path.rpartition("/")[0] for path in code}
+    tables = {path for path in tree.files if path.endswith(".csv") and path.rpartition("/")[0] in folders}
+    return sorted(code | tables)
 
 
-def closure(module: str) -> list[Path]:
-    """The file of a module and of everything of this repository that it imports, relative to the root."""
-    found: set[str] = set()
+def is_plumbing(path: str) -> bool:
+    return any(str(one) in PLUMBING for one in (PurePosixPath(path), *PurePosixPath(path).parents))
+
+
+def closure(module: str, tree: Tree) -> set[str]:
+    """The paths of a module and of everything of this repository that it imports."""
+    found: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and _file_of(name):
-            found.add(name)
-            waiting += [*_imported(name), *_parents(name)]
-    return sorted(path.relative_to(ROOT) for path in map(_file_of, found) if path)
-
-
-def _parents(name: str) -> Iterator[str]:
-    """The packages that Python imports on the way to a module."""
-    parts = name.split(".")
-    return (".".join(parts[:count]) for count in range(1, len(parts)))
+        path = _path_of(name, tree)
+        if path and name not in found:
+            found[name] = path
+            package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
+            parts = name.split(".")
+            above = (".".join(parts[:count]) for count in range(1, len(parts)))  # what Python imports on the way
+            waiting += [*_imported(tree.read(tree.files[path]), package), *above]
+    return set(found.values())
 
 
 @cache
-def _imported(name: str) -> frozenset[str]:
-    """Modules of this repository that a module's source names in an import, also inside functions."""
-    path = _file_of(name)
-    assert path is not None  # checked by `closure`
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+def _imported(source: bytes, package: str) -> frozenset[str]:
+    """What the source of a module in `package` imports of this repository, also inside functions."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parts = package.split(".")
+            above = parts[: len(parts) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             found.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
     return frozenset(one for one in found if one.partition(".")[0] in PACKAGES)
 
 
-@cache
-def _file_of(name: str) -> Path | None:
+def _path_of(name: str, tree: Tree) -> str | None:
     """The source of a module or package; None where the name is that of something inside a module."""
-    place = ROOT.joinpath(*name.split("."))
-    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+    place = name.replace(".", "/")
+    return next((path for path in (f"{place}.py", f"{place}/__init__.py") if path in tree.files), None)

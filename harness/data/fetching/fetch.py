@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from harness.base import paths
-from harness.data.fetching import esc10_files
-from harness.data.fetching import npm_files
-from harness.base.folders import whole_folder
 from harness.base.errors import UserError
+from harness.base.folders import whole_folder
 from harness.config.params import Params, mirror
+from harness.data.fetching import esc10_files, npm_files
 from harness.data.fetching.user_tables import copy_table, fetch_audioset
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from harness.data.packing import blocks
-from harness.data.sources.catalog import ytid_of
+from harness.base.errors import UserError
 from harness.data.clips.hdf5 import opened
 from harness.data.clips.manifest import Row, printable
-from harness.data.packing.fingerprints import print_of
 from harness.data.clips.shards import RATE
 from harness.data.clips.splits import is_held_out
-from harness.base.errors import UserError
+from harness.data.packing import blocks
+from harness.data.packing.fingerprints import clip_fingerprint
+from harness.data.sources.catalog import ytid_of
 
 SETS = ("audio_name", "waveform", "target")
 
@@ -84,7 +84,7 @@ def index_block(part: Part) -> None:
     key = key_of_part(part)
     if blocks.is_finished(part.work, part.number, key):
         return
-    digest, rows, prints = hashlib.sha256(), [], []
+    digest, rows, fingerprints = hashlib.sha256(), [], []
     with opened(part.path) as file:
         names = file["audio_name"][part.first : part.last]
         targets = file["target"][part.first : part.last]
@@ -100,8 +100,8 @@ def index_block(part: Part) -> None:
             digest.update(waveform.tobytes())
             rows.append(_heard(row, waveform))
             if rows[-1].status == "ok":
-                prints.append(print_of(waveform))
-    blocks.finish(part.work, part.number, key, rows, prints, digest.hexdigest())
+                fingerprints.append(clip_fingerprint(waveform))
+    blocks.finish(part.work, part.number, key, rows, fingerprints, digest.hexdigest())
 
 
 def key_of_part(part: Part) -> str:
