@@ -81,6 +81,11 @@ def stage_parameters(params: Params, model: str) -> dict[str, Any]:
     }
 
 
+def evaluation_parameters(params: Params, model: str) -> dict[str, Any]:
+    """What the evaluation of a run depends on: the clips in a forward pass are not in it, as they change no number."""
+    return stage_parameters(params, model) | {"evaluate": {"bootstrap": params.evaluate.bootstrap}}
+
+
 def data_parameters(params: Params) -> dict[str, Any]:
     """The data section but for where the user's files lie, which the fingerprint stands for, and what may be bad."""
     left_out = ("mirror", "audioset", "max_bad_fraction")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import submitit
 from submitit.helpers import DelayedSubmission
@@ -23,7 +24,7 @@ from submitit.helpers import DelayedSubmission
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import Params, load
-from harness.records.provenance import data_fingerprint, stage_parameters
+from harness.records.provenance import data_fingerprint, evaluation_parameters, stage_parameters
 
 CHECKPOINT_WAIT = 240  # seconds for the training to finish its step and write its checkpoint, of submit's SIGNAL_DELAY
 TIMED_OUT = signal.Signals[f"SIG{submitit.JobEnvironment.USR_SIG}"]  # what submitit asks Slurm for: SIGUSR2
@@ -93,29 +94,31 @@ class Task:
 def is_trained(params: Params, model: str, seed: int) -> bool:
     """Whether weights are here, and made with these parameters and this data."""
     weights = paths.run(params.preset, model, seed) / "model.safetensors"
-    return weights.is_file() and _made(params, model, seed, "training/run.json") is not None
+    return weights.is_file() and bool(_trained_at(params, model, seed))
 
 
 def is_evaluated(params: Params, model: str, seed: int) -> bool:
     """Whether predictions are here, made with these parameters and this data, and not before the weights."""
-    trained, evaluated = (
-        _made(params, model, seed, name) for name in ("training/run.json", "evaluation/evaluation.json")
-    )
-    if trained is None or evaluated is None:
-        return False
-    return evaluated >= trained and paths.predictions(params.preset, model, seed).is_file()
+    run = (params.preset, model, seed)
+    record = paths.evaluation_results(*run) / "evaluation.json"
+    evaluated_at = _finished_at(record, evaluation_parameters(params, model), params)
+    return "" < _trained_at(params, model, seed) <= evaluated_at and paths.predictions(*run).is_file()
 
 
-def _made(params: Params, model: str, seed: int, record: str) -> str | None:
-    """When a result was finished, or None where it is not here or is of other parameters or data."""
-    wanted = stage_parameters(params, model)
+def _trained_at(params: Params, model: str, seed: int) -> str:
+    record = paths.training_results(params.preset, model, seed) / "run.json"
+    return _finished_at(record, stage_parameters(params, model), params)
+
+
+def _finished_at(record: Path, parameters: dict[str, Any], params: Params) -> str:
+    """When a result was finished; empty where it is not here, or was made with other parameters or data."""
     try:
-        content = json.loads((paths.run_results(params.preset, model, seed) / record).read_text())
-        made_with = {name: content["parameters"][name] for name in wanted}
-        same = made_with == wanted and content["data_fingerprint"] == data_fingerprint(params)
-        return content["finished"] if same else None
-    except (OSError, ValueError, KeyError):
-        return None
+        content = json.loads(record.read_text())
+        made_with = {name: content["parameters"][name] for name in parameters}
+        same = made_with == parameters and content["data_fingerprint"] == data_fingerprint(params)
+        return content["finished"] if same else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def stage_command(task: Task, stage: str) -> list[str]:

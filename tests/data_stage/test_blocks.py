@@ -63,7 +63,7 @@ def test_two_hundred_clips_are_a_dozen_files(tmp_path: Path) -> None:
 
 SCRIPT = """
 from pathlib import Path
-from harness.data import blocks
+from harness.data.packing import blocks
 from harness.data.featurize import featurize
 from tests.data_stage.test_blocks import params_of_many
 

@@ -33,7 +33,8 @@ from .test_leakage import digest
 SCRIPT = """
 import os, pickle, random, shutil, signal, sys
 
-from harness.data import blocks, instruments
+from harness.data.packing import blocks
+from harness.data.sources import instruments
 from harness.data.featurize import featurize
 
 blocks.ROWS = 4
@@ -219,7 +220,7 @@ REPLACED = """
 import os, signal, sys
 from pathlib import Path
 
-from harness.data.building import whole_folder
+from harness.base.folders import whole_folder
 
 def replace(last):
     count = 0

@@ -1,4 +1,4 @@
-"""The user's own tables: copied when they are fetched, so that a later edit of the original makes no silent change."""
+"""Copies the tables that the user names into data/raw, and lists the HDF5 files, which stay where they are."""
 
 from __future__ import annotations
 
