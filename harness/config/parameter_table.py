@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.config.params import LONGEST, Params
 
@@ -21,14 +22,7 @@ agree with each other are checked too, and the message says what is needed.
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 
 
-class Key(NamedTuple):
-    """A row: the dotted key, the kind of its value, which are allowed, its value where left out, what it means."""
-
-    name: str
-    kind: str
-    allowed: str
-    default: str
-    meaning: str
+Key = namedtuple("Key", ["name", "kind", "allowed", "default", "meaning"])  # a row: all are texts
 
 
 def keys() -> list[Key]:
@@ -66,11 +60,9 @@ def _default(field: dict[str, Any]) -> str:
     if "default" not in field:
         return "required"
     value = field["default"]
-    return (
-        "those of its keys"
-        if isinstance(value, dict)
-        else f"`{value if isinstance(value, str) else json.dumps(value)}`"
-    )
+    if isinstance(value, dict):
+        return "those of its keys"
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
 def table() -> str:

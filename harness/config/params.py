@@ -100,15 +100,10 @@ class Audioset(Section):
     test_hdf5: Text | None = _key("HDF5 file to test on", None)
     val_fraction: float = _key("share of the training clips to validate on, by the hash of the id", 0.005, 0.0, 0.5)
 
-    @property
-    def segment_files(self) -> dict[str, tuple[str, ...]]:
-        """The segment CSVs of each split, as the parameters name them."""
-        return _by_split(self.train_segments, self.val_segments, self.test_segments)
-
-    @property
-    def hdf5_files(self) -> dict[str, tuple[str, ...]]:
-        """The HDF5 files of each split."""
-        return _by_split(self.train_hdf5, self.val_hdf5, self.test_hdf5)
+    def files(self, kind: Literal["segments", "hdf5"]) -> dict[str, tuple[str, ...]]:
+        """The segment CSVs or the HDF5 files of each split, as the parameters name them."""
+        named = {split: getattr(self, f"{split}_{kind}") or () for split in ("train", "val", "test")}
+        return {split: (names,) if isinstance(names, str) else names for split, names in named.items()}
 
     @property
     def held_out_fraction(self) -> float:
@@ -118,10 +113,6 @@ class Audioset(Section):
     def split_with_files(self, split: str) -> str:
         """The split whose files hold the clips of `split`: those held out for validation are in the training files."""
         return "train" if split == "val" and self.held_out_fraction else split
-
-
-def _by_split(train: tuple[str, ...] | None, val: str | None, test: str | None) -> dict[str, tuple[str, ...]]:
-    return {"train": train or (), "val": (val,) if val else (), "test": (test,) if test else ()}
 
 
 class Data(Section):
@@ -164,7 +155,7 @@ class Data(Section):
             yield "audioset.test_segments: missing; audio needs the segment CSV of the clips to test on"
         if given.audio and (given.train_hdf5 or given.val_hdf5):
             yield "audioset.audio: must be null with train_hdf5 or val_hdf5"
-        for files in (given.segment_files, given.hdf5_files):
+        for files in (given.files("segments"), given.files("hdf5")):
             named = [name for names in files.values() for name in names]
             for name in {name for name in named if named.count(name) > 1}:
                 yield f"audioset: {name} is named twice; a file must train, validate or test"
@@ -220,19 +211,21 @@ class Train(Section):
     speed_low: float = _key("lowest rate", ..., 0.1, 10.0)
     speed_high: float = _key("highest rate", ..., 0.1, 10.0)
     erase_probability: Share = _key("chance of erasing a rectangle of the power spectrogram")
-    micro_batch: Count | None = _key("clips in a forward pass and in one mixup; null for the whole batch", None)
+    micro_batch: Count | None = _key(
+        "clips in a forward pass and in one mixup, summed up to `batch`; null for all", None
+    )
     precision: Literal["float32", "tf32", "bf16", "fp16"] = _key(
         "of the model in training: tf32 on CUDA, bf16 and fp16 (CUDA) by autocast; scoring is in float32", "float32"
     )
     channels_last: bool = _key("memory layout of the convolutions; rounding apart, no effect", True)
     compile: bool = _key("torch.compile the model; rounding apart, no effect", False)
     activation_checkpointing: bool = _key("compute activations again in the backward pass; no effect", False)
-    deterministic: bool = _key("CUDA: only algorithms that give the same bits each time; a CPU always does", False)
+    deterministic: bool = _key("CUDA: only algorithms that give the same bits each time, as a CPU always does", False)
     convolution: Literal["rule", "measured"] = _key(
         "of DCLS layers: by `rule`, the same bits each time, or the fastest `measured`; scoring is by rule", "rule"
     )
     ema_decay: float | None = _key(
-        "decay a step of an average of the weights, which is then validated and kept; null for none",
+        "validate and keep a moving average of the weights, of this decay a step; null for none",
         None,
         0.0,
         0.999999,
@@ -261,7 +254,7 @@ class Evaluate(Section):
 class Throughput(Section):
     inference_batches: Several[Count] = _key("clips in a timed forward pass, in turn; where memory ends, half of it")
     training_batches: Several[Count] = _key("clips in a timed training step")
-    seconds: float = _key("time for each pair in one condition; at least 5 rounds, at most 100", ..., 0.0, 3600.0)
+    seconds: float = _key("how long to time a pair in one condition; at least 5 rounds, at most 100", ..., 0.0, 3600.0)
 
 
 class Params(Section):

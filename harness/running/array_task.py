@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import submitit
@@ -79,7 +78,7 @@ class Task:
     def _run(self, command: list[str], job: submitit.JobEnvironment) -> None:
         print(shlex.join(command), flush=True)
         with _signals() as received:
-            status = _finish(command, self.allocation, received)
+            status = _run_to_its_end(command, self.allocation, received)
         if TIMED_OUT in received:
             signal.raise_signal(TIMED_OUT)  # to submitit: on the first node it requeues and exits, on others it returns
         if received:
@@ -149,13 +148,10 @@ def train_command(task: Task, job: submitit.JobEnvironment) -> list[str]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The time-outs and terminations received so far, which do nothing else meanwhile."""
+    """The time-outs and terminations received so far; while this is open they do nothing else."""
     received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (TIMED_OUT, signal.SIGTERM)}
+    caught = (TIMED_OUT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in caught}
     try:
         yield received
     finally:
@@ -163,8 +159,8 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _finish(command: Sequence[str], allocation: Allocation, received: list[int]) -> int:
-    """Run a command to its end, and return its exit status; a signal that is received makes it checkpoint and end."""
+def _run_to_its_end(command: Sequence[str], allocation: Allocation, received: list[int]) -> int:
+    """Run a command and return its exit status; a signal that is received makes it write a checkpoint and end."""
     environment = os.environ | {
         "OMP_NUM_THREADS": str(max(1, allocation.cpus // allocation.processes)),
         "HF_HUB_OFFLINE": "1",  # compute nodes often have no network: weights come from the cache or a file
@@ -178,16 +174,16 @@ def _finish(command: Sequence[str], allocation: Allocation, received: list[int])
         time.sleep(0.2)
     if process.poll() is None:
         print(f"{signal.Signals(received[0]).name}: waiting for the checkpoint", flush=True)
-        _signal(process, signal.SIGTERM)  # once: a second one ends the training without a checkpoint
+        _signal_trainers(process, signal.SIGTERM)  # once: a second one ends the training without a checkpoint
         try:
             process.wait(CHECKPOINT_WAIT)
         except subprocess.TimeoutExpired:
             print(f"no checkpoint within {CHECKPOINT_WAIT} seconds: going back to the one before", flush=True)
-            _signal(process, signal.SIGKILL)
+            _signal_trainers(process, signal.SIGKILL)
     return process.wait()
 
 
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_trainers(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Signal the training processes themselves: torchrun kills them 30 seconds after it has passed a SIGTERM on."""
     trainers = [process.pid]
     if "torch.distributed.run" in process.args:  # type: ignore[operator]
@@ -200,7 +196,7 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def _wait_for_slurm() -> None:
-    """Hold the job until Slurm ends it, be it to run it again after a preemption; an exit would fail the job."""
+    """Hold the job until Slurm ends it, perhaps to run it again after a preemption; an exit would fail the job."""
     print("stopped; waiting for Slurm to end or requeue the job", flush=True)
     while True:
         time.sleep(60)

@@ -70,4 +70,4 @@ def _hdf5_reader(params: Params, folder: Path, split: str) -> Hdf5Reader:
     files = params.data.audioset_files
     place = files.split_with_files(split)
     rows = read_json(folder / "summary.json")["hdf5_rows"][place]
-    return Hdf5Reader(tuple(Path(name).resolve() for name in files.hdf5_files[place]), tuple(rows))
+    return Hdf5Reader(tuple(Path(name).resolve() for name in files.files("hdf5")[place]), tuple(rows))

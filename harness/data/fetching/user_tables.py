@@ -25,7 +25,7 @@ def fetch_audioset(files: Audioset, folder: Path) -> None:
 
     Raises UserError, naming key and file, where one cannot be read.
     """
-    for split, names in files.segment_files.items():
+    for split, names in files.files("segments").items():
         for number, name in enumerate(names):
             copy_table(f"data.audioset.{split}_segments", name, folder / paths.fetched_segments(split, number))
     write_csv(folder / "hdf5.csv", ["split", "file", "bytes"], _hdf5_sizes(files))
@@ -33,7 +33,7 @@ def fetch_audioset(files: Audioset, folder: Path) -> None:
 
 def _hdf5_sizes(files: Audioset) -> Iterator[tuple[str, str, int]]:
     """Split, name and size of the files that are used in place."""
-    for split, names in files.hdf5_files.items():
+    for split, names in files.files("hdf5").items():
         for name in names:
             try:
                 yield split, name, Path(name).stat().st_size

@@ -79,7 +79,7 @@ def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     given = data.audioset_files
     samples, mids = round(data.clip_seconds * RATE), tuple(label.mid for label in labels)
     counted = {
-        split: [(Path(path), rows_of(Path(path), len(labels), samples)) for path in given.hdf5_files[split]]
+        split: [(Path(path), rows_of(Path(path), len(labels), samples)) for path in given.files("hdf5")[split]]
         for split in SPLITS
     }
     held_out = given.held_out_fraction
@@ -111,7 +111,7 @@ class _Listed:
     def __init__(self, data: Data, raw: Path) -> None:
         self._data, self._files = data, list(_listings(data, raw))
         given = data.audioset_files
-        self.known = {split: bool(given.segment_files[given.split_with_files(split)]) for split in SPLITS}
+        self.known = {split: bool(given.files("segments")[given.split_with_files(split)]) for split in SPLITS}
         ids = (each.id.encode() for _, name, path in self._files for each in read_segments(path, name))
         self._ids = np.unique(np.fromiter(ids, "S11"))
         self._met = np.zeros(len(self._ids), bool)
@@ -148,7 +148,7 @@ class _Listed:
 
 def _listings(data: Data, raw: Path) -> Iterator[tuple[str, str, Path]]:
     """Split, name and fetched copy of every segment CSV, what tests first."""
-    given = data.audioset_files.segment_files
+    given = data.audioset_files.files("segments")
     for split in ORDER:
         for number, name in enumerate(given[split]):
             yield split, name, raw / paths.fetched_segments(split, number)
