@@ -294,7 +294,7 @@ def test_anchors_and_merges_do_what_they_say(tmp_path: Path) -> None:
         (("data", "mirror"), "a\nb", "data.mirror: is 'a\\nb', must be one line of 1 to 4096 characters"),
         (("data", "mirror"), "", "data.mirror: is '', must be one line of 1 to 4096 characters"),
         (("preset",), "p" * 65, "preset: is "),
-        (("preset",), "-p", "preset: is '-p', must be letters, digits, - and _, at most 64, not - or _ first"),
+        (("preset",), "-p", "preset: is '-p', must be letters, digits, - and _, at most 64, no - first"),
         (("preset",), "\u00e4" * 64, "preset: is "),
         (("preset",), "Throughput", "preset: is 'Throughput', must be another name: results/throughput is for every"),
         (("preset",), "a\n", "preset: is 'a\\n', must be letters, digits, - and _"),

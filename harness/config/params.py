@@ -64,9 +64,7 @@ ClassList = Annotated[
 ]
 FolderName = Annotated[
     str,
-    _must(
-        "be letters, digits, - and _, at most 64, not - or _ first", re.compile(r"(?a)(?![_-])[\w-]{1,64}").fullmatch
-    ),
+    _must("be letters, digits, - and _, at most 64, no - first", re.compile(r"(?a)\w[\w-]{0,63}").fullmatch),
     _must("be another name: results/throughput is for every preset", lambda name: name.lower() != "throughput"),
 ]
 AS_TUPLE = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -120,9 +118,7 @@ class Data(Section):
     clip_seconds: float = _key("length of a clip; shorter ones are zero-padded, longer ones cut", ..., SHORTEST, 60.0)
     mirror: Text | None = _key("folder searched for every download before the network", None)
     csv: Text | None = _key("folder: CSV with the columns path, labels, split", None)
-    label_list: ClassList = _key(
-        "the classes: `audioset`, a .csv file, or for folder `used`, those in data.csv", "used"
-    )
+    label_list: ClassList = _key("classes: `audioset`, a .csv file, or for folder `used`: those in data.csv", "used")
     audioset: Audioset | None = _key("audioset: where its files are", None)
     max_bad_fraction: Share = _key("share of a split's clips that may be bad; with more, featurize stops", 0.01)
     train_mixtures: Count = _key("instruments: mixtures an epoch, drawn afresh each epoch", 1)
@@ -157,7 +153,7 @@ class Data(Section):
             yield "audioset.audio: must be null with train_hdf5 or val_hdf5"
         for files in (given.files("segments"), given.files("hdf5")):
             named = [name for names in files.values() for name in names]
-            for name in {name for name in named if named.count(name) > 1}:
+            for name in (name for name in named if named.count(name) > 1):
                 yield f"audioset: {name} is named twice; a file must train, validate or test"
         held_out = given.val_segments or given.val_hdf5 or given.val_fraction
         if (given.train_segments or given.train_hdf5) and not held_out:
@@ -211,9 +207,7 @@ class Train(Section):
     speed_low: float = _key("lowest rate", ..., 0.1, 10.0)
     speed_high: float = _key("highest rate", ..., 0.1, 10.0)
     erase_probability: Share = _key("chance of erasing a rectangle of the power spectrogram")
-    micro_batch: Count | None = _key(
-        "clips in a forward pass and in one mixup, summed up to `batch`; null for all", None
-    )
+    micro_batch: Count | None = _key("clips in a forward pass and a mixup, which add up to `batch`; null for all", None)
     precision: Literal["float32", "tf32", "bf16", "fp16"] = _key(
         "of the model in training: tf32 on CUDA, bf16 and fp16 (CUDA) by autocast; scoring is in float32", "float32"
     )
@@ -225,10 +219,7 @@ class Train(Section):
         "of DCLS layers: by `rule`, the same bits each time, or the fastest `measured`; scoring is by rule", "rule"
     )
     ema_decay: float | None = _key(
-        "validate and keep a moving average of the weights, of this decay a step; null for none",
-        None,
-        0.0,
-        0.999999,
+        "validate and keep a moving average of the weights, of this decay a step; null for none", None, 0.0, 0.999999
     )
 
     def misfits(self) -> Iterator[str]:
