@@ -9,7 +9,7 @@ HARDWARE = Path("results/hardware.json")
 THROUGHPUT = Path("results/throughput")  # one CSV a device, whatever the preset
 PUBLISHED = Path("paper_tables/published.csv")
 DOWNLOADS = Path(".cache/downloads")  # outside DVC's outputs: an interrupted download goes on here
-RESUME = Path(".cache/resume")  # outside DVC's outputs: see DESIGN, a stale checkpoint must not be resumed
+RESUME = Path(".cache/resume")  # outside DVC's outputs: DVC would restore a stale checkpoint
 NONFINITE = Path(".cache/nonfinite")  # steps whose loss was not finite, to be replayed
 
 
