@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 
 from harness.config.strict_yaml import dotted, shown
 
-OWN_RULE = "own_rule"  # pydantic's `type` of an error that is ours; its message follows `must`
 MUST = {  # by pydantic's `type`
     **dict.fromkeys(("model_type", "dict_type"), "be a mapping of keys to values"),
     "tuple_type": "be a list",
@@ -23,7 +22,12 @@ MUST = {  # by pydantic's `type`
     "finite_number": "be finite",
     "greater_than_equal": "be at least {ge}",
     "less_than_equal": "be at most {le}",
+    "value_error": "{error}",
 }
+
+
+class BrokenRule(ValueError):
+    """One value breaks a rule of ours, whose text follows `must`; any other ValueError is of values together."""
 
 
 def first_error(error: ValidationError, section: type[BaseModel]) -> str:
@@ -33,7 +37,7 @@ def first_error(error: ValidationError, section: type[BaseModel]) -> str:
     kind, value, context, key = one["type"], one["input"], one.get("ctx", {}), ""
     for name in one["loc"]:
         key = f"{key}[{name}]" if isinstance(name, int) else dotted(key, name)
-    if kind == "value_error":  # of values that do not go together
+    if kind == "value_error" and not isinstance(context["error"], BrokenRule):
         return f"{key}.{context['error']}" if key else str(context["error"])
     if kind in ("missing", "extra_forbidden"):
         *above, name = one["loc"]
@@ -48,7 +52,7 @@ def first_error(error: ValidationError, section: type[BaseModel]) -> str:
         choices = re.findall("'(.+?)'", context["expected"])
         must = f"be one of {', '.join(choices)}{nearest(str(value), choices)}"
     else:
-        must = one["msg"] if kind == OWN_RULE else MUST[kind].format(**context)
+        must = MUST[kind].format(**context)
     return f"{key or 'params'}: is {shown(list(value) if isinstance(value, tuple) else value)}, must {must}"
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
 from harness.base.errors import UserError
-from harness.config.messages import OWN_RULE, first_error, nearest
+from harness.config.messages import BrokenRule, first_error, nearest
 from harness.config.strict_yaml import parse_yaml
 from harness.config.systems import MODELS, baseline_of
 
@@ -32,11 +31,11 @@ def _key(meaning: str, default: Any = ..., least: float | None = None, most: flo
 
 
 def _must(words: str, holds: Callable[[Any], object]) -> AfterValidator:
-    """A rule for one value; `words` follow `must` in the message."""
+    """A rule for one value, in the words that follow `must` in the message."""
 
     def check(value: T) -> T:
         if not holds(value):
-            raise PydanticCustomError(OWN_RULE, words)  # type: ignore[arg-type]
+            raise BrokenRule(words)
         return value
 
     return AfterValidator(check)
