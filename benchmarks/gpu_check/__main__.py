@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +47,7 @@ def main() -> None:
             refuse(f"--parts: no part {name!r}; the parts are {', '.join(NAMES)}")
     out = given.out.resolve()
     clear(out)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the part at work is stopped
     with tempfile.TemporaryDirectory() as folder:
         unpack(given.wheels, Path(folder))
         environment = environment_of(given.device, Path(folder))

@@ -16,6 +16,7 @@ from harness.files import read_json, write_json
 from harness.params import Params, load
 from harness.provenance import processor_name, versions
 from harness.throughput.machine import Machine, this_machine
+from harness.throughput.sweep import PAIRS
 
 ROOT = Path(__file__).parents[2]
 TINY = dataclasses.replace(models.FULL_SIZE, scale="reduced", depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
@@ -51,6 +52,11 @@ class Check:
     @property
     def training_batch(self) -> int:
         return 2 if self.tiny else 32
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """DCLS models."""
+        return PAIRS[1:2] if self.tiny else PAIRS
 
     @property
     def params(self) -> Params:

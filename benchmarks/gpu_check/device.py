@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
@@ -69,20 +71,19 @@ def note_rates(check: Check) -> None:
     count, side = (2**22, 256) if check.tiny or not check.on_gpu else (2**30, 8192)
     source = torch.ones(count, dtype=torch.uint8, device=check.device)
     target = torch.empty_like(source)
-    bytes_per_s = 2 * count / seconds(lambda: target.copy_(source), check)
-    del source, target
+    bytes_per_s = 2 * count / seconds(partial(target.copy_, source), check)
     check.note(bytes_per_s=bytes_per_s)
     check.say(f"copy on the device: {bytes_per_s / 1e9:.0f} GB/s")
     rates: dict[str, float] = {}
     for precision in precisions_of(check.device):
         exact_float32(precision != "tf32")
         matrix = torch.randn(side, side, device=check.device, dtype=AUTOCAST.get(precision, torch.float32))
-        rates[precision] = 2 * side**3 / seconds(lambda matrix=matrix: matrix @ matrix, check)  # type: ignore[misc]
+        rates[precision] = 2 * side**3 / seconds(partial(torch.mm, matrix, matrix), check)
         check.note(operations_per_s=rates)
     check.say("matrix product: " + ", ".join(f"{name} {rate / 1e12:.3g} TFLOP/s" for name, rate in rates.items()))
 
 
-def seconds(step: object, check: Check) -> float:
+def seconds(step: Callable[[], object], check: Check) -> float:
     """Median of a few rounds, after one that does not count."""
-    taken = [timed(step, check.device) for _ in range(ROUNDS + 1)]  # type: ignore[arg-type]
+    taken = [timed(step, check.device) for _ in range(ROUNDS + 1)]
     return median(taken[1:])

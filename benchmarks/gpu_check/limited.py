@@ -1,7 +1,8 @@
-"""A command with a time limit, at which it is stopped together with everything that it started. Standard library only."""
+"""A command with a time limit, at which it is stopped with everything that it started. Standard library only."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -43,10 +44,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def send(processes: Sequence[int], number: int) -> None:
     for process in processes:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
-        except ProcessLookupError:
-            pass
 
 
 def descendants(ancestor: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Training steps at full size on clips from an HDF5 file: how long they wait for the next clips, and what each part takes."""
+"""Training steps at full size on clips from an HDF5 file: how long they wait for clips, and what each stage takes."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ product where its extension is installed. Those have neither positions to learn 
 
 from __future__ import annotations
 
-import csv
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,9 +24,8 @@ from harness.throughput.outcome import attempt
 from harness.throughput.rounds import take_turns
 from harness.throughput.rows import OK, OUT_OF_MEMORY
 from harness.throughput.statistics import median_interval
-from harness.throughput.sweep import PAIRS
 
-OURS, PUBLISHED = "dcls", "published"
+OURS, PUBLISHED, FIXED, IMPLICIT = "dcls", "published", "torch 23x23", "implicit GEMM 23x23"
 COLUMNS = (
     *("model", "device", "mode", "precision", "batch", "layers", "status", "rounds", "seconds"),
     *("dcls_times_as_fast", "dcls_times_as_fast_low", "dcls_times_as_fast_high"),
@@ -38,16 +36,15 @@ Change = Callable[[nn.Module], nn.Module]
 def run(check: Check) -> None:
     """Write a row for each model, condition and kind of layer. Raises LeftOut without the published package."""
     dcls.use_convolution("measured")
-    changes, label = others(check), check.machine().label
-    done: list[dict[str, Any]] = []
-    for model, condition in jobs(check, label):
-        for row in compared(model, condition, changes, check):
-            done.append(row)
-            write_csv(check.out / "compared.csv", COLUMNS, done)
-            print(*row.values(), flush=True)
-        if condition.mode == "training" or condition.batch == check.inference_batches[0]:
-            said = ", ".join(f"{row['layers']} {in_short(row)}" for row in done[-len(changes) :])
-            check.say(f"{model}, {condition.words}: dcls is as fast as {said}")
+    changes, done = others(check), list[dict[str, Any]]()
+    for model, condition, names in jobs(check, check.machine().label):
+        wanted = {name: changes[name] for name in names if name in changes}
+        if not wanted:
+            continue
+        new = list(compared(model, condition, wanted, check))
+        done += new
+        write_csv(check.out / "compared.csv", COLUMNS, done)
+        check.say(f"{model}, {condition.words}: speed of dcls over {', '.join(map(in_short, new[1:]))}")
     if PUBLISHED not in changes:
         raise LeftOut("package DCLS (dcls 0.1.1) is missing: give the folder of its wheel by --wheels")
     failures = [f"{row['model']}, {row['layers']}: {row['status']}" for row in done if is_failure(row)]
@@ -56,54 +53,61 @@ def run(check: Check) -> None:
 
 
 def is_failure(row: dict[str, Any]) -> bool:
-    return row["status"] not in (OK, OUT_OF_MEMORY) and row["layers"] in (OURS, PUBLISHED)
+    """Of layers that must run; an extension may lack a precision."""
+    return row["status"] not in (OK, OUT_OF_MEMORY) and row["layers"] != IMPLICIT
 
 
 def in_short(row: dict[str, Any]) -> str:
-    return f"x {row['dcls_times_as_fast']:.2f}" if row["dcls_times_as_fast"] else f"({row['status']})"
+    said = f"{row['dcls_times_as_fast']:.2f}" if row["dcls_times_as_fast"] else f"({row['status']})"
+    return f"{row['layers']} {said}"
 
 
-def jobs(check: Check, label: str) -> Iterator[tuple[str, Condition]]:
-    """Training first, which has a goal."""
-    plain = Condition(label, "training", "float32", False, True, False, check.training_batch)
-    largest, *smaller = (replace(plain, mode="inference", batch=batch) for batch in check.inference_batches)
-    for precisions, conditions in ((("float32", "bf16"), (plain, largest)), (("tf32",), (plain, largest))):
-        for precision in precisions:
-            for condition in conditions:
-                yield from ((model, replace(condition, precision=precision)) for model in PAIRS)
-    for condition in smaller:
-        yield from ((model, condition) for model in PAIRS)
+def jobs(check: Check, label: str) -> Iterator[tuple[str, Condition, tuple[str, ...]]]:
+    """Models, conditions, and what they are compared with: first the published layers in training, which has a goal."""
+    training = Condition(label, "training", "float32", False, True, False, check.training_batch)
+    largest, *smaller = (replace(training, mode="inference", batch=batch) for batch in check.inference_batches)
+    first = [replace(one, precision=way) for one in (training, largest) for way in ("float32", "bf16")]
+    rest = [*(replace(one, precision="tf32") for one in (training, largest)), *smaller]
+    steps = [(first, (PUBLISHED,)), (first, (FIXED, IMPLICIT)), (rest, (PUBLISHED,))]
+    if check.tiny:
+        steps = [(first[:1], (PUBLISHED, FIXED)), ([largest], (PUBLISHED, FIXED))]
+    for conditions, names in steps:
+        yield from ((model, condition, names) for condition in conditions for model in check.pairs)
 
 
 def others(check: Check) -> dict[str, Change]:
     """What takes the place of our layers, by name; says what there is not."""
-    changes: dict[str, Change] = {"torch 23x23": fixed_by_torch}
+    changes: dict[str, Change] = {FIXED: fixed_by_torch}
     try:
-        changes = {PUBLISHED: importlib.import_module("benchmarks.published").with_published_layers, **changes}
+        changes[PUBLISHED] = importlib.import_module("benchmarks.published").with_published_layers
     except ImportError as error:
         check.say(f"the published package is left out ({error})")
     try:
         extension = importlib.import_module("depthwise_conv2d_implicit_gemm")
-        changes["implicit GEMM 23x23"] = partial(fixed_by_extension, extension.DepthWiseConv2dImplicitGEMM)
+        changes[IMPLICIT] = partial(fixed_by_extension, extension.DepthWiseConv2dImplicitGEMM)
     except ImportError as error:
         check.say(f"RepLKNet's depthwise kernel is left out ({error})")
     return changes
 
 
 def fixed_by_torch(model: nn.Module) -> nn.Module:
-    return with_fixed(model, lambda channels, size: nn.Conv2d(channels, channels, size, 1, size // 2, 1, channels))
+    def build(channels: int, size: int, bias: bool) -> nn.Module:
+        return nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=bias)
+
+    return with_fixed(model, build)
 
 
 def fixed_by_extension(layer: Callable[..., nn.Module], model: nn.Module) -> nn.Module:
-    return with_fixed(model, lambda channels, size: layer(channels, size, bias=True))
+    return with_fixed(model, lambda channels, size, bias: layer(channels, size, bias=bias))
 
 
-def with_fixed(model: nn.Module, build: Callable[[int, int], nn.Module]) -> nn.Module:
+def with_fixed(model: nn.Module, build: Callable[[int, int, bool], nn.Module]) -> nn.Module:
     """Replace our layers in place by those of the same dense kernel."""
     for path, ours in list(model.named_modules()):
         if isinstance(ours, dcls.Dcls2d):
-            layer: Any = build(ours.in_channels, ours.dilated_kernel_size[0]).to(ours.weight)
-            layer.load_state_dict({"weight": ours.kernel().detach(), "bias": ours.bias.detach()})
+            layer: Any = build(ours.in_channels, ours.dilated_kernel_size[0], ours.bias is not None).to(ours.weight)
+            known = {"weight": ours.kernel()} | ({} if ours.bias is None else {"bias": ours.bias})
+            layer.load_state_dict(known)
             model.set_submodule(path, layer)
     return model
 
@@ -131,21 +135,11 @@ def warm(model: str, condition: Condition, change: Change, check: Check) -> Call
     return contender.step
 
 
-def row_of(
-    model: str, condition: Condition, layers: str, taken: dict[str, np.ndarray], status: str
-) -> dict[str, Any]:
-    row = dict.fromkeys(COLUMNS, "") | {"model": model, "layers": layers, "status": status}
+def row_of(model: str, condition: Condition, layers: str, taken: dict[str, np.ndarray], status: str) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"model": model, "layers": layers, "status": status}
     row |= {name: getattr(condition, name) for name in ("device", "mode", "precision", "batch")}
     if layers in taken:
         row |= {"rounds": len(taken[layers]), "seconds": float(np.median(taken[layers]))}
     if layers != OURS and {layers, OURS} <= set(taken):
         row |= dict(zip(COLUMNS[-3:], median_interval(taken[layers] / taken[OURS]), strict=True))
     return row
-
-
-def read(path: Any) -> list[dict[str, str]]:
-    """The rows of compared.csv; none where there is no file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))

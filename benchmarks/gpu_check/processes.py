@@ -1,7 +1,7 @@
 """Two processes that share one device, started by torchrun, against one process: the same losses.
 
-Through NCCL, and where that refuses two processes on one GPU, through gloo. `harness train` takes a GPU a process, so the
-processes here join their group themselves; all else is the harness's own.
+Through NCCL, and where that refuses two processes on one GPU, through gloo. `harness train` takes a GPU a process, so
+the processes here join their group themselves; all else is the harness's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where the time of a step goes that misses its goal, and the bounds that no faster kernel would pass.
 
-A bound is the larger of two times: of moving its bytes at the rate of a copy, and of its operations at the rate of a matrix
-product in its precision, both measured by the part `device`.
+A bound is the larger of two times: of moving its bytes at the rate of a copy, and of its operations at the rate of a
+matrix product in its precision, both measured by the part `device`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 def run(check: Check) -> None:
     """Raises LeftOut where nothing was timed."""
-    missed = {one.row.model + one.row.condition.words: one.row for one in verdicts(check.out) if is_missed(one)}
+    timings = [one.row for one in verdicts(check.out) if one.met == MISSED and one.row is not None]
+    missed = {(one.model, one.condition): one for one in timings}
     choices = rows.read_choices(check.out / "choices.json")
     if not choices:
         raise LeftOut("nothing was timed")
@@ -52,10 +53,6 @@ def run(check: Check) -> None:
             found, reason = attempt(lambda: step(name, row, check))  # noqa: B023
             add(*(found or [reason]))
     check.say(f"{len(missed)} conditions that miss a goal: profile.txt")
-
-
-def is_missed(one: Any) -> bool:
-    return one.met == MISSED and one.row is not None
 
 
 def rates(check: Check) -> tuple[float, dict[str, float]]:

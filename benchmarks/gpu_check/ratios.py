@@ -1,4 +1,4 @@
-"""DCLS models in turn with their baselines, in the rows of results/throughput: parts `ratios`, `compiled` and `others`."""
+"""DCLS models in turn with their baselines, in the rows of results/throughput."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import dcls
 from benchmarks.gpu_check.check import Check, Failed
 from harness.throughput import rows
 from harness.throughput.condition import Condition
-from harness.throughput.sweep import PAIRS, run as measured
+from harness.throughput.sweep import run as measured
 from harness.throughput.verdict import of_row
 
 COMPILED = "convnext_dcls_audio_tiny"  # the paper's pair
@@ -45,8 +45,9 @@ def jobs(check: Check, label: str) -> Iterator[Job]:
     plain = Condition(label, "inference", "float32", compiled=False, channels_last=True, fused=False, batch=1)
     largest, *smaller = (replace(plain, batch=batch) for batch in check.inference_batches)
     training = replace(plain, mode="training", batch=check.training_batch)
-    if check.part == "compiled":
-        yield "measured", (COMPILED,), replace(largest, precision="bf16", compiled=True)
+    if check.part in ("compiled", "compiled-training"):
+        one = largest if check.part == "compiled" else training
+        yield "measured", (COMPILED,), replace(one, precision="bf16", compiled=True)
         return
     first = [replace(one, precision=precision) for precision in ("float32", "bf16") for one in (largest, training)]
     conditions = first
@@ -54,7 +55,5 @@ def jobs(check: Check, label: str) -> Iterator[Job]:
         every = [replace(one, precision=way) for one in (largest, training, *smaller) for way in PRECISIONS]
         conditions = [one for one in every if one not in first]
     for convolution in FILES:
-        for one in conditions:
-            yield convolution, PAIRS, one
-    if check.part == "others":
-        yield "measured", (COMPILED,), replace(training, precision="bf16", compiled=True)
+        for one in conditions[: 3 if check.tiny else None]:
+            yield convolution, check.pairs, one

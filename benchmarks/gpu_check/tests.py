@@ -11,6 +11,7 @@ from benchmarks.gpu_check.check import ROOT, Check, Failed, LeftOut
 
 PROCESSES = 8  # that share the GPU: most of the time Triton's compiler is at work on the CPU
 READ_BY = {"tests/training": ("soundfile", "soxr", "sklearn")}  # what the tests of a folder import
+MOST_NAMED = 20  # failed tests in the summary; the log has all
 OUTCOME = re.compile(r"\b(PASSED|FAILED|ERROR|SKIPPED)\b")
 END = re.compile(r"^=+ (ERRORS|FAILURES|slowest|short test summary|warnings)")
 ON_CPU = {
@@ -39,6 +40,8 @@ def run(check: Check) -> None:
                 check.note(counts=counts, failed=failed)
     said = ", ".join(f"{count} {outcome.lower()}" for outcome, count in counts.items() if count) or "none ran"
     check.say(said)
+    for line in failed[:MOST_NAMED]:
+        check.say(line)
     if pytest.returncode:
         raise Failed(f"pytest ended with {pytest.returncode}: {said}")
 

@@ -15,7 +15,6 @@ from benchmarks.options_bench import CLASSES, noise
 from harness.params import Params
 from harness.processes import World
 from harness.throughput.outcome import attempt
-from harness.throughput.sweep import PAIRS
 from harness.training import batches
 from harness.training.run import new_run
 from harness.training.step import take
@@ -29,7 +28,7 @@ def run(check: Check) -> None:
     problems: list[str] = []
     cpu = World(0, 1, torch.device("cpu"))
     here, steps = World(0, 1, check.device), steps_of(check)
-    for model in PAIRS[-1:] if check.tiny else PAIRS:
+    for model in check.pairs:
         pair, reason = attempt(lambda: [trained(check.params, model, here, steps, "float32") for _ in range(2)])  # noqa: B023
         if pair is None:
             problems.append(f"{model}, float32, deterministic: {reason}")
