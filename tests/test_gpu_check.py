@@ -18,11 +18,12 @@ from tests.conftest import ROOT
 
 NOT_COMPILED = ",".join(part.name for part in plan.PARTS if not part.name.startswith("compiled"))
 LACKING = """
+from functools import partial
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 def find_spec(name, path=None, target=None):
     return None if name.partition(".")[0] in {missing} else find(name, path, target)
-PathFinder.find_spec = find_spec
+PathFinder.find_spec = partial(find_spec)  # which no class takes for a method of its own
 """
 
 
@@ -123,7 +124,7 @@ def test_at_its_limit_a_part_is_stopped_with_all_that_it_started(tmp_path: Path)
     raise AssertionError("the child lives on")
 
 
-def test_its_limits_are_those_of_a_lent_machine() -> None:
+def test_the_limits_leave_time_for_all_that_has_a_goal() -> None:
     assert plan.TOTAL <= 480 and all(part.seconds < plan.TOTAL for part in plan.PARTS)
     until_goals = [part for part in plan.PARTS if part.name in ("device", "tests", "ratios", "compiled", "published")]
     assert sum(part.seconds for part in until_goals) + 60 < plan.TOTAL
