@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test test-slow test-gpu test-torch golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
+.PHONY: help setup repro show test test-slow test-gpu test-torch gpu-check golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test-torch:  ## run dcls' tests with another torch: make test-torch TORCH=2.5.1 
 	  $(OTHER)/bin/python -m pip install -q $(WITH_TORCH) $$more || echo "no $$more for torch $(TORCH): tests of it are skipped"; \
 	done
 	OMP_NUM_THREADS=1 $(OTHER)/bin/python -m pytest -rs --confcutdir tests/dcls tests/dcls
+
+gpu-check: $(STAMP)  ## what to ask a GPU first: tests, speed ratios, training, in 8 minutes (docs/throughput.md)
+	PYTHON=$(BIN)/python bash benchmarks/gpu_check.sh
 
 golden: $(STAMP)  ## compare the first 20 losses of each tiny model with the committed ones
 	$(BIN)/python -m pytest tests/test_golden.py

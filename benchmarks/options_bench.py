@@ -27,7 +27,7 @@ from harness.records.provenance import benchmark_record
 from harness.running.processes import single_process
 from harness.training import batches
 from harness.training.run import Run, new_run
-from harness.training.step import take
+from harness.training.step import optimizer_step
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -129,7 +129,7 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
             torch.use_deterministic_algorithms(run.params.train.deterministic)
             division, pieces = noise(run.params, 1, 10.0)
             started = time.perf_counter()
-            take(run, pieces, division, 0, 1e-4, False)
+            optimizer_step(run, pieces, division, 0, 1e-4, False)
             if turn:
                 times[name].append(time.perf_counter() - started)
     return times
@@ -148,7 +148,7 @@ def peak_memory(name: str, batch: int) -> int:
     division, pieces = noise(run.params, 2, 10.0)
     before = peak_kib()
     for _ in range(2):
-        take(run, pieces, division, 0, 1e-4, False)
+        optimizer_step(run, pieces, division, 0, 1e-4, False)
     return (peak_kib() - before) // 1024
 
 
