@@ -26,9 +26,9 @@ COMPARE = (
 )
 REPRO = (
     "Each stage runs as `dvc repro --single-item`, on one thread; one that times something runs alone, on all cores. "
-    "Ctrl-C stops all that run: training writes its checkpoint, and the next call goes on from there. Where a stage fails, "
-    "those that do not need it still run. What each printed is kept in .cache/repro. Exit status: 0, 1 where a stage failed, "
-    "130 or 143 after Ctrl-C or SIGTERM, 2 where DVC cannot read the pipeline or something else works on it."
+    "Ctrl-C stops all that run: training writes its checkpoint, and the next call goes on from there. Where a stage "
+    "fails, those that do not need it still run. What each printed is kept in .cache/repro. Exit status: 0, 1 where a "
+    "stage failed, 130 or 143 after Ctrl-C or SIGTERM, 2 where DVC cannot read the pipeline or works on it already."
 )
 
 # Commands that are no stage of dvc.yaml: the module and function of each, as in STAGES.
