@@ -12,7 +12,7 @@ from statistics import mean
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
-from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.utils.serialize import modify_yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
@@ -21,7 +21,6 @@ from tqdm import tqdm
 from harness.base.errors import Stopped, UserError
 from harness.base.files import read_json, write_json
 from harness.base.lock import alone
-from harness.records.provenance import hardware
 from harness.running.schedule import makespan, next_stage, seconds_to_end
 from harness.running.stage_process import LOGS, StageProcess, in_use
 
@@ -42,13 +41,10 @@ def reproduce(jobs: int | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, lambda got, _: received.append(got))
-    machine = hardware()
-    every = ",".join(map(str, range(len(machine["gpus"]))))
-    gpus = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", every).split(",") if each and every]
     try:
         with alone(LOGS / "lock", "make repro"):
-            pipeline = Pipeline(jobs or len(gpus) or machine["cores"], gpus, received)
-            pipeline.run()
+            pipeline = Pipeline(received)
+            pipeline.run(jobs)
     except DvcException as error:
         raise UserError(f"dvc: {in_use([str(error)]) or error}") from error
     for name, why in pipeline.failures.items():
@@ -73,8 +69,8 @@ class Pace(ProgressColumn):
 class Pipeline:
     """The stages of dvc.yaml by name, dependencies first; each is waiting, ready, running, done, failed or stopped."""
 
-    def __init__(self, jobs: int, gpus: list[str], received: list[int]) -> None:
-        self.jobs, self.gpus, self.received = jobs, gpus, received
+    def __init__(self, received: list[int]) -> None:
+        self.received = received
         self.repo = Repo(_wait_for_lock=True)
         self.needs: dict[str, set[str]] = {}
         self.alone: set[str] = set()  # those with `meta: {alone: true}`, which time something
@@ -86,7 +82,7 @@ class Pipeline:
         self.screen = Progress(*columns, speed_estimate_period=3600, refresh_per_second=2, transient=True)
         self.rows: dict[str, TaskID] = {}
 
-    def run(self) -> None:
+    def run(self, jobs: int | None) -> None:
         """Run what is out of date until nothing is left that can, or a signal is received, on which all are stopped."""
         known = locked()
         self.decide()
@@ -94,6 +90,8 @@ class Pipeline:
         if not self.total:
             print("every stage is up to date")
             return
+        self.gpus, cores = gpus_and_cores()
+        self.jobs = jobs or len(self.gpus) or cores
         self.screen.disable = not self.screen.console.is_terminal
         with self.screen:
             self.whole = self.screen.add_task("all stages", total=self.total)
@@ -117,7 +115,7 @@ class Pipeline:
         """Ask DVC of each stage whose dependencies are done whether it has to run, now that they are."""
         with lock_repo(self.repo):
             graph = get_active_graph(self.repo.index.graph)
-            plan = plan_repro(graph, collect_stages(self.repo, ["dvc.yaml"]))
+            plan = plan_repro(graph, list(self.repo.index.stages))
             needs = {stage.addressing: {each.addressing for each in graph.successors(stage)} for stage in plan}
             if self.needs and needs != self.needs:
                 raise UserError("dvc.yaml: its stages changed while some of them ran; run it again")
@@ -183,6 +181,16 @@ class Pipeline:
             with self.repo.lock, modify_yaml(LOCK, self.repo.fs) as lock:
                 for name in wanted:
                     lock["stages"][name] = lock["stages"].pop(name)
+
+
+def gpus_and_cores() -> tuple[list[str], int]:
+    """What stages may use of this machine; GPUs as CUDA_VISIBLE_DEVICES names them."""
+    from harness.records.provenance import hardware  # which takes a tenth of the time of a run with nothing to do
+
+    machine = hardware()
+    every = ",".join(map(str, range(len(machine["gpus"]))))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", every).split(",")
+    return [gpu for gpu in visible if gpu and every], machine["cores"]
 
 
 def locked() -> list[str]:
