@@ -159,9 +159,7 @@ def test_failures_let_the_others_end_and_are_all_named(tmp_path: Path) -> None:
     assert runs(folder) == ["bad", "good", "last", "next"]
 
 
-@pytest.mark.parametrize(
-    "signals", [(signal.SIGINT,), (signal.SIGINT,) * 5, (signal.SIGTERM,), (signal.SIGHUP,)], ids=str
-)
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGINT,) * 5, (signal.SIGTERM,)], ids=str)
 def test_a_signal_stops_all_stages_and_loses_nothing(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
     """Ctrl-C, once or repeated, reaches our process group, as from a terminal; the next call goes on."""
     stages = {}
@@ -198,6 +196,16 @@ def test_a_second_call_does_not_meddle_and_a_killed_one_leaves_its_stages_to_end
     (folder / "go-on").touch()
     wait_for(lambda: not processes_in(folder))
     assert "every stage is up to date" in run(folder, *REPRO) and not runs(folder)
+
+
+def test_bad_input_stops_with_one_line(tmp_path: Path) -> None:
+    assert run(tmp_path, *REPRO, "--jobs", "0", status=2).startswith("error: --jobs: 0 ")
+    outside = run(tmp_path, *REPRO, status=2)
+    assert outside.startswith("error: dvc: ") and outside.count("\n") == 1
+    folder = repository(tmp_path / "broken", stage("a", "true"))
+    (folder / "dvc.yaml").write_text("stages: {a: {cmd: true")
+    broken = run(folder, *REPRO, status=2)
+    assert broken.startswith("error: dvc: ") and "dvc.yaml" in broken and broken.count("\n") == 1
 
 
 def test_on_a_terminal_there_is_a_line_a_stage_with_rate_and_time_left(tmp_path: Path) -> None:
