@@ -7,7 +7,6 @@ two times of the same round; losses are those of a reduced model, times and memo
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import statistics
 import subprocess
 import sys
@@ -93,9 +92,11 @@ def write(kind: str, header: Sequence[str], rows: list[list[Any]], parameters: d
 
 def run_of(name: str, batch: int, full: bool) -> Run:
     params = load(ROOT / "presets" / "instruments.yaml")
-    train = dataclasses.replace(params.train, **{"batch": batch, "micro_batch": None, **OPTIONS[name]})
+    train = params.train.model_copy(update={"batch": batch, "micro_batch": None, **OPTIONS[name]})
     per_model = params.per_model | ({NAME: FULL_SIZE} if full else {})
-    run, _ = new_run(dataclasses.replace(params, train=train, per_model=per_model), NAME, 0, CLASSES, single_process())
+    run, _ = new_run(
+        params.model_copy(update={"train": train, "per_model": per_model}), NAME, 0, CLASSES, single_process()
+    )
     run.trainee.model.train()
     return run
 

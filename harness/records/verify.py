@@ -32,7 +32,7 @@ class Difference:
     distance: float
 
 
-def verify(params: Params, summary_only: bool = False) -> int:
+def verify(params: Params, summary: bool = False) -> int:
     """Print a line a run, or one line in all; the exit status, 1 where something differs.
 
     Raises UserError where there is no Git history to compare with, or a result is missing.
@@ -57,7 +57,7 @@ def verify(params: Params, summary_only: bool = False) -> int:
             apart += 1
             by = "text" if math.isinf(furthest.distance) else f"by {furthest.distance:.3g}"
             said = f"differs ({furthest.file}, {furthest.place}: {by})"
-        if not summary_only:
+        if not summary:
             print(f"{name}: {said}")
     if near or apart:
         for line in _made_differently(params.preset, changed):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +39,8 @@ def prepare(name: str, condition: Condition, params: Params, device: torch.devic
     """Build model and step; the same weights and clips each time. Sets this process's switches of precision."""
     precision.exact_float32(condition.precision != "tf32")
     torch.manual_seed(0)
-    settings = dataclasses.replace(
-        models.FULL_SIZE, drop_path=DROP_PATH, optimizer="lamb" if family_of(name) == "convformer" else "adamw"
-    )
+    changes = {"drop_path": DROP_PATH, "optimizer": "lamb" if family_of(name) == "convformer" else "adamw"}
+    settings = models.FULL_SIZE.model_copy(update=changes)
     model = models.build_model(name, settings, params.dcls, condition.classes).train(condition.mode == "training")
     spread_positions(model)
     fusion = fuse(name, model) if condition.fused else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -32,7 +30,9 @@ def clips() -> PackedClips:
 
 
 def divided(params: Params, batch: int, micro_batch: int | None, processes: int = 1) -> batches.Division:
-    return batches.divide(dataclasses.replace(params.train, batch=batch, micro_batch=micro_batch), COUNT, processes)
+    return batches.divide(
+        params.train.model_copy(update={"batch": batch, "micro_batch": micro_batch}), COUNT, processes
+    )
 
 
 def pieces(clips: PackedClips, division: batches.Division, numbers: list[int], workers: int = 0) -> list[batches.Piece]:
@@ -99,7 +99,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(params: Params, clip
 
 
 def test_a_clips_augmentation_does_not_depend_on_its_batch(params: Params, clips: PackedClips) -> None:
-    unmixed = dataclasses.replace(params.train, mixup_alpha=0.0)
+    unmixed = params.train.model_copy(update={"mixup_alpha": 0.0})
     together, _ = batches.prepare(unmixed, piece_of(clips, [5, 9, 2]), (SEED, EPOCH), FrontEnd())
     alone, targets = batches.prepare(unmixed, piece_of(clips, [9]), (SEED, EPOCH), FrontEnd())
     other_epoch, _ = batches.prepare(unmixed, piece_of(clips, [9]), (SEED, EPOCH + 1), FrontEnd())
