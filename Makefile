@@ -20,9 +20,9 @@ $(STAMP): requirements.txt
 	$(BIN)/python -m pip install --require-hashes -r requirements.txt
 	@touch $@
 
-repro: $(STAMP)  ## run what is out of date of the pipeline, print the results table
+repro: $(STAMP)  ## run what is out of date of the pipeline, print the results table (JOBS=n: n stages at a time)
 	@$(BIN)/python -m harness hardware
-	$(BIN)/dvc repro
+	@$(BIN)/python -m harness repro $(if $(JOBS),--jobs $(JOBS))
 	@$(BIN)/python -m harness show
 
 show: $(STAMP)  ## print the results table and where the report lies
