@@ -138,7 +138,7 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
 def loss_after(name: str) -> float:
     run = run_of(name, 8, full=False)
     division, pieces = noise(run.params, STEPS, 1.5)
-    losses = [float(np.mean(take(run, pieces, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
+    losses = [float(np.mean(optimizer_step(run, pieces, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
     return losses[-1]
 
 
