@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from harness.base.errors import Stopped, UserError
 from harness.base.files import read_json, write_json
-from harness.base.lock import alone
+from harness.base.lock import one_at_a_time
 from harness.running.schedule import makespan, next_stage, seconds_to_end
 from harness.running.stage_process import LOGS, StageProcess, in_use
 
@@ -42,7 +42,7 @@ def reproduce(jobs: int | None) -> int:
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, lambda got, _: received.append(got))
     try:
-        with alone(LOGS / "lock", "make repro"):
+        with one_at_a_time(LOGS / "lock", "make repro"):
             pipeline = Pipeline(received)
             pipeline.run(jobs)
     except DvcException as error:
