@@ -65,11 +65,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
         switch(arguments.name)
         return
-    if stage == "figures" and arguments.results is not None:
-        from harness.report.figures import figures
-        from harness.report.selection import selection_in
-
-        figures(selection_in(arguments.results))
+    if stage in ("figures", "page"):
+        _draw(arguments)
         return
     from harness.config.params import load
 
@@ -132,18 +129,30 @@ def _run(arguments: argparse.Namespace) -> None:
         from harness.report.tables import tables
 
         tables(params)
-    elif stage == "figures":
-        from harness.report.figures import figures
-
-        figures(params)
-    elif stage == "page":
-        from harness.report.page.build import page
-
-        page(params)
     elif stage == "show":
         from harness.report.show import show
 
         show(params)
+
+
+def _draw(arguments: argparse.Namespace) -> None:
+    """The figures or the page, of the parameters' preset or of the folder that was named."""
+    if arguments.results is not None:
+        from harness.report.selection import selection_in
+
+        chosen = selection_in(arguments.results)
+    else:
+        from harness.config.params import load
+
+        chosen = load(arguments.params)
+    if arguments.stage == "figures":
+        from harness.report.figures.draw import draw_figures
+
+        draw_figures(chosen, arguments.format)
+    else:
+        from harness.report.page.build import write_page
+
+        write_page(chosen)
 
 
 def _quiet_profiler() -> None:
@@ -202,11 +211,13 @@ def _parser() -> argparse.ArgumentParser:
     _throughput_options(stages.choices["throughput"])
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
-    text = (
-        "draw what this folder, say results/instruments, holds, whatever params.yaml is; needs no data and no training"
-    )
-    stages.choices["figures"].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
+    formats = ("png", "svg", "pdf")
+    text = "file type of the figures (default: %(default)s); svg and pdf write the figures alone, which Git ignores"
+    stages.choices["figures"].add_argument("--format", choices=formats, default="png", help=text)
     _add(stages, "page", "the whole report in one HTML file, into results")
+    text = "show what this folder, say results/instruments, holds, whatever params.yaml is; needs no data, no training"
+    for name in ("figures", "page"):
+        stages.choices[name].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "show", "print the results table and where the report lies")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
