@@ -29,9 +29,8 @@ show: $(STAMP)  ## print the results table and where the report lies
 	@$(BIN)/python -m harness show
 
 page: $(STAMP)  ## draw the figures and write the page of each preset with results, from their numbers, without training
-	@for folder in $(dir $(wildcard results/*/comparison.json)); do \
-	  $(BIN)/python -m harness figures --from $$folder && $(BIN)/python -m harness page --from $$folder || exit; \
-	done
+	@printf '%s\n' $(dir $(wildcard results/*/comparison.json)) | xargs -P 2 -I{} \
+	  sh -c '$(BIN)/python -m harness figures --from {} && $(BIN)/python -m harness page --from {}'
 
 test: $(STAMP)  ## run the tests (9 to 21 minutes on two virtual cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -17,38 +18,60 @@ LABELS = {  # of the x axis of each panel
     ("published", "throughput"): "throughput (clips/s)",
     ("published", "parameters"): "parameters, 1000 classes (millions)",
 }
-LINES = {"linear baseline": "--", "chance": ":"}
 
 
 def accuracy_and_cost(frames: Frames) -> Figure:
     """Reproduced above, published below; a column a cost. An arrow leads from each baseline to its DCLS model."""
-    points = pd.concat([_reproduced(frames), _published(frames)], ignore_index=True)
-    grid = theme.facets(points, 5.6, row="source", col="cost", sharex=False, sharey="row")
-    grid.map_dataframe(_points)
+    points = _points(frames)
+    grid = theme.facets(points, 5.6, row="origin", col="cost", sharex=False, sharey="row")
+    grid.map_dataframe(_draw)
     handles = theme.legend_of(points)
-    maps = {"linear baseline": frames.maps_of(LINEAR_BASELINE).mean(), "chance": frames.chance}
-    for name, style in LINES.items():
-        if pd.notna(maps[name]):
-            drawn = [axes.axhline(maps[name], color=theme.GREY, lw=1.2, ls=style, label=name) for axes in grid.axes[0]]
-            handles.append(drawn[0])
+    linear = frames.runs[frames.runs["model"] == LINEAR_BASELINE]
+    lines = {"linear baseline": (100 * linear["mAP"].mean(), "--"), "chance": (100 * frames.scored["prevalence"].mean(), ":")}
+    for name, (height, style) in lines.items():
+        if pd.notna(height):
+            look = {"color": theme.GREY, "linewidth": 1.2, "linestyle": style, "label": name}
+            handles.append([axes.axhline(height, **look) for axes in grid.axes[0]][0])
     for place, axes in grid.axes_dict.items():
         axes.set(title="", xlabel=LABELS[place])
         axes.margins(0.12)
     grid.axes[0, 0].set_ylim(bottom=0)
-    reduced = "" if frames.full_size else " of the reduced models"
-    theme.label_rows(grid, (f"reproduced test mAP\n{reduced} (%)", "published AudioSet mAP (%)"))
+    scales = set(frames.runs["scale"].dropna())
+    which = "" if scales == {"full"} else ",\nreduced models"
+    theme.label_rows(grid, (f"reproduced test mAP{which} (%)", "published AudioSet mAP (%)"))
     grid.figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return grid.figure
 
 
-def _points(data: pd.DataFrame, **_: object) -> None:
-    """A point a model with its bars, and the arrows."""
+def _points(frames: Frames) -> pd.DataFrame:
+    """A row a point: x with the ends of its interval, mAP in percent with its standard deviation (0 of one seed)."""
+    found: list[dict[str, Any]] = []
+    for model in frames.models:
+        runs, timed, paper = frames.runs[frames.runs["model"] == model], frames.timed.loc[model], frames.published.loc[model]
+        speed = timed[["throughput", "throughput_low", "throughput_high"]]
+        trained = runs["trained_parameters"].iloc[0] / 1e6
+        reproduced = {"mAP": 100 * runs["mAP"].mean(), "sd": 100 * runs["mAP"].std() if len(runs) > 1 else 0.0}
+        published = {"mAP": paper["map_mean"], "sd": paper["map_std"]}
+        name = {"backbone": frames.backbones[model], "method": paper["method"]}
+        for origin, cost, ends, height in (
+            ("reproduced", "throughput", speed, reproduced),
+            ("reproduced", "parameters", [trained] * 3, reproduced),
+            ("published", "throughput", [paper["throughput_samples_per_s"]] * 3, published),
+            ("published", "parameters", [paper["params_millions"]] * 3, published),
+        ):
+            x = dict(zip(("x", "low", "high"), ends, strict=True))
+            found.append({**name, "origin": origin, "cost": cost, **x, **height})
+    return pd.DataFrame(found)
+
+
+def _draw(data: pd.DataFrame, **_: object) -> None:
+    """The points of a panel with their bars, and the arrows."""
     axes = plt.gca()
     for _, pair in data.groupby("backbone", sort=False):
         if len(pair) == 2:
-            start, end = (pair[pair.method == one].iloc[0] for one in theme.COLOURS)
+            start, end = (pair[pair["method"] == one].iloc[0] for one in theme.COLOURS)
             look = {"arrowstyle": "->", "color": theme.GREY, "linewidth": 0.9, "shrinkA": 4, "shrinkB": 5}
-            axes.annotate("", xy=(end.x, end.mAP), xytext=(start.x, start.mAP), arrowprops=look)
+            axes.annotate("", xy=(end["x"], end["mAP"]), xytext=(start["x"], start["mAP"]), arrowprops=look)
     for one in data.itertuples():
         arms = [[one.x - one.low], [one.high - one.x]]
         look = {"color": theme.COLOURS[one.method], "marker": theme.MARKERS[one.backbone]}

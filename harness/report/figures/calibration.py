@@ -21,12 +21,14 @@ def calibration(frames: Frames) -> Figure | None:
     Bins without a positive lie below the axis and are not drawn. None where not all runs recorded their calibration.
     """
     bins = frames.calibration
-    if bins.empty or set(bins.model) < {*frames.models}:
+    if not set(frames.models) <= set(bins["model"]):
         return None
     bins = bins.assign(scores=bins["count"] * bins.mean_predicted, positives=bins["count"] * bins.observed)
-    bins = bins.groupby(["model", "backbone", "method", "low"], sort=False, dropna=False)[["count", "scores", "positives"]].sum().reset_index()
-    linear = bins[bins.model == LINEAR_BASELINE]
-    grid = theme.facets(bins[bins.model != LINEAR_BASELINE], 3.45, col="backbone", sharex=True, sharey=True)
+    sums = ["count", "scores", "positives"]
+    bins = bins.groupby(["model", "backbone", "method", "low"], sort=False, dropna=False)[sums].sum().reset_index()
+    linear = bins[bins["model"] == LINEAR_BASELINE]
+    bins = bins[bins["model"] != LINEAR_BASELINE]
+    grid = theme.facets(bins, 3.45, col="backbone")
     for backbone, axes in grid.axes_dict.items():
         axes.plot([LOWEST, 1], [LOWEST, 1], color=theme.GREY, linewidth=0.8, linestyle=":", label="as it should be")
         if not linear.empty:

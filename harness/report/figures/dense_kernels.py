@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from harness.report.figures import theme
-from harness.report.figures.kernel_axes import cells_to_show, kernel_map, label_stages
+from harness.report.figures.kernel_axes import cells_of, cells_to_show, epoch_title, kernel_map, label_stages
 from harness.report.frames import Frames
 
 COLOUR_MAP = "PuOr"  # diverging, told apart by the colour-blind; white is 0
@@ -24,7 +24,7 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
     kernels = frames.kernels[(frames.kernels.model == model) & (frames.kernels.seed == frames.seeds[0])]
     if kernels.empty:
         return None
-    cells = frames.cell_sizes(model)
+    cells = cells_of(frames, model)
     epochs = sorted({kernels.epoch.min(), kernels.epoch.max()})
     kernels = kernels[kernels.epoch.isin(epochs)].sort_values(["stage", "channel", "epoch"])
     columns = kernels.groupby("stage").size().max()
@@ -42,8 +42,7 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
             look = {"vmin": -limit or -1, "vmax": limit or 1, "cmap": COLOUR_MAP}
             kernel_map(axes, one.values, reach, cell, labelled=axes is row[0], **look)
             axes.text(0.04, 0.04, f"{limit:.2g}", transform=axes.transAxes, fontsize=6, color=theme.GREY)
-            when = f"epoch {one.epoch}" if one.epoch else "published" if frames.is_published(model) else "start"
-            axes.set_title(f"ch. {one.channel}, {when}", fontsize=7, pad=2)
+            axes.set_title(f"ch. {one.channel}, {epoch_title(frames, model, one.epoch)}", fontsize=7, pad=2)
     label_stages(figure, panels[:, 0], cells)
     scale = matplotlib.cm.ScalarMappable(Normalize(-1, 1), COLOUR_MAP)
     bar = figure.colorbar(scale, ax=panels, aspect=40, pad=0.01, label="value, of the largest in the kernel")

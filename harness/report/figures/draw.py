@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -41,7 +41,7 @@ def pictures(frames: Frames) -> Iterator[Picture]:
     over = f"over {frames.repeats}"
     band = f", mean and range {over}" if several else ""
     together = f", {len(frames.seeds)} {frames.repeats} together" if several else ""
-    timed = frames.condition
+    timed = frames.timed.iloc[0]
     yield Picture(
         "learning_curves",
         "Learning curves",
@@ -97,7 +97,7 @@ def pictures(frames: Frames) -> Iterator[Picture]:
 
 def _of_kernels(frames: Frames, model: str, together: str) -> Iterator[Picture]:
     """The figures of one DCLS model's kernels."""
-    backbone, seed = frames.backbone(model), frames.seeds[0]
+    backbone, seed = frames.backbones[model], frames.seeds[0]
     hertz = f"near 1 kHz a mel band is {band_spacing(1000):.0f} Hz wide, near 8 kHz {band_spacing(8000):.0f} Hz"
     yield Picture(
         f"positions_{model}",
@@ -107,7 +107,7 @@ def _of_kernels(frames: Frames, model: str, together: str) -> Iterator[Picture]:
         partial(kernel_positions, frames, model),
         partial(kernel_animation, frames, model),
     )
-    lacking = "" if "at_border" in frames.positions else "; quantiles and more were not recorded by this run"
+    lacking = "; quantiles and more were not recorded by this run" if frames.positions["at_border"].isna().any() else ""
     yield Picture(
         f"motion_{model}",
         f"Kernels over time, {backbone}",
@@ -123,3 +123,51 @@ def _of_kernels(frames: Frames, model: str, together: str) -> Iterator[Picture]:
         "Each has its own colour scale, whose end stands in its corner.",
         partial(dense_kernels, frames, model),
     )
+
+
+def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
+    """Write the figures into results/PRESET/figures.
+
+    As PNG: also the animations, figures.json, which lists all with their captions, and results/PRESET/report.md, which
+    takes in table1.md. As SVG or PDF: nothing but these. Runs of older code recorded less: what they lack is left out,
+    and the report says so. Raises UserError where a result file or table1.md is missing.
+    """
+    frames = load_frames(chosen)
+    results = paths.results(chosen.preset)
+    table = read_text(table_folder(chosen.preset) / "table1.md").rstrip()
+    folder, drawn, written = results / "figures", [], set()
+    for one in pictures(frames):
+        if not theme.save(folder / one.name, one.draw, file_format):
+            continue
+        drawn.append(one)
+        written.add(f"{one.name}.{file_format}")
+        if file_format == "png" and one.animate and theme.save_animation(folder / one.name, one.animate):
+            written.add(f"{one.name}.gif")
+    if file_format != "png":
+        print(f"{folder}: {len(drawn)} figures as {file_format}")
+        return
+    for stale in {*folder.glob("*.png"), *folder.glob("*.gif")}:
+        if stale.name not in written:
+            stale.unlink()
+    index = [{"name": one.name, "heading": one.heading, "caption": one.caption} for one in drawn]
+    write_json(folder / "figures.json", index)
+    parts = [table]
+    for one in drawn:
+        moving = f"\n\n[Animation](figures/{one.name}.gif)" if f"{one.name}.gif" in written else ""
+        parts.append(f"## {one.heading}\n\n![{one.heading}](figures/{one.name}.png)\n\n{one.caption}{moving}")
+        parts.append(f"*{made_by(frames).line}.*")
+    if lacking := not_recorded(frames):
+        parts.append(f"Left out, as not recorded by this run: {', '.join(lacking)}.")
+    write_text(results / "report.md", "\n\n".join(parts) + "\n")
+    print(results / "report.md")
+
+
+def not_recorded(frames: Frames) -> list[str]:
+    """What the figures would show of these runs had they recorded it."""
+    found = {
+        "paths of elements": frames.trajectories,
+        "dense kernels": frames.kernels,
+        "calibration": frames.calibration,
+        "example clips": frames.examples,
+    }
+    return [name for name, rows in found.items() if not len(rows)]

@@ -11,9 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.audio.units import MEL_BANDS, band_centres
-from harness.base import paths
-from harness.base.errors import UserError
-from harness.base.files import read_json
 from harness.config.systems import baseline_of, method_of
 from harness.report.figures import theme
 from harness.report.frames import Frames
@@ -26,20 +23,12 @@ TICKS_HZ = (200, 1000, 4000, 12000)
 def example_clips(frames: Frames) -> Figure | None:
     """A row a clip: its log-mel, then for each backbone the highest scores of the baseline and, below, of DCLS.
 
-    None where no examples were recorded. Raises UserError where examples.json is malformed.
+    None where no examples were recorded.
     """
-    path = paths.results(frames.preset) / "examples" / "examples.json"
-    if not path.exists():
+    clips = frames.examples
+    models = [one for one in frames.models if clips and one in clips[0]["predictions"]]
+    if not models:
         return None
-    try:
-        clips = read_json(path)["clips"]
-        models = [one for one in frames.models if one in clips[0]["predictions"]]
-        return _drawn(frames, clips, models) if models else None
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: malformed ({error!r}); run `examples` again") from error
-
-
-def _drawn(frames: Frames, clips: list[dict[str, Any]], models: list[str]) -> Figure:
     backbones = list(dict.fromkeys(map(baseline_of, models)))
     figure = Figure(figsize=(theme.TWO_COLUMNS, 0.7 + 1.35 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1 + len(backbones), squeeze=False)
@@ -51,7 +40,7 @@ def _drawn(frames: Frames, clips: list[dict[str, Any]], models: list[str]) -> Fi
             _scores(axes, clip, [one for one in models if baseline_of(one) == backbone])
             axes.set_xlim(0, min(1.0, 1.1 * highest))
     for axes, backbone in zip(panels[0, 1:], backbones, strict=True):
-        axes.set_title(frames.backbone(backbone))
+        axes.set_title(frames.backbones[backbone])
     for axes, label in zip(panels[-1], ["time (ms)", *("score" for _ in backbones)], strict=True):
         axes.set_xlabel(label)
     methods = dict.fromkeys(map(method_of, models))

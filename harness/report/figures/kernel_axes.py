@@ -10,9 +10,25 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.report.frames import Frames
+
 FEWEST_CELLS = 3  # shown on each side of the centre
 
 Cell = tuple[int, float]  # mel bands and milliseconds that a cell stands for
+
+
+def cells_of(frames: Frames, model: str) -> dict[int, Cell]:
+    """What a cell of the kernels of each stage stands for."""
+    positions = frames.positions[frames.positions["model"] == model].drop_duplicates("stage").sort_values("stage")
+    sizes = zip(positions["cell_bands"], positions["cell_ms"], strict=True)
+    return dict(zip(positions["stage"], sizes, strict=True))
+
+
+def epoch_title(frames: Frames, model: str, epoch: int) -> str:
+    """`start` for epoch 0, but `published` where the weights are the authors', which have no epochs here."""
+    runs = frames.runs
+    published = (runs.loc[runs["model"] == model, "start"] == "published").all()
+    return f"epoch {epoch}" if epoch else "published" if published else "start"
 
 
 def cells_to_show(used: Iterable[np.ndarray]) -> int:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from harness.report.figures import theme
-from harness.report.figures.kernel_axes import Cell, cells_to_show, framed, kernel_map, label_stages
+from harness.report.figures.kernel_axes import Cell, cells_of, cells_to_show, epoch_title, framed, kernel_map, label_stages
 from harness.report.frames import Frames
 
 COLOUR_MAP = "magma_r"  # perceptually uniform, light where elements are few
@@ -29,7 +29,7 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
     Heat maps are cut to the cells that hold elements; the paths have limits of their own. Published weights have one
     column. None where no positions were recorded.
     """
-    shares, cells = shares_of(frames, model), frames.cell_sizes(model)
+    shares, cells = shares_of(frames, model), cells_of(frames, model)
     if not shares:
         return None
     epochs = sorted({epoch for epoch, _ in shares})
@@ -47,7 +47,7 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
         if with_paths:
             _paths(row[-1], paths[paths.stage == stage], cell)
     for axes, epoch in zip(panels[0], shown, strict=False):
-        axes.set_title(f"epoch {epoch}" if epoch else "published" if frames.is_published(model) else "start")
+        axes.set_title(epoch_title(frames, model, epoch))
     label_stages(figure, panels[:, 0], cells)
     bar = figure.colorbar(
         matplotlib.cm.ScalarMappable(scale, COLOUR_MAP),
@@ -69,7 +69,7 @@ def kernel_animation(frames: Frames, model: str) -> list[Figure]:
 
     Empty where there are not at least two epochs.
     """
-    shares, cells, paths = shares_of(frames, model), frames.cell_sizes(model), paths_of(frames, model)
+    shares, cells, paths = shares_of(frames, model), cells_of(frames, model), paths_of(frames, model)
     epochs = sorted({epoch for epoch, _ in shares})
     if len(epochs) < 2:
         return []
@@ -86,14 +86,14 @@ def kernel_animation(frames: Frames, model: str) -> list[Figure]:
             axes.set(title=f"stage {stage}", xlabel="", ylabel="")
         figure.axes[0].set_ylabel("frequency offset (mel bands)")
         figure.supxlabel("time offset (ms)", fontsize=8)
-        figure.suptitle(f"epoch {epoch}" if epoch else "start", fontsize=9)
+        figure.suptitle(epoch_title(frames, model, epoch), fontsize=9)
         drawn.append(figure)
     return drawn
 
 
 def shares_of(frames: Frames, model: str) -> Shares:
     """All seeds together, float64 (size, size), rows along frequency."""
-    size = frames.kernel_size(model)
+    size = frames.dcls.dilated_kernel_size
     found: Shares = {}
     counts = frames.densities[frames.densities.model == model]
     for key, cells in counts.groupby(["epoch", "stage"]):

@@ -25,8 +25,7 @@ BASELINE, DCLS = "#0072B2", "#D55E00"  # blue and vermillion of Okabe and Ito: t
 COLOURS = {"baseline": BASELINE, "DCLS": DCLS}
 GREY, LIGHT = "#595959", "#D9D9D9"
 MARKERS = {"ConvFormer-S18": "o", "FastViT-SA24": "s", "ConvNeXt-T": "^"}
-FORMATS = ("png", "svg", "pdf")
-METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # no dates, no versions
+METADATA: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # else the bytes differ
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches, the columns of most journals
 COLOURS_IN_PNG = 256
 DPI, SCREEN_DPI = 300, 120  # of pictures and of animations
@@ -72,18 +71,16 @@ def theme() -> Iterator[None]:
         yield
 
 
-def save(path: Path, draw: Callable[[], Figure | None], formats: Iterable[str] = FORMATS[:1]) -> bool:
-    """Draw in the theme and write `path`.png, .svg or .pdf. False where there is nothing to draw."""
+def save(path: Path, draw: Callable[[], Figure | None], suffix: str = "png") -> bool:
+    """Draw in the theme and write the figure as `path`.png, .svg or .pdf. False where there is nothing to draw."""
     with theme():
         figure = draw()
         if figure is None:
             return False
-        for suffix in formats:
-            content = io.BytesIO()
-            figure.savefig(content, format=suffix, dpi=DPI, metadata=METADATA[suffix])
-            written = _few_colours(content) if suffix == "png" else content.getvalue()
-            write_bytes(path.with_name(f"{path.name}.{suffix}"), written)
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix, dpi=DPI, metadata=METADATA[suffix])
         plt.close(figure)
+    write_bytes(path.with_name(f"{path.name}.{suffix}"), _few_colours(content) if suffix == "png" else content.getvalue())
     return True
 
 
