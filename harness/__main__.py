@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.base import paths
 from harness.base.errors import Stopped, UserError
 from harness.config.systems import MODELS
+from harness.records.code_closure import STAGES
 
 if TYPE_CHECKING:
-    from harness.config.params import Params
+    from harness.running.array_task import Allocation
 
 COMPARE = (
     "Parameters, code that stages depend on, data fingerprint, library versions, metrics and throughput are read from "
@@ -24,14 +26,20 @@ COMPARE = (
 )
 
 
+# Commands that are no stage of dvc.yaml: the module and function of each, as in STAGES.
+COMMANDS = {
+    "replay": ("harness.training.nonfinite", "replay"),
+    "submit": ("harness.running.submit", "submit"),
+    "import-checkpoint": ("harness.training.published", "import_checkpoint"),
+    "show": ("harness.report.show", "show"),
+    "verify": ("harness.records.verify", "verify"),
+}
+
+
 def main() -> int:
     arguments = _parser().parse_args()
     try:
-        if arguments.stage == "compare":
-            from harness.revisions.table import compare_revisions
-
-            return compare_revisions(arguments.a, arguments.b, arguments.html)
-        _run(arguments)
+        return _run(arguments)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -50,109 +58,76 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: run it again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    stage = arguments.stage
-    if stage == "hardware":
+def _run(arguments: argparse.Namespace) -> int:
+    """Import what the command needs, and call it; the exit status."""
+    command = arguments.stage
+    if command == "compare":
+        from harness.revisions.table import compare_revisions
+
+        return compare_revisions(arguments.a, arguments.b, arguments.html)
+    if command == "hardware":
         from harness.records.hardware import write_hardware
 
         write_hardware()
-        return
-    if stage == "preset":
+    elif command == "preset":
         from harness.config.presets import switch
 
         switch(arguments.name)
-        return
-    if stage in ("figures", "page"):
-        _draw(arguments)
-        return
-    from harness.config.params import load
-
-    params = load(arguments.params)
-    if stage in ("train", "import-checkpoint", "evaluate"):
-        _require(params, arguments.model)
-    if stage == "fetch":
-        from harness.data.fetching.fetch import fetch
-
-        fetch(params)
-    elif stage == "featurize":
-        from harness.data.featurize import featurize
-
-        featurize(params)
-    elif stage == "train":
-        from harness.training.loop import train
-
-        train(params, arguments.model, arguments.seed)
-    elif stage == "replay":
-        from harness.training.nonfinite import replay
-
-        replay(params, arguments.dump)
-    elif stage == "submit":
-        _submit(params, arguments)
-    elif stage == "import-checkpoint":
-        from harness.training.published import import_checkpoint
-
-        import_checkpoint(params, arguments.source, arguments.model, arguments.seed)
-    elif stage == "evaluate":
-        from harness.evaluation.evaluate import evaluate
-
-        evaluate(params, arguments.model, arguments.seed)
-    elif stage == "linear-baseline":
-        from harness.evaluation.linear_baseline import linear_baseline
-
-        linear_baseline(params, arguments.seed)
-    elif stage == "compare-models":
-        from harness.evaluation.comparison import compare
-
-        compare(params)
-    elif stage == "examples":
-        from harness.evaluation.examples import examples
-
-        examples(params)
-    elif stage == "count-parameters":
-        from harness.models.parameter_count import count_parameters
-
-        count_parameters(params)
-    elif stage == "throughput":
-        _quiet_profiler()
-        if arguments.quick:
-            from harness.throughput.quick import quick
-
-            quick(params)
-        else:
-            from harness.throughput.sweep import throughput
-
-            throughput(params, arguments.all)
-    elif stage == "tables":
-        from harness.report.tables import tables
-
-        tables(params)
-    elif stage == "show":
-        from harness.report.show import show
-
-        show(params)
+    elif command in ("figures", "page"):
+        _show_results(arguments)
+    else:
+        return _run_with_params(command, arguments)
+    return 0
 
 
-def _draw(arguments: argparse.Namespace) -> None:
+def _show_results(arguments: argparse.Namespace) -> None:
     """The figures or the page, of the parameters' preset or of the folder that was named."""
     if arguments.results is not None:
         from harness.report.selection import selection_in
 
-        chosen = selection_in(arguments.results)
+        chosen: Any = selection_in(arguments.results)
     else:
         from harness.config.params import load
 
         chosen = load(arguments.params)
-    if arguments.stage == "figures":
-        from harness.report.figures.draw import draw_figures
+    module, function = STAGES[arguments.stage]
+    given = (arguments.format,) if arguments.stage == "figures" else ()
+    getattr(importlib.import_module(module), function)(chosen, *given)
 
-        draw_figures(chosen, arguments.format)
-    else:
-        from harness.report.page.build import write_page
 
-        write_page(chosen)
+def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
+    """The exit status: what the command's function returns, 0 where that is nothing."""
+    from harness.config.params import load
+
+    params = load(arguments.params)
+    if command in ("train", "import-checkpoint", "evaluate") and arguments.model not in params.per_model:
+        model = arguments.model
+        raise UserError(f"--model: {model} has no settings; add per_model.{model} to the parameter file")
+    given: tuple[Any, ...] = ()
+    if command in ("train", "evaluate"):
+        given = arguments.model, arguments.seed
+    elif command == "linear-baseline":
+        given = (arguments.seed,)
+    elif command == "import-checkpoint":
+        given = arguments.source, arguments.model, arguments.seed
+    elif command == "replay":
+        given = (arguments.dump,)
+    elif command == "submit":
+        given = arguments.params, _allocation(arguments), arguments.folder, arguments.dry_run
+    elif command == "verify":
+        given = (arguments.summary,)
+    elif command == "throughput":
+        _quiet_profiler()
+        given = (arguments.all,)
+    if command == "throughput" and arguments.quick:
+        from harness.throughput.quick import quick
+
+        quick(params)
+        return 0
+    module, function = (STAGES | COMMANDS)[command]
+    return getattr(importlib.import_module(module), function)(params, *given) or 0
 
 
 def _quiet_profiler() -> None:
@@ -161,26 +136,11 @@ def _quiet_profiler() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-def _submit(params: Params, arguments: argparse.Namespace) -> None:
+def _allocation(arguments: argparse.Namespace) -> Allocation:
     from harness.running.array_task import Allocation
-    from harness.running.submit import submit
 
-    allocation = Allocation(
-        nodes=arguments.nodes,
-        gpus=arguments.gpus,
-        cpus=arguments.cpus,
-        hours=arguments.hours,
-        memory=arguments.memory,
-        partition=arguments.partition,
-        account=arguments.account,
-        at_once=arguments.at_once,
-    )
-    submit(params, arguments.params, allocation, arguments.folder, arguments.dry_run)
-
-
-def _require(params: Params, model: str) -> None:
-    if model not in params.per_model:
-        raise UserError(f"--model: {model} has no settings; add per_model.{model} to the parameter file")
+    names = ("nodes", "gpus", "cpus", "hours", "memory", "partition", "account", "at_once")
+    return Allocation(**{name: getattr(arguments, name) for name in names})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -211,14 +171,15 @@ def _parser() -> argparse.ArgumentParser:
     _throughput_options(stages.choices["throughput"])
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
-    formats = ("png", "svg", "pdf")
-    text = "file type of the figures (default: %(default)s); svg and pdf write the figures alone, which Git ignores"
-    stages.choices["figures"].add_argument("--format", choices=formats, default="png", help=text)
+    text = "file type (default: %(default)s); svg and pdf write the figures alone, which Git ignores"
+    stages.choices["figures"].add_argument("--format", choices=("png", "svg", "pdf"), default="png", help=text)
     _add(stages, "page", "the whole report in one HTML file, into results")
     text = "show what this folder, say results/instruments, holds, whatever params.yaml is; needs no data, no training"
     for name in ("figures", "page"):
         stages.choices[name].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "show", "print the results table and where the report lies")
+    _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
+    stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)

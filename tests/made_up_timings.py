@@ -12,9 +12,9 @@ import torch
 from harness.base import paths
 from harness.base.files import write_json
 from harness.config.params import Params
+from harness.counting.operations import Counts
 from harness.records import provenance
 from harness.throughput import breakdown, pair, sweep
-from harness.throughput.counts import Counts
 
 SECONDS = {"convformer": 0.5, "fastvit": 0.3, "convnext": 0.4}  # of a clip, DCLS 1.4 times that
 COUNTS = Counts({527: 25_000_000, 1000: 25_000_000 + 473 * 2114}, 5_000_000_000, 0)

@@ -13,7 +13,7 @@ import torch
 
 from harness.config.systems import MODELS
 from harness.models.build import FULL_SIZE, build_model
-from harness.training.published import to_published
+from tests.published_layout import to_published
 from tests.test_models import DCLS
 from tests.test_pipeline import commit, edit, new_clone, run
 from tests.test_weights import as_the_authors_save

@@ -17,8 +17,8 @@ from sklearn.metrics import average_precision_score
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import write_json
+from harness.comparison.paired import FEWEST_POSITIVES, compare, conclusion
 from harness.config.params import Params
-from harness.evaluation.comparison import FEWEST_POSITIVES, compare, conclusion
 from harness.scoring.metrics import bootstrap_weights, summarize
 
 DCLS, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"

@@ -29,9 +29,10 @@ from harness.models.build import FULL_SIZE, build_model
 from harness.running.processes import World
 from harness.scoring.scores import score
 from harness.training import published
-from harness.training.published import RECORD, import_checkpoint, to_ours, to_published
+from harness.training.published import RECORD, import_checkpoint, to_ours
 from tests.conftest import ROOT
 from tests.https_server import Site, serve
+from tests.published_layout import to_published
 from tests.test_models import DCLS, LAYOUTS
 from tests.test_weights import as_the_authors_save
 

@@ -13,7 +13,7 @@ FLOOR = 1e-10
 
 
 class FrontEnd(nn.Module):
-    """The published front end (arXiv 2309.13972, section 3.1; paper.md, "Front end") in its two steps.
+    """The published front end (arXiv 2309.13972, section 3.1) in its two steps.
 
     Training erases a rectangle between them, so they are called one by one there; `forward` does both.
     """

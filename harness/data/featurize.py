@@ -13,26 +13,35 @@ from typing import Any
 import numpy as np
 
 from harness.base import paths
-from harness.data.sources.audioset import plan_audioset
-from harness.data.packing.blocks import WORK, work_folder
+from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
 from harness.base.folders import whole_folder
+from harness.base.lock import alone
+from harness.config.params import Params
+from harness.data.clips.labels import Label, write_labels
+from harness.data.clips.manifest import (
+    LISTED_KINDS,
+    SPLITS,
+    STATUSES,
+    Attribution,
+    Row,
+    Source,
+    read_manifest,
+    write_manifest,
+)
+from harness.data.clips.shards import RATE, ShardWriter, read_clip
+from harness.data.packing.blocks import WORK, work_folder
 from harness.data.packing.coverage import Coverage, coverage_of
+from harness.data.packing.fingerprints import clip_fingerprint
+from harness.data.packing.leakage import SplitClips, find_leakage, leakage_warning, require_clean, write_report
+from harness.data.packing.listed import Plan, featurize_listed
+from harness.data.packing.quarantine import left_out_cells, read_left_out, require_few
+from harness.data.packing.unchanged import is_unchanged, remember
+from harness.data.sources.audioset import plan_audioset
 from harness.data.sources.esc10 import open_esc10
 from harness.data.sources.folder import plan_folder
 from harness.data.sources.instruments import open_instruments
-from harness.data.clips.labels import Label, write_labels
-from harness.data.packing.leakage import Side, find, require_clean, warning, write_report
-from harness.data.packing.listed import Plan, featurize_listed
-from harness.base.lock import alone
-from harness.data.clips.manifest import LISTED_KINDS, SPLITS, STATUSES, Attribution, Row, Source, read_manifest, write_manifest
-from harness.data.packing.fingerprints import print_of
-from harness.data.packing.quarantine import cells_of, read_left_out, require_few
-from harness.data.clips.shards import RATE, ShardWriter, read_clip
-from harness.data.packing.unchanged import is_unchanged, remember
-from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
-from harness.config.params import Params
+from harness.records.schemas import SCHEMA_VERSION, DataSummary, checked
 
-SCHEMA = 1
 WRITTEN = ("data.json", "coverage.csv", "leakage.csv")  # into paths.results
 
 
@@ -67,7 +76,7 @@ def _unchanged_whole(params: Params) -> dict[str, Any]:
     packed = paths.packed(params.preset)
     summary: dict[str, Any] = read_json(packed / "summary.json")
     left_out = (row for row in read_manifest(packed / "manifest.csv") if row.status != "ok")
-    require_few(params, {"listed": summary["statuses"]}, cells_of(left_out))
+    require_few(params, {"listed": summary["statuses"]}, left_out_cells(left_out))
     print(f"{packed}: is up to date")
     return summary
 
@@ -82,7 +91,7 @@ def _featurize_listed(params: Params, workers: int | None) -> dict[str, Any]:
         require_few(params, summary["statuses_per_split"], read_left_out(packed / "missing.csv"))
         print(f"{packed}: is up to date")
     else:
-        head = {"schema": SCHEMA, "preset": params.preset, "kind": params.data.kind}
+        head = {"schema_version": SCHEMA_VERSION, "preset": params.preset, "kind": params.data.kind}
         summary, coverage = featurize_listed(plan, params, head, work, workers)
         _write_results(params, summary, coverage)
         remember(params, work, len(plan.tasks))
@@ -93,52 +102,52 @@ def _featurize_listed(params: Params, workers: int | None) -> dict[str, Any]:
 def _write_results(params: Params, summary: dict[str, Any], coverage: Coverage) -> None:
     """The packed folder's summary.json, small enough to be committed, and the coverage of each class."""
     results = paths.results(params.preset)
-    write_json(results / "data.json", summary)
+    write_json(results / "data.json", checked(DataSummary, summary))
     coverage.write_per_class(results / "coverage.csv")
 
 
 def _featurize_whole(params: Params, source: Source) -> tuple[dict[str, Any], Coverage]:
     """Clip after clip, with the manifest in memory: for the small sets."""
     with whole_folder(paths.packed(params.preset)) as folder:
-        rows, prints = [], []
+        rows, fingerprints = [], []
         with ShardWriter(folder) as shards:
             for row, clip in source.clips:
                 if clip is not None:
                     shard, offset = shards.append(clip)
                     row = dataclasses.replace(row, shard=shard, offset=offset, samples=len(clip))
-                    prints.append(print_of(clip))
+                    fingerprints.append(clip_fingerprint(clip))
                 rows.append(row)
-        left_out = cells_of(row for row in rows if row.status != "ok")
+        left_out = left_out_cells(row for row in rows if row.status != "ok")
         require_few(params, {"listed": Counter(row.status for row in rows)}, left_out)
         report = paths.results(params.preset) / "leakage.csv"
-        leakage = find(_sides(folder, [row for row in rows if row.status == "ok"], np.array(prints)))
+        leakage = find_leakage(_all_splits(folder, [row for row in rows if row.status == "ok"], np.array(fingerprints)))
         write_report(report, leakage)
         require_clean(leakage, paths.raw(params.data.kind), report)
         write_manifest(folder / "manifest.csv", rows)
         write_labels(folder / "labels.csv", source.labels)
         header = [field.name for field in dataclasses.fields(Attribution)]
         write_csv(folder / "ATTRIBUTION.csv", header, map(dataclasses.astuple, source.attribution))
-        summary = summarize(params, rows, source.labels, fingerprint(folder))
+        summary = data_summary(params, rows, source.labels, fingerprint(folder))
         write_json(folder / "summary.json", summary)
     splits, kind = list(summary["clips"]), params.data.kind
     return summary, coverage_of(rows, source.labels, splits, kind, params.data.clip_seconds)
 
 
-def _sides(folder: Path, rows: Sequence[Row], prints: np.ndarray) -> list[Side]:
+def _all_splits(folder: Path, rows: Sequence[Row], fingerprints: np.ndarray) -> list[SplitClips]:
     """The packed clips of each split or fold."""
-    sides = []
+    splits_clips = []
     for split in sorted({row.split for row in rows}):
         at = [index for index, row in enumerate(rows) if row.split == split]
-        sides.append(_side(folder, split, [rows[index] for index in at], prints[at]))
-    return sides
+        splits_clips.append(_split_clips(folder, split, [rows[index] for index in at], fingerprints[at]))
+    return splits_clips
 
 
-def _side(folder: Path, split: str, rows: Sequence[Row], prints: np.ndarray) -> Side:
+def _split_clips(folder: Path, split: str, rows: Sequence[Row], fingerprints: np.ndarray) -> SplitClips:
     def read(index: int) -> np.ndarray:
         row = rows[index]
         return read_clip(folder, row.shard, row.offset, row.samples)
 
-    return Side(split, prints, lambda index: rows[index].id, read)
+    return SplitClips(split, fingerprints, lambda index: rows[index].id, read)
 
 
 def _source(params: Params) -> Source:
@@ -161,7 +170,7 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def summarize(params: Params, rows: Sequence[Row], labels: Sequence[Label], digest: str) -> dict[str, Any]:
+def data_summary(params: Params, rows: Sequence[Row], labels: Sequence[Label], digest: str) -> dict[str, Any]:
     """Clips and seconds packed, per split and class, and how many rows have each status."""
     good = [row for row in rows if row.status == "ok"]
     splits = sorted({row.split for row in good} - set(SPLITS)) or SPLITS  # folds, where the data set has them
@@ -173,7 +182,7 @@ def summarize(params: Params, rows: Sequence[Row], labels: Sequence[Label], dige
                 per_class[names[mid]][row.split] += 1
     statuses = Counter(row.status for row in rows)
     return {
-        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
         "preset": params.preset,
         "kind": params.data.kind,
         "classes": len(labels),
@@ -204,5 +213,5 @@ def print_summary(summary: dict[str, Any]) -> None:
         if counts["listed"]:
             share = 100 * counts["ok"] / counts["listed"]
             print(f"{share:.1f}% of the {counts['listed']} listed {split} clips are there and good")
-    if found := warning(summary.get("leakage", {})):
+    if found := leakage_warning(summary.get("leakage", {})):
         print(found)

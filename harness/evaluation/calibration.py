@@ -8,7 +8,6 @@ import numpy as np
 
 # of the bins: narrow where most scores of many rare classes lie
 EDGES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, *(n / 10 for n in range(2, 11)))
-CALIBRATION = ("low", "high", "count", "mean_predicted", "observed")
 
 
 def calibration(targets: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:

@@ -152,15 +152,5 @@ def _swap_stem(family: str, model: Any) -> None:
 
 
 def is_replaced(name: str, module: nn.Module) -> bool:
-    """Every 7x7 depthwise convolution with as many output as input channels (paper.md, "Replaced by DCLS")."""
+    """Every 7x7 depthwise convolution with as many output as input channels (arXiv 2309.13972, section 3)."""
     return isinstance(module, nn.Conv2d) and module.kernel_size == (7, 7) and module.in_channels == module.out_channels
-
-
-def device_of() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def device_name(device: torch.device) -> str:
-    """`cpu`, or the GPU's product name: what stands in a result."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -13,7 +13,7 @@ from harness.config.params import Train
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def settle(train: Train, device: torch.device) -> None:
+def apply(train: Train, device: torch.device) -> None:
     """Set PyTorch's switches for this process. Raises UserError where the device does not have the precision."""
     if train.precision in ("tf32", "fp16") and device.type != "cuda":
         raise UserError(f"train.precision: is {train.precision}, which needs a CUDA GPU; make it float32 or bf16")

@@ -15,7 +15,7 @@ from harness.base.files import read_json
 from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE, MODELS, baseline_of
 from harness.data.clips.splits import folds_of
-from harness.records.provenance import SCHEMA_VERSION
+from harness.records.schemas import SCHEMA_VERSION
 from harness.report.selection import Selection
 from harness.report.timings import Timing, load_timings
 from harness.throughput.device import timings_file

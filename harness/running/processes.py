@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from harness.base.errors import UserError
-from harness.models.build import device_of
+from harness.models.device import default_device
 
 T = TypeVar("T")
 
@@ -57,9 +57,9 @@ class World:
         return values[0]
 
 
-def alone() -> World:
+def single_process() -> World:
     """A process for itself."""
-    return World(0, 1, device_of())
+    return World(0, 1, default_device())
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def joined() -> Iterator[World]:
     Raises UserError where a machine has more processes than GPUs.
     """
     if not distributed.is_torchelastic_launched():
-        yield alone()
+        yield single_process()
         return
     device = torch.device("cpu")
     if torch.cuda.is_available():

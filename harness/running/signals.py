@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish that the training loop grants after the step that it is in."""
+"""SIGTERM and Ctrl-C as requests to stop, which the training loop answers after its current step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-AT_ONCE = 5.0  # seconds in which a second signal is the same wish: launchers signal a process and its group
+AT_ONCE = 5.0  # seconds in which a second signal repeats the request: launchers signal a process and its group
 
 
 @contextmanager
-def wishes() -> Iterator[list[int]]:
+def stop_requests() -> Iterator[list[int]]:
     """The signals received so far, a list that grows. One that comes AT_ONCE after the first acts as if not caught."""
     received: list[int] = []
     first = [0.0]

@@ -9,7 +9,6 @@ from itertools import product
 from harness.config.systems import CLASS_COUNTS
 
 MODES = ("inference", "training")
-PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)

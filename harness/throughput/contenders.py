@@ -16,10 +16,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import dcls
 from harness.config.params import Params
 from harness.config.systems import family_of, is_dcls
+from harness.counting.operations import INPUT
 from harness.models import build as models
 from harness.models import precision
 from harness.throughput.condition import Condition
-from harness.throughput.counts import INPUT
 from harness.training.recipe import build_optimizer, set_learning_rate
 
 DROP_PATH = 0.4  # the paper's

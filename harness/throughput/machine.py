@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from harness.base.errors import UserError
-from harness.models import build as models
-from harness.records import provenance
+from harness.models.device import default_device
+from harness.records import git_history, provenance
 from harness.throughput.device import label
 
 
@@ -27,11 +27,11 @@ class Machine:
 
 def this_machine() -> Machine:
     """Raises UserError where PyTorch has a GPU that nvidia-smi does not list: the device has no name then."""
-    device, hardware = models.device_of(), provenance.hardware()
+    device, hardware = default_device(), provenance.hardware()
     on_gpu = device.type == "cuda"
     if on_gpu and not hardware["gpus"]:
         raise UserError("nvidia-smi: lists no GPU, but PyTorch has one; put nvidia-smi on the PATH")
-    code, versions = provenance.code_revision(), provenance.versions("torch", "timm", "triton")
+    code, versions = git_history.code_revision(), provenance.versions("torch", "timm", "triton")
     return Machine(
         device,
         label(hardware, on_gpu),

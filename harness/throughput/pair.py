@@ -13,9 +13,9 @@ import torch
 import dcls
 from harness.config.params import Params
 from harness.config.systems import baseline_of
+from harness.counting.operations import counts
 from harness.throughput import contenders, gauges, rows
 from harness.throughput.condition import Condition
-from harness.throughput.counts import counts
 from harness.throughput.machine import Machine, now
 from harness.throughput.outcome import attempt
 from harness.throughput.rounds import take_turns

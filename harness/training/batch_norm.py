@@ -20,7 +20,7 @@ def statistics(model: nn.Module) -> list[Tensor]:
 
 
 @torch.no_grad()
-def settle(model: nn.Module, before: list[Tensor], division: Division, world: World) -> None:
+def merge_statistics(model: nn.Module, before: list[Tensor], division: Division, world: World) -> None:
     """Make every process's statistics those of one process that had taken all micro-batches of the step.
 
     With momentum m a process that saw n micro-batches has gone from r to (1 - m)^n r + l. One that sees all of them has

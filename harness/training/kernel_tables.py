@@ -14,24 +14,8 @@ from torch import Tensor
 
 from dcls import axis_of, dense_kernel
 from harness.config.params import Dcls
+from harness.records.schemas import LEVELS
 
-LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-# displacement and spread in cells; support and at_border are shares
-SUMMARY = (
-    "epoch",
-    "stage",
-    "layer",
-    "elements",
-    "mean_displacement",
-    "mean_distance_from_centre",
-    "mean_spread",
-    "at_border",
-    "mean_support",
-    *(f"{name}_{level}" for name in ("displacement", "spread", "support") for level in LEVELS),
-)
-DENSITY = ("epoch", "stage", "row", "column", "count")
-TRAJECTORIES = ("epoch", "stage", "element", "channel", "row", "column")
-KERNELS = ("epoch", "stage", "layer", "channel", "largest", "values")
 SAMPLED = 24  # elements of a stage whose trajectories are written
 SHOWN = 3  # channels of a stage whose dense kernels are written, fewer where kernels are large
 MOST_CELLS = 1600  # in the kernels of a stage

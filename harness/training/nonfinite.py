@@ -20,7 +20,7 @@ from harness.models import precision
 from harness.models.build import build_model
 from harness.records.provenance import data_fingerprint, stage_parameters
 from harness.running.checkpoint import load_weights, save_weights
-from harness.running.processes import World, alone
+from harness.running.processes import World, single_process
 from harness.training import batches
 
 
@@ -46,8 +46,8 @@ def replay(params: Params, folder: Path) -> None:
     ):
         if then != now:
             print(f"the {what} are not those of the dump, so this may not repeat it")
-    world = alone()
-    precision.settle(params.train, world.device)
+    world = single_process()
+    precision.apply(params.train, world.device)
     clips = open_clips(params, "train", epoch, seed)
     model = build_model(name, params.per_model[name], params.dcls, len(clips.labels))
     load_weights(folder / "model.safetensors", model)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dcls import DclsNd
 from harness.base.files import write_atomic, write_csv
 from harness.config.params import Dcls
+from harness.records.schemas import KERNELS, POSITION_DENSITY, POSITIONS, TRAJECTORIES
 from harness.training import kernel_tables as tables
 
 
@@ -48,10 +49,10 @@ def write_positions(recorded: dict[str, Tensor], dcls: Dcls, full: Path, result:
     arrays = {key: tensor.numpy() for key, tensor in recorded.items()}
     write_atomic(full, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     stages = tables.recorded_stages(recorded, dcls)
-    write_csv(result / "positions.csv", tables.SUMMARY, tables.summary(stages))
-    write_csv(result / "position_density.csv", tables.DENSITY, tables.density(stages))
-    write_csv(result / "trajectories.csv", tables.TRAJECTORIES, tables.trajectories(stages))
-    write_csv(result / "kernels.csv", tables.KERNELS, tables.kernels(stages))
+    write_csv(result / "positions.csv", POSITIONS, tables.summary(stages))
+    write_csv(result / "position_density.csv", POSITION_DENSITY, tables.density(stages))
+    write_csv(result / "trajectories.csv", TRAJECTORIES, tables.trajectories(stages))
+    write_csv(result / "kernels.csv", KERNELS, tables.kernels(stages))
 
 
 def _copy(parameter: Tensor) -> Tensor:

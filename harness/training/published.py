@@ -1,4 +1,4 @@
-"""The authors' checkpoints: fetched, translated to our layout and back, and filed like a training run."""
+"""The authors' checkpoints: fetched, translated to our layout, and filed like a training run."""
 
 from __future__ import annotations
 
@@ -19,55 +19,18 @@ from harness.base.files import sha256_of, write_csv, write_json
 from harness.config.params import Dcls, Params, mirror
 from harness.config.systems import family_of, is_dcls
 from harness.data.clips.clips import open_clips
-from harness.models.build import build_model, device_name, device_of, parameter_count
+from harness.models.build import build_model, parameter_count
+from harness.models.device import default_device, device_name, instruction_set
 from harness.models.weights import CLASSIFIERS, difference, read_checkpoint, translated
-from harness.records.provenance import data_fingerprint, provenance, stage_parameters
+from harness.records.provenance import data_fingerprint, provenance, stage_parameters, write_log
+from harness.records.schemas import HISTORY
 from harness.running import checkpoint
 from harness.training import positions
-from harness.training.loop import HISTORY
 
 ZENODO = "https://zenodo.org"
 RECORD = "8370979"  # files <model>.pth, named as in the paper's table; the links elsewhere point to wrong files
 CLASSES = 527
 DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")  # what the DCLS checkpoints were trained with
-
-# Ours to the published names, in this order; `translated` is the way back.
-NAMES = {
-    "convnext": (
-        (r"^stem\.", "downsample_layers.0."),
-        (r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."),
-        (r"\.blocks\.", "."),
-        (r"\.conv_dw\.", ".dwconv."),
-        (r"\.mlp\.fc", ".pwconv"),
-        (r"^head\.norm\.", "norm."),
-        (r"^head\.fc\.", "head."),
-    ),
-    "convformer": (
-        (r"^stem\.norm\.", "downsample_layers.0.post_norm."),
-        (r"^stem\.", "downsample_layers.0."),
-        (r"^stages\.(\d)\.downsample\.norm\.", r"downsample_layers.\1.pre_norm."),
-        (r"^stages\.(\d)\.downsample\.", r"downsample_layers.\1."),
-        (r"\.blocks\.", "."),
-        (r"^head\.norm\.", "norm."),
-        (r"^head\.fc\.", "head."),
-    ),
-    "fastvit": (
-        (r"^stem\.", "patch_embed."),
-        *((rf"^stages\.{stage}\.blocks\.", f"network.{place}.") for stage, place in enumerate((0, 2, 4, 7))),
-        *((rf"^stages\.{stage}\.downsample\.", f"network.{2 * stage - 1}.") for stage in (1, 2, 3)),
-        (r"^stages\.3\.pos_emb\.pos_enc\.", "network.6.pe."),
-        (r"^final_conv\.", "conv_exp."),
-        (r"\.mlp\.", ".convffn."),
-        (r"\.conv_kxk\.", ".rbr_conv."),
-        (r"\.conv_scale\.", ".rbr_scale."),
-        (r"\.identity\.", ".rbr_skip."),
-        (r"\.large_conv\.", ".lkb_origin."),
-        (r"\.se\.fc1\.", ".se.reduce."),
-        (r"\.se\.fc2\.", ".se.expand."),
-        (r"(\.layer_scale(_\d)?)\.gamma$", r"\1"),
-        (r"^head\.fc\.", "head."),
-    ),
-}
 
 
 def to_ours(name: str, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -83,19 +46,6 @@ def to_ours(name: str, state: dict[str, Tensor], model: nn.Module) -> dict[str, 
     if problem := difference(ours, wanted):
         raise UserError(f"not the weights of {name}: {problem}")
     return ours
-
-
-def to_published(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of ours in the published layout; shared P and SIG stand under each of their names, as there."""
-    family = family_of(name)
-    published = {}
-    for key, tensor in state.items():
-        for ours, theirs in NAMES[family]:
-            key = re.sub(ours, theirs, key)
-        if family == "convformer" and tensor.shape[2:] == (1, 1):  # linear layers there, 1x1 convolutions in timm
-            tensor = tensor.flatten(1)
-        published[key] = tensor
-    return published
 
 
 def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, seed: int = 0) -> None:
@@ -133,17 +83,19 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
         "training",
         stage_parameters(params, model_name),
         data_fingerprint(params),
-        device_name(device_of()),
+        device_name(default_device()),
+        instruction_set=instruction_set(default_device()),
         model=model_name,
         seed=seed,
         start={"start": "published", "source": source, "sha256": sha256_of(path), **metadata},
+        processes=1,
         threads=torch.get_num_threads(),
         classes=classes,
         trained_parameters=parameter_count(model),
-        seconds=round(time.perf_counter() - started, 1),
-        resumed_at_epoch=0,
+        convolutions="rule",
     )
     write_json(result / "run.json", record)
+    write_log(params.preset, f"{model_name}-{seed}", time.perf_counter() - started)
     print(f"{model_name}-{seed}: published weights from {source}", flush=True)
 
 

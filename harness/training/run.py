@@ -44,7 +44,7 @@ def new_run(params: Params, name: str, seed: int, classes: int, world: World) ->
     Raises UserError where these cannot be had, or the device has not the precision.
     """
     settings, train = params.per_model[name], params.train
-    precision.settle(train, world.device)
+    precision.apply(train, world.device)
     torch.manual_seed(seed)
     model = build_model(name, settings, params.dcls, classes)
     start = start_weights(model, name, settings)
@@ -71,7 +71,7 @@ def _compute_again(model: Any) -> None:
 
 
 def _shared(model: nn.Module, compiled: bool, world: World) -> Any:
-    """`model` so that its gradients become the mean over processes; buffers are left to `batch_norm.settle`."""
+    """`model` so that its gradients become the mean over processes; `batch_norm` sees to the buffers."""
     if world.size > 1:
         ids = [world.device.index] if world.device.type == "cuda" else None
         model = DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)

@@ -15,10 +15,10 @@ from harness.training import batch_norm, batches, recipe
 from harness.training.run import Run
 
 
-def take(
-    run: Run, pieces: Iterator[batches.Piece], division: batches.Division, epoch: int, rate: float, wish: bool
+def optimizer_step(
+    run: Run, pieces: Iterator[batches.Piece], division: batches.Division, epoch: int, rate: float, stop: bool
 ) -> tuple[list[float], bool]:
-    """A step at a learning rate: the losses of all its micro-batches by number, and whether any process has a wish.
+    """A step at a learning rate: the losses of all its micro-batches by number, and whether any process is to stop.
 
     Where a loss is not finite, the weights stay as they were.
     """
@@ -36,14 +36,14 @@ def take(
             loss = binary_cross_entropy_with_logits(logits.float(), targets)
             trainee.scaler.scale(loss / division.accumulation).backward()
         losses.append(loss.detach())
-    flag = torch.tensor(float(wish), device=world.device)
+    flag = torch.tensor(float(stop), device=world.device)
     gathered = world.gather(torch.stack([*losses, flag]))
-    by_number, wished = gathered[:, :-1].flatten(), bool(gathered[:, -1].any())
+    by_number, stops = gathered[:, :-1].flatten(), bool(gathered[:, -1].any())
     if by_number.isfinite().all():
         trainee.scaler.step(trainee.optimizer)
         trainee.scaler.update()
         clamp_positions(trainee.model)
-        batch_norm.settle(trainee.model, before, division, world)
+        batch_norm.merge_statistics(trainee.model, before, division, world)
         if trainee.average is not None:
             trainee.average.update_parameters(trainee.model)  # type: ignore[operator]
-    return by_number.tolist(), wished
+    return by_number.tolist(), stops

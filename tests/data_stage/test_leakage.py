@@ -23,8 +23,8 @@ from harness.data.clips.shards import RATE
 from harness.data.featurize import featurize
 from harness.data.fetching.esc10_files import Recording, fetch_esc10
 from harness.data.packing import duplicates, leakage
-from harness.data.packing.fingerprints import SIZE, TYPE, StoredPrints, print_of
-from harness.data.packing.leakage import MOST, NEAR, SAME, Side, correlation, find
+from harness.data.packing.fingerprints import FINGERPRINT, SIZE, StoredFingerprints, clip_fingerprint
+from harness.data.packing.leakage import MOST, NEAR, SAME, SplitClips, correlation, find_leakage
 from harness.data.sources import instruments
 
 from . import test_folder, test_hdf5
@@ -68,7 +68,7 @@ def copies(clip: np.ndarray, random: np.random.Generator) -> Iterator[tuple[str,
 
 
 def shape(clip: np.ndarray) -> np.ndarray:
-    return print_of(clip)["shape"].astype(np.float32)
+    return clip_fingerprint(clip)["shape"].astype(np.float32)
 
 
 def test_copies_pass_both_thresholds_and_other_notes_do_not(notes: list[np.ndarray]) -> None:
@@ -98,7 +98,7 @@ def test_correlation_is_of_the_best_shift_and_of_what_overlaps() -> None:
 
 def test_a_print_of_anything_is_finite_and_short_clips_have_one() -> None:
     for clip in (np.zeros(1, np.int16), np.ones(3, np.int16), np.full(400_001, -32768, np.int16)):
-        found = print_of(clip)
+        found = clip_fingerprint(clip)
         assert np.isfinite(found["shape"]).all() and np.linalg.norm(found["shape"].astype(np.float32)) < 1.01
 
 
@@ -184,7 +184,7 @@ def digest(path: Path) -> str:
 def test_instruments_refuses_splits_that_are_not_made_by_cluster(
     tmp_path: Path, packed: Path, make: MakeParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A font holds both sides of stereo recordings, and many notes twice."""
+    """A font holds both splits_clips of stereo recordings, and many notes twice."""
     monkeypatch.setattr(instruments, "FONTS", {"musescore": instruments.FONTS["musescore"]})
     monkeypatch.setattr(duplicates, "clusters", lambda excerpts, same: list(range(len(excerpts))))
     (tmp_path / "data").mkdir()
@@ -199,14 +199,16 @@ def test_the_default_preset_is_clean_and_says_so(packed: Path) -> None:
     assert (packed / "results/instruments/leakage.csv").read_text() == ",".join(COLUMNS) + "\n"
 
 
-def side(split: str, prints: np.ndarray | StoredPrints, clips: np.ndarray) -> Side:
-    return Side(split, prints, lambda index: f"{split}{index}", lambda index: clips[index % len(clips)])
+def side(split: str, fingerprints: np.ndarray | StoredFingerprints, clips: np.ndarray) -> SplitClips:
+    return SplitClips(split, fingerprints, lambda index: f"{split}{index}", lambda index: clips[index % len(clips)])
 
 
 def test_a_clip_that_all_others_equal_is_counted_once_and_looked_at_a_few_times() -> None:
     clips = int16(0.1 * np.random.default_rng(0).standard_normal((2, RATE)))
-    prints = np.array([print_of(clip) for clip in clips])
-    found = find([side("test", np.tile(prints, 700), clips), side("train", np.tile(prints[:1], 5000), clips[:1])])
+    fingerprints = np.array([clip_fingerprint(clip) for clip in clips])
+    found = find_leakage(
+        [side("test", np.tile(fingerprints, 700), clips), side("train", np.tile(fingerprints[:1], 5000), clips[:1])]
+    )
     assert found.counts == {"test-train": {"content": 700, "near": 0, "pairs": 700 * MOST}}
     assert len(found.pairs) == leakage.LISTED
     assert [pair.other_id for pair in found.pairs[:MOST]] == [f"train{index}" for index in range(MOST)]
@@ -215,18 +217,20 @@ def test_a_clip_that_all_others_equal_is_counted_once_and_looked_at_a_few_times(
 def test_memory_does_not_grow_with_the_number_of_clips(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     clips = int16(0.1 * random.standard_normal((1, RATE)))
-    queries = np.zeros(100, TYPE)
+    queries = np.zeros(100, FINGERPRINT)
     queries["shape"] = random.standard_normal((100, SIZE)) / 16
     queries["content"] = np.arange(100)
     peaks = []
     for count in (8_000, 40_000):
-        prints = np.tile(queries, count // 100)
-        prints["content"] += 100
-        prints["shape"][:-1] *= -1
-        np.save(tmp_path / f"{count}.npy", prints)
-        del prints
+        fingerprints = np.tile(queries, count // 100)
+        fingerprints["content"] += 100
+        fingerprints["shape"][:-1] *= -1
+        np.save(tmp_path / f"{count}.npy", fingerprints)
+        del fingerprints
         tracemalloc.start()
-        found = find([side("test", queries, clips), side("train", StoredPrints(tmp_path / f"{count}.npy"), clips)])
+        found = find_leakage(
+            [side("test", queries, clips), side("train", StoredFingerprints(tmp_path / f"{count}.npy"), clips)]
+        )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert found.counts["test-train"]["pairs"] == 1 and found.pairs[0].other_id == f"train{count - 1}"

@@ -19,16 +19,18 @@ from torch import nn
 from dcls import Dcls2d
 from harness.base import paths
 from harness.base.files import write_csv, write_json
+from harness.comparison import examples
+from harness.comparison import paired as comparison
 from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
-from harness.evaluation import comparison, examples
 from harness.evaluation import evaluate as evaluation
 from harness.records import provenance
-from harness.report import style
+from harness.records.schemas import HISTORY
+from harness.report.figures import theme
 from harness.report.tables import tables
 from harness.report.timings import current_file
 from harness.throughput import rows
-from harness.training import loop, positions
+from harness.training import positions
 from tests.made_up_timings import COUNTS, write_timings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -81,8 +83,8 @@ def made(workplace: Path, report_params: Params) -> Path:
 @pytest.fixture
 def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made and not written, which takes most of the time."""
-    monkeypatch.setattr(style, "draw", lambda _, figure: figure() is not None)
-    monkeypatch.setattr(style, "animate", lambda _, frames: bool(frames()))
+    monkeypatch.setattr(theme, "save", lambda _, draw, *__: draw() is not None)
+    monkeypatch.setattr(theme, "save_animation", lambda _, draw: bool(draw()))
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +129,18 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     parameters = provenance.stage_parameters(params, params.models[0])
     del parameters["model"], parameters["dcls"], parameters["train"]
     for seed in params.linear_baseline_seeds:
-        record = provenance.provenance("linear_baseline", parameters, "d" * 64, "cpu", model=LINEAR_BASELINE, seed=seed)
+        record = provenance.provenance(
+            "linear_baseline",
+            parameters,
+            "d" * 64,
+            "cpu",
+            model=LINEAR_BASELINE,
+            seed=seed,
+            train_clips=512,
+            inverse_penalty=0.1,
+            val_mAP=0.4,
+            seconds=1.0,
+        )
         write_scores(params, LINEAR_BASELINE, seed, 0.5, random, record)
     comparison.compare(params)
     _write_examples(params, patch)
@@ -145,12 +158,16 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
             "d" * 64,
             "cpu",
             **more,
-            start=None,
+            start={"start": "random"},
+            processes=1,
             threads=2,
             classes=CLASSES,
             trained_parameters=1_234_567,
             seconds=12.3,
-            resumed_at_epoch=0,
+            convolutions="rule",
+            resumed_at=(0, 0),
+            samples_per_s=50.0,
+            waiting_fraction=0.1,
         ),
     )
     skill = SKILL[model.split("_")[0]] + (0.1 if "_dcls_" in model else 0.0) + 0.05 * random.standard_normal()
@@ -167,7 +184,7 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
         }
         for epoch in epochs
     ]
-    write_csv(folder / "history.csv", loop.HISTORY, rows)
+    write_csv(folder / "history.csv", HISTORY, rows)
     positions.write_positions(
         _walk(params, model, seed) if "_dcls_" in model else {},
         params.dcls,
@@ -216,7 +233,14 @@ def _write_parameters(params: Params) -> None:
     (backbone,) = {one["total"] - one["head"] for one in classes.values()}
     models = {model: rest | {"backbone": backbone} for model in params.models}
     write_json(folder / "parameters.json", {"models": models})
-    record = provenance.provenance("parameters", {"dcls": provenance.as_plain(params.dcls)}, "none", "meta")
+    record = provenance.provenance(
+        "parameters",
+        {"dcls": provenance.as_plain(params.dcls)},
+        "none",
+        "meta",
+        models=list(params.models),
+        scale="full",
+    )
     write_json(folder / "parameters.run.json", record)
 
 

@@ -21,8 +21,8 @@ from PIL import Image
 from harness import __main__ as cli
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report.figures import theme
 from harness.report.figures.accuracy_and_cost import accuracy_and_cost
 from harness.report.figures.class_differences import MOST, class_differences

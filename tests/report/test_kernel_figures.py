@@ -8,7 +8,7 @@ import csv
 import dataclasses
 import json
 import shutil
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,9 @@ from matplotlib.colors import to_hex
 from harness import __main__ as cli
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.config.systems import LINEAR_BASELINE
-from harness.evaluation.comparison import compare
+from harness.config.systems import is_dcls, method_of
 from harness.report.figures import theme
 from harness.report.figures.calibration import FEWEST, calibration
 from harness.report.figures.dense_kernels import dense_kernels
@@ -34,6 +34,7 @@ from harness.report.tables import tables
 from tests.conftest import ROOT
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of
 
+INCOMPLETE = "epoch,stage,element,channel,row,column\n0,1,1,0,0,0\n1,1,1,0,0,0\n0,1,2,0,0,0\n"
 CELLS = {1: (2, 160), 2: (4, 320), 3: (8, 640), 4: (16, 1280)}  # mel bands and ms by stage
 
 
@@ -231,34 +232,36 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
     monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", "results/instruments/"])
     assert not Path("params.yaml").exists() and cli.main() == 0
     assert (drawn[0].models, drawn[0].seeds) == ((BASELINE, DCLS), (1, 2))
-    assert [run.seed for run in drawn[0].linear] == [0, 1, 2] and drawn[0].linear[0].model == LINEAR_BASELINE
+    assert drawn[0].linear_seeds == (0, 1, 2)
     for folder, message in ((".", "is not a preset's folder"), ("results/other", "comparison.run.json: missing")):
         monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", folder])
         assert cli.main() == 2 and message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "figure", "message"),
+    ("name", "content", "draw", "message"),
     [
-        ("training/trajectories.csv", "epoch,stage\n0,1\n", element_paths, "no column"),
-        (
-            "trajectories.csv",
-            "epoch,stage,element,row,column\n0,1,1,0,0\n1,1,1,0,0\n0,1,2,0,0\n",
-            element_paths,
-            "lacks",
-        ),
+        ("training/trajectories.csv", "epoch,stage\n0,1\n", kernel_positions, "no column 'element'"),
+        ("training/trajectories.csv", INCOMPLETE, kernel_positions, "an element lacks an epoch"),
         (
             "training/kernels.csv",
-            "epoch,stage,channel,largest,values\n0,1,0,1,1 2 3\n",
-            kernel_pictures,
+            "epoch,stage,layer,channel,largest,values\n0,1,l,0,1,1 2 3\n",
+            dense_kernels,
             "cannot reshape",
         ),
-        ("evaluation/calibration.csv", "low,high\n0,1\n", lambda results, _: reliability(results), "'count'"),
-        ("../../examples/examples.json", '{"clips": [{}]}', example_clips, "run `examples` again"),
+        ("evaluation/calibration.csv", "low,high\n0,1\n", lambda frames, _: calibration(frames), "'count'"),
+        (
+            "../../examples/examples.json",
+            '{"schema_version": 2, "seed": 0, "clips": [{}]}',
+            lambda frames, _: example_clips(frames),
+            "no 'clips.0.id' in it",
+        ),
     ],
 )
-def test_broken_files_are_named(frames: Frames, name: str, content: str, figure: object, message: str) -> None:
+def test_broken_files_are_named(
+    frames: Frames, name: str, content: str, draw: Callable[[Frames, str], object], message: str
+) -> None:
     path = folder_of(DCLS, 0) / name
     path.write_text(content)
     with pytest.raises(UserError, match=rf"{path.name}: .*{message}"):
-        partial(figure, results, DCLS)()  # type: ignore[arg-type]
+        draw(frames, DCLS)

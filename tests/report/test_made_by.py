@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from harness.base.errors import UserError
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report.tables import tables
 from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table
 

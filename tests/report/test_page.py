@@ -17,8 +17,8 @@ import pytest
 from harness import __main__ as cli
 from harness.base.errors import UserError
 from harness.base.files import write_csv, write_json
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report.figures import theme
 from harness.report.figures.draw import draw_figures
 from harness.report.grid import Grid
@@ -123,7 +123,7 @@ def _write_examples() -> None:
     folder.mkdir(exist_ok=True)
     (folder / "clip1.flac").write_bytes(b"fLaC not really")
     silent = clip | {"id": "2", "labels": ["class 3"], "audio": None, "recordings": []}
-    write_json(folder / "examples.json", {"schema_version": 1, "seed": 0, "clips": [clip, silent]})
+    write_json(folder / "examples.json", {"schema_version": 2, "seed": 0, "clips": [clip, silent]})
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_cells_sort_by_the_number_that_they_show() -> None:
 @pytest.fixture
 def opened(here: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     if find_chromium() is None or find_driver() is None:
-        pytest.skip("no chromium or no chromedriver here: the page's structure is tested, not what it does in a browser")
+        pytest.skip("no chromium or chromedriver here: the page's structure is tested, not what it does in a browser")
     with browser(tmp_path_factory.mktemp("profile")) as tab:
         tab.emulate(1280, 900)
         tab.open(INDEX)

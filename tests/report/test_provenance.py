@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report.sources import ASKED_FOR
 from harness.report.tables import tables
 from harness.report.timings import current_file

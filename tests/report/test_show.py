@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import UserError
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report.show import show
 from harness.report.tables import tables
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from harness.base.errors import UserError
+from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.evaluation.comparison import compare
 from harness.report.load import load_results
 from harness.report.summary import summary
 from harness.report.tables import tables

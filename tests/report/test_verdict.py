@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from harness.base.files import write_json
+from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.config.systems import MODELS, is_dcls
-from harness.evaluation.comparison import compare
 from harness.report.load import load_results
 from harness.report.tables import tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict

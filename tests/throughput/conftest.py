@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness.config.params import Params
+from harness.counting import operations as counts
 from harness.models import build as models
-from harness.throughput import counts
 from harness.throughput.condition import Condition
 from harness.throughput.machine import Machine, this_machine
 

@@ -12,8 +12,9 @@ from torch import nn
 import dcls
 from harness.config.params import Params
 from harness.config.systems import MODELS, is_dcls
+from harness.counting import operations as counts
 from harness.models import build as models
-from harness.throughput import breakdown, contenders, counts, gauges, pair, rows
+from harness.throughput import breakdown, contenders, gauges, pair, rows
 from harness.throughput.breakdown import BACKWARD, MARK, STEP, Event
 from harness.throughput.machine import Machine, this_machine
 from tests.test_models import COUNTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.config.params import Params
-from harness.throughput import rows
+from harness.throughput import outcome, rows
 from harness.throughput.condition import all_conditions, plain_conditions
 from harness.throughput.device import label, slug
 from harness.throughput.statistics import median_interval, noise_of, percentile
@@ -125,3 +126,15 @@ def test_choices_are_replaced_by_row(tmp_path: Path, params: Params) -> None:
     path.write_text("{}x")
     with pytest.raises(UserError, match=rf"^{path}: no list of convolution choices"):
         rows.read_choices(path)
+
+
+@pytest.mark.parametrize(("left", "status"), [(2**34, "failed: RuntimeError: could not create"), (2**20, "out of mem")])
+def test_onednn_lacks_memory_only_where_there_is_little(
+    left: int, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcome, "memory_left", lambda: left)
+    assert outcome.reason_of(RuntimeError("could not create a primitive")).startswith(status)
+
+
+def test_memory_left_is_within_what_the_machine_has() -> None:
+    assert 0 < outcome.memory_left() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -64,9 +64,6 @@ class Nursery:
 
 
 def _serve() -> None:
-    import harness.evaluation.evaluate
-    import harness.training.loop
-    import harness.training.nonfinite  # noqa: F401
     from harness.__main__ import main
 
     for line in sys.stdin:

@@ -16,11 +16,11 @@ import soundfile
 from harness.audio.units import band_centres
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.comparison import examples as stage
+from harness.comparison.examples import audio_of, chosen, examples, log_mel_of
 from harness.config.params import load
 from harness.data.clips.clips import MixtureClips, PackedClips
 from harness.data.clips.manifest import Row
-from harness.evaluation import examples as stage
-from harness.evaluation.examples import audio_of, chosen, examples, log_mel_of
 from tests.training.conftest import Folder, folder_with
 from tests.training.processes import Nursery
 

@@ -164,7 +164,7 @@ def test_a_signal_that_comes_later_is_not_waited_for(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(signals, "AT_ONCE", 0.0)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel test run ignores it
     try:
-        with signals.wishes() as received:
+        with signals.stop_requests() as received:
             signal.raise_signal(signal.SIGINT)
             time.sleep(0.01)
             with pytest.raises(KeyboardInterrupt):

@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.params import Params
 from harness.data.clips import mixtures
 from harness.data.clips.indexed import open_indexed
 from harness.data.clips.labels import read_labels
 from harness.data.clips.manifest import LISTED_KINDS, SPLITS, Row, read_manifest
 from harness.data.clips.shards import RATE, open_shard
 from harness.data.clips.splits import folds_of
-from harness.base.errors import UserError
-from harness.config.params import Params
 
 
 class Clips(Protocol):

@@ -12,9 +12,9 @@ from typing import Any, overload
 
 import numpy as np
 
+from harness.base.errors import UserError
 from harness.data.clips.manifest import SPLITS
 from harness.data.clips.shards import GrowingArray
-from harness.base.errors import UserError
 
 PIECE = 4096  # clips whose targets are unpacked at a time where all are gone through
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.config.audioset_files import hdf5_files, held_out, of
-from harness.data.sources.hdf5 import Hdf5Reader
-from harness.data.clips.index import Index
-from harness.data.clips.shards import RATE, read_clip
 from harness.base.errors import UserError
 from harness.base.files import read_json
+from harness.config.audioset_files import hdf5_files, held_out, of
 from harness.config.params import Params
+from harness.data.clips.hdf5 import Hdf5Reader
+from harness.data.clips.index import Index
+from harness.data.clips.shards import RATE, read_clip
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data.clips.labels import Label
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.data.clips.labels import Label
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +88,7 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
-def cells_of(row: Row) -> list[object]:
+def manifest_cells(row: Row) -> list[object]:
     """The row as it stands in the file."""
     values = [getattr(row, name) for name in COLUMNS]
     values[COLUMNS.index("duration")] = f"{row.duration:.4f}"
@@ -96,7 +96,7 @@ def cells_of(row: Row) -> list[object]:
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    write_csv(path, COLUMNS, map(cells_of, rows))
+    write_csv(path, COLUMNS, map(manifest_cells, rows))
 
 
 def read_manifest(path: Path) -> list[Row]:

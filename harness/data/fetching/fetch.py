@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from harness.base import paths
-from harness.data.fetching import esc10_files
-from harness.data.fetching import npm_files
-from harness.config.audioset_files import copy_table, fetch_audioset
-from harness.base.folders import whole_folder
-from harness.data.clips.manifest import LISTED_KINDS
 from harness.base.errors import UserError
+from harness.base.folders import whole_folder
+from harness.config.audioset_files import copy_table, fetch_audioset
 from harness.config.params import Params, mirror
+from harness.data.clips.manifest import LISTED_KINDS
+from harness.data.fetching import esc10_files, npm_files
 
 
 def fetch(params: Params) -> None:

@@ -1,4 +1,4 @@
-"""Work on a long list of clips in blocks: in parallel, and gone on with after any interruption.
+"""Work on a long list of clips in blocks, in parallel; after an interruption the next call continues.
 
 A block is finished when its .json is there, written last; it says for which input (`key`) it is. What a block writes
 depends on nothing but its input, so neither the number of workers nor an interruption changes a byte.
@@ -23,24 +23,24 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from harness.data.clips.manifest import Row, read_manifest, write_manifest
-from harness.data.packing.fingerprints import TYPE as PRINTS
-from harness.data.clips.shards import shard_name
 from harness.base.errors import UserError
 from harness.base.files import read_json, write_atomic, write_json
+from harness.data.clips.manifest import Row, read_manifest, write_manifest
+from harness.data.clips.shards import shard_name
+from harness.data.packing.fingerprints import FINGERPRINT
+from harness.records.code_closure import code_fingerprint
 from harness.records.provenance import fingerprint_of
 
 WORK = Path(".cache/featurize")  # outside DVC's outputs, which DVC deletes before a stage runs
 ROWS = 1024  # clips in a block: 10 s each make a shard of 655 MB
-# the modules and libraries that a block depends on
-CODE = ("audio", "blocks", "catalog", "hdf5", "manifest", "packing", "prints", "shards", "split", "truncated")
+# the modules, with all that they import, and the libraries that a block depends on
+CODE = ("harness.data.packing.pack", "harness.data.sources.hdf5")
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "h5py")
 
 
 def work_folder(preset: str) -> Path:
     """Where the blocks of this code and these libraries are; those of others, and half-written files, are deleted."""
-    here = Path(__file__).parent
-    key = fingerprint_of([version(name) for name in LIBRARIES], [here / f"{name}.py" for name in CODE])[:16]
+    key = fingerprint_of([[version(name) for name in LIBRARIES], code_fingerprint(*CODE)])[:16]
     folder = WORK / preset / key
     for other in (WORK / preset).glob("*"):
         if other != folder:
@@ -85,11 +85,13 @@ def is_finished(work: Path, number: int, key: str) -> bool:
     return False
 
 
-def finish(work: Path, number: int, key: str, rows: Sequence[Row], prints: Sequence[np.ndarray], digest: str) -> None:
+def finish(
+    work: Path, number: int, key: str, rows: Sequence[Row], fingerprints: Sequence[np.ndarray], digest: str
+) -> None:
     """Writes the block's part of the manifest, the fingerprints of its good rows, and that it is finished; `digest` is
     of its sounds."""
     write_manifest(block_path(work, number), rows)
-    write_atomic(_prints_path(work, number), lambda file: np.save(file, np.array(prints, PRINTS)))
+    write_atomic(_fingerprints_path(work, number), lambda file: np.save(file, np.array(fingerprints, FINGERPRINT)))
     write_json(block_path(work, number).with_suffix(".json"), {"key": key, "digest": digest})
 
 
@@ -102,13 +104,13 @@ def finished_block(work: Path, number: int) -> tuple[list[Row], str]:
     return read_manifest(block_path(work, number)), read_json(block_path(work, number).with_suffix(".json"))["digest"]
 
 
-def finished_prints(work: Path, number: int) -> np.ndarray:
-    """Records of prints.TYPE, one for each good row of a finished block."""
-    return np.load(_prints_path(work, number))
+def finished_fingerprints(work: Path, number: int) -> np.ndarray:
+    """Records of FINGERPRINT, one for each good row of a finished block."""
+    return np.load(_fingerprints_path(work, number))
 
 
-def _prints_path(work: Path, number: int) -> Path:
-    return work / f"prints-{number:05d}.npy"
+def _fingerprints_path(work: Path, number: int) -> Path:
+    return work / f"fingerprints-{number:05d}.npy"
 
 
 def shard_path(work: Path, number: int) -> Path:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.base.files import write_csv
 from harness.data.clips.labels import Label
 from harness.data.clips.manifest import STATUSES, Row
 from harness.data.clips.shards import RATE
-from harness.base.files import write_csv
 
 HOP = RATE // 100  # samples, of the spectrogram; encoders add or drop less
 MOST_CLASSES = 50  # in the summary, which is a metric of DVC's: of more, only the CSV has the counts

@@ -18,7 +18,7 @@ LOWEST, HIGHEST, BANDS = 60.0, 7000.0, 17  # Hz: a range that encoders keep
 FLOOR = 50.0  # dB below the loudest band: what is softer is an encoder's noise
 RHYTHMS = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 21, 26, 32, 39])  # edges, in steps of 0.1 Hz
 SIZE = (BANDS - 1) * (len(RHYTHMS) - 1)
-TYPE = np.dtype([("content", "<u8"), ("shape", "<f2", (SIZE,))])
+FINGERPRINT = np.dtype([("content", "<u8"), ("shape", "<f2", (SIZE,))])
 WINDOW = np.hanning(FRAME + 1)[:-1].astype(np.float32)
 
 
@@ -32,14 +32,14 @@ def _edges() -> np.ndarray:
 EDGES = _edges()
 
 
-def print_of(clip: np.ndarray) -> np.ndarray:
-    """int16 (samples,) at 32 kHz -> a record of TYPE: 64 bits of the samples' SHA-256, and `shape`, of unit length.
+def clip_fingerprint(clip: np.ndarray) -> np.ndarray:
+    """int16 (samples,) at 32 kHz -> a FINGERPRINT: 64 bits of the samples' SHA-256, and `shape`, of unit length.
 
     `shape` says how strongly the differences between neighbouring bands of the log-mel spectrogram move at which
     rhythm: the magnitudes of their Fourier transform over time, which a shift leaves as they are, as roots, less their
     mean over the bands. No BLAS: its threads would compete with the other workers.
     """
-    found = np.zeros((), TYPE)
+    found = np.zeros((), FINGERPRINT)
     found["content"] = int.from_bytes(hashlib.sha256(clip.tobytes()).digest()[:8])
     clip = clip[: SECONDS * RATE]
     clip = np.pad(clip, (0, max(2 * FRAME - len(clip), len(clip) % 2)))
@@ -56,7 +56,7 @@ def print_of(clip: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class StoredPrints:
+class StoredFingerprints:
     """Those in a .npy file, of which only slices are read: a mapping of all would count as this process's memory."""
 
     path: Path

@@ -20,10 +20,10 @@ import numpy as np
 import scipy.fft
 import soxr
 
-from harness.data.packing.fingerprints import SECONDS, StoredPrints
-from harness.data.clips.shards import RATE
 from harness.base.errors import UserError
 from harness.base.files import write_csv
+from harness.data.clips.shards import RATE
+from harness.data.packing.fingerprints import SECONDS, StoredFingerprints
 
 NEAR = 0.85  # of fingerprints' scalar product: what is below is not looked at
 SAME = 0.92  # of the waveforms' correlation
@@ -37,11 +37,11 @@ OVERLAP = 0.25  # of each clip's energy must at least be there at the best shift
 
 
 @dataclass(frozen=True)
-class Side:
-    """The good clips of a split: records of prints.TYPE, and of each clip the name and int16 (samples,) at 32 kHz."""
+class SplitClips:
+    """The good clips of a split: records of FINGERPRINT, and of each clip the name and int16 (samples,) at 32 kHz."""
 
     split: str
-    prints: np.ndarray | StoredPrints
+    fingerprints: np.ndarray | StoredFingerprints
     name: Callable[[int], str]
     read: Callable[[int], np.ndarray]
 
@@ -67,10 +67,10 @@ class Leakage:
     pairs: list[Pair]
 
 
-def find(sides: Sequence[Side]) -> Leakage:
+def find_leakage(splits_clips: Sequence[SplitClips]) -> Leakage:
     """All recordings in two of the splits, in bounded memory: what is compared is read as it is needed."""
     counts, listed = {}, list[Pair]()
-    for first, second in combinations(sides, 2):
+    for first, second in combinations(splits_clips, 2):
         count = counts[f"{first.split}-{second.split}"] = {"content": 0, "near": 0, "pairs": 0}
         best: dict[str, str] = {}
         for pair in _pairs(first, second):
@@ -84,10 +84,10 @@ def find(sides: Sequence[Side]) -> Leakage:
     return Leakage(counts, listed)
 
 
-def _pairs(first: Side, second: Side) -> Iterator[Pair]:
-    for start in range(0, len(first.prints), BLOCK):
+def _pairs(first: SplitClips, second: SplitClips) -> Iterator[Pair]:
+    for start in range(0, len(first.fingerprints), BLOCK):
         clip, at = np.empty(0, np.int16), -1
-        for index, other in _candidates(first.prints[start : start + BLOCK], second.prints):
+        for index, other in _candidates(first.fingerprints[start : start + BLOCK], second.fingerprints):
             if index != at:
                 clip, at = first.read(start + index), index
             copy = second.read(other)
@@ -99,7 +99,7 @@ def _pairs(first: Side, second: Side) -> Iterator[Pair]:
                 )
 
 
-def _candidates(block: np.ndarray, others: np.ndarray | StoredPrints) -> list[tuple[int, int]]:
+def _candidates(block: np.ndarray, others: np.ndarray | StoredFingerprints) -> list[tuple[int, int]]:
     """Indices of what may be the same: for each clip of the block the MOST nearest, equal contents before all."""
     kind = np.dtype([("clip", np.int32), ("other", np.int64), ("near", np.float32)])
     found, shapes = np.empty(0, kind), block["shape"].astype(np.float32)
@@ -166,7 +166,7 @@ def require_clean(leakage: Leakage, raw: Path, report: Path) -> None:
         )
 
 
-def warning(counts: dict[str, Any]) -> str:
+def leakage_warning(counts: dict[str, Any]) -> str:
     """One line that says what was found, or "" for nothing."""
     found = [
         f"{sum(count[same] for same in ('content', 'near'))} clips of {name.replace('-', ' are in ')} too"

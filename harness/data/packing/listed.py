@@ -17,20 +17,19 @@ from typing import Any
 import numpy as np
 
 from harness.base import paths
-from harness.data.packing import blocks
+from harness.base.files import sha256_of, write_json
 from harness.base.folders import whole_folder
-from harness.data.packing.coverage import Coverage
+from harness.config.params import Params
 from harness.data.clips.index import Index, IndexWriter
 from harness.data.clips.labels import Label, write_labels
-from harness.data.packing.leakage import Side, find, write_report
-from harness.data.clips.manifest import COLUMNS, SPLITS, Attribution, Row, cells_of
-from harness.data.packing.fingerprints import TYPE as PRINTS
-from harness.data.packing.fingerprints import StoredPrints
+from harness.data.clips.manifest import COLUMNS, SPLITS, Attribution, Row, manifest_cells
+from harness.data.clips.shards import GrowingArray, read_clip
+from harness.data.packing import blocks
+from harness.data.packing.coverage import Coverage
+from harness.data.packing.fingerprints import FINGERPRINT, StoredFingerprints
+from harness.data.packing.leakage import SplitClips, find_leakage, write_report
 from harness.data.packing.quarantine import COLUMNS as LEFT_OUT
 from harness.data.packing.quarantine import bad_clips, read_left_out, require_few
-from harness.data.clips.shards import GrowingArray, read_clip
-from harness.base.files import sha256_of, write_json
-from harness.config.params import Params
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def featurize_listed(
     with whole_folder(paths.packed(params.preset)) as folder:
         write_labels(folder / "labels.csv", plan.labels)
         digests = _put_together(plan, work, folder, coverage)
-        leakage = find(_sides(plan, work, folder))
+        leakage = find_leakage(_all_splits(plan, work, folder))
         statuses = coverage.statuses()
         require_few(params, statuses, read_left_out(folder / "missing.csv"))
         lines = [(sha256_of(folder / name), name) for name in ("manifest.csv", "labels.csv")] + digests
@@ -93,11 +92,11 @@ def _put_together(plan: Plan, work: Path, folder: Path, coverage: Coverage) -> l
         IndexWriter(folder, len(plan.labels)) as index,
         ExitStack() as stack,
     ):
-        arrays = {split: GrowingArray(_prints_path(work, split), PRINTS) for split in SPLITS}
-        prints = {split: stack.enter_context(closing(array)) for split, array in arrays.items()}
+        arrays = {split: GrowingArray(_fingerprints_path(work, split), FINGERPRINT) for split in SPLITS}
+        fingerprints = {split: stack.enter_context(closing(array)) for split, array in arrays.items()}
 
         def add(row: Row, listed: bool, source: str) -> None:
-            manifest(cells_of(row))
+            manifest(manifest_cells(row))
             coverage.add(row, source, listed)
             if plan.credit is None:
                 credits((row.id, row.source, row.labels, source, "", "", ""))
@@ -110,13 +109,13 @@ def _put_together(plan: Plan, work: Path, folder: Path, coverage: Coverage) -> l
             credits(dataclasses.astuple(plan.credit))
         for number, source in enumerate(plan.sources):
             rows, digest = blocks.finished_block(work, number)
-            marks, good = blocks.finished_prints(work, number), 0
+            marks, good = blocks.finished_fingerprints(work, number), 0
             for row in rows:
                 mark, good = marks[good : good + 1], good + (row.status == "ok")
                 row, listed = plan.revise(row)
                 add(row, listed, source)
                 if row.status == "ok":
-                    prints[row.split].append(mark)
+                    fingerprints[row.split].append(mark)
             digests.append((digest, f"block-{number:05d}"))
             shard = blocks.shard_path(work, number)
             if shard.exists():
@@ -126,22 +125,26 @@ def _put_together(plan: Plan, work: Path, folder: Path, coverage: Coverage) -> l
     return digests
 
 
-def _prints_path(work: Path, split: str) -> Path:
-    return work / f"prints-{split}.npy"
+def _fingerprints_path(work: Path, split: str) -> Path:
+    return work / f"fingerprints-{split}.npy"
 
 
-def _sides(plan: Plan, work: Path, folder: Path) -> list[Side]:
+def _all_splits(plan: Plan, work: Path, folder: Path) -> list[SplitClips]:
     """The good clips of each split, the smaller splits first."""
     return [
-        _side(
-            Index(folder, split, len(plan.labels)), StoredPrints(_prints_path(work, split)), plan.reader(folder, split)
+        _split_clips(
+            Index(folder, split, len(plan.labels)),
+            StoredFingerprints(_fingerprints_path(work, split)),
+            plan.reader(folder, split),
         )
         for split in reversed(SPLITS)
     ]
 
 
-def _side(index: Index, prints: StoredPrints, read: Callable[[int, int, int], np.ndarray]) -> Side:
-    return Side(index.split, prints, lambda clip: index.ids[clip], lambda clip: read(*index.place(clip)))
+def _split_clips(
+    index: Index, fingerprints: StoredFingerprints, read: Callable[[int, int, int], np.ndarray]
+) -> SplitClips:
+    return SplitClips(index.split, fingerprints, lambda clip: index.ids[clip], lambda clip: read(*index.place(clip)))
 
 
 @contextmanager

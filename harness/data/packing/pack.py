@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.packing import decoding as audio
-from harness.data.packing import blocks
-from harness.data.clips.manifest import Row, read_manifest
-from harness.data.packing.fingerprints import print_of
-from harness.data.clips.shards import GrowingArray
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
+from harness.data.clips.manifest import Row, read_manifest
+from harness.data.clips.shards import GrowingArray
+from harness.data.packing import blocks
+from harness.data.packing import decoding as audio
+from harness.data.packing.fingerprints import clip_fingerprint
 
 
 def pack(row: Row, path: Path) -> tuple[Row, np.ndarray | None]:
@@ -53,13 +53,13 @@ def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:
     try:
         file = GrowingArray(half, np.int16)
         try:
-            packed, prints = [], []
+            packed, fingerprints = [], []
             for row, path in zip(rows, paths, strict=True):
                 clip = None
                 if row.status == "ok":
                     row, clip = pack(row, path)
                 if clip is not None:
-                    prints.append(print_of(clip))
+                    fingerprints.append(clip_fingerprint(clip))
                     row = dataclasses.replace(row, shard=number, offset=file.append(clip), samples=len(clip))
                 packed.append(row)
         finally:
@@ -69,7 +69,7 @@ def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:
         raise UserError(f"{shard}: cannot be written ({error.strerror}): free space or fix its rights") from error
     if not file.length:
         shard.unlink()  # no good clip: no shard
-    blocks.finish(work, number, key, packed, prints, sha256_of(shard) if file.length else "")
+    blocks.finish(work, number, key, packed, fingerprints, sha256_of(shard) if file.length else "")
 
 
 def listed_key(work: Path, bases: Sequence[Path], number: int) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.base import paths
-from harness.data.clips.manifest import STATUSES, Row
 from harness.base.errors import UserError
 from harness.base.files import write_csv
 from harness.config.params import Params
+from harness.data.clips.manifest import STATUSES, Row
 
 COLUMNS = ("id", "split", "status", "reason", "source")
 NO_FAULT = {  # of each kind, the statuses of clips that are left out and not bad
@@ -39,7 +39,7 @@ def list_path(preset: str) -> Path:
     return paths.packed(preset).with_name(f"{preset}.bad_clips.csv")
 
 
-def cells_of(rows: Iterable[Row]) -> Iterator[dict[str, str]]:
+def left_out_cells(rows: Iterable[Row]) -> Iterator[dict[str, str]]:
     return ({name: getattr(row, name) for name in COLUMNS} for row in rows)
 
 

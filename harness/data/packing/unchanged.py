@@ -7,12 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.base import paths
-from harness.data.packing import blocks
 from harness.base.files import read_json, write_json
 from harness.config.params import Params
+from harness.data.packing import blocks
+from harness.records.code_closure import stage_fingerprint
 from harness.records.provenance import as_plain, fingerprint_of
-
-HERE = Path(__file__).parent
 
 
 def is_unchanged(params: Params, keys: Sequence[Callable[[], str]]) -> bool:
@@ -42,8 +41,10 @@ def _record(preset: str) -> Path:
 def _made_from(params: Params, keys: Iterable[str]) -> str:
     data = {key: value for key, value in as_plain(params.data).items() if key not in ("max_bad_fraction", "mirror")}
     versions = [version(name) for name in blocks.LIBRARIES]
-    files = [*HERE.glob("*.py"), *(path for path in paths.raw(params.data.kind).rglob("*") if path.is_file())]
-    return blocks.key_of(fingerprint_of([data, params.preset, versions], files), list(keys))
+    files = (path for path in paths.raw(params.data.kind).rglob("*") if path.is_file())
+    return blocks.key_of(
+        fingerprint_of([data, params.preset, versions, stage_fingerprint("featurize")], files), list(keys)
+    )
 
 
 def _states(preset: str) -> dict[str, list[int]]:

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.packing import blocks
 from harness.config.audioset_files import fetched_name, hdf5_files, held_out, of, segment_files
-from harness.data.sources.catalog import catalog
-from harness.data.sources.hdf5 import Hdf5Reader, index_block, key_of_part, parts, rows_of
+from harness.config.params import Data
+from harness.data.clips.hdf5 import Hdf5Reader
 from harness.data.clips.labels import Label, audioset, read_label_list
-from harness.data.packing.listed import Plan
 from harness.data.clips.manifest import SPLITS, Attribution, Row
-from harness.data.packing.pack import listed_key, pack_block
-from harness.data.sources.segments import Segment, read_segments
 from harness.data.clips.shards import RATE
 from harness.data.clips.splits import is_held_out
-from harness.config.params import Data
+from harness.data.packing import blocks
+from harness.data.packing.listed import Plan
+from harness.data.packing.pack import listed_key, pack_block
+from harness.data.sources.catalog import catalog
+from harness.data.sources.hdf5 import index_block, key_of_part, parts, rows_of
+from harness.data.sources.segments import Segment, read_segments
 
 ORDER = ("test", "val", "train")  # of a clip listed twice the first stays: what tests never trains
 CREDIT = Attribution(

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from harness.data.fetching.esc10_files import Recording, read_recordings
 from harness.data.clips.labels import Label, by_mid
 from harness.data.clips.manifest import Attribution, Row, Source
-from harness.data.packing.pack import pack
 from harness.data.clips.splits import fold_name
+from harness.data.fetching.esc10_files import Recording, read_recordings
+from harness.data.packing.pack import pack
 
 CLASSES = {  # ESC-10's folder -> the AudioSet class that says the same
     "001 - Dog bark": "/m/05tny_",  # Bark

@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from harness.data.packing import blocks
-from harness.data.clips.labels import Label, audioset, by_mid, by_name, read_label_list
-from harness.data.packing.listed import Plan
-from harness.data.clips.manifest import SPLITS, Row, printable
-from harness.data.packing.pack import listed_key, pack_block
 from harness.base.errors import UserError
+from harness.data.clips.labels import Label, audioset, by_mid, by_name, read_label_list
+from harness.data.clips.manifest import SPLITS, Row, printable
+from harness.data.packing import blocks
+from harness.data.packing.listed import Plan
+from harness.data.packing.pack import listed_key, pack_block
 
 COLUMNS = ("path", "labels", "split")
 

@@ -1,39 +1,25 @@
-"""HDF5 files as PANNs packs them, used in place: a row a clip of `audio_name`, `waveform` (int16), `target` (bool)."""
+"""Indexes HDF5 files as PANNs packs them: a row a clip of `audio_name`, `waveform` (int16), `target` (bool)."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from harness.data.packing import blocks
-from harness.data.sources.catalog import ytid_of
+from harness.base.errors import UserError
+from harness.data.clips.hdf5 import opened
 from harness.data.clips.manifest import Row, printable
-from harness.data.packing.fingerprints import print_of
 from harness.data.clips.shards import RATE
 from harness.data.clips.splits import is_held_out
-from harness.base.errors import UserError
+from harness.data.packing import blocks
+from harness.data.packing.fingerprints import clip_fingerprint
+from harness.data.sources.catalog import ytid_of
 
 SETS = ("audio_name", "waveform", "target")
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, read-only and without a lock, as it may lie on a read-only disk; h5py's errors become a UserError."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())}); give the whole file"
-        ) from error
 
 
 def rows_of(path: Path, classes: int, samples: int) -> int:
@@ -98,7 +84,7 @@ def index_block(part: Part) -> None:
     key = key_of_part(part)
     if blocks.is_finished(part.work, part.number, key):
         return
-    digest, rows, prints = hashlib.sha256(), [], []
+    digest, rows, fingerprints = hashlib.sha256(), [], []
     with opened(part.path) as file:
         names = file["audio_name"][part.first : part.last]
         targets = file["target"][part.first : part.last]
@@ -114,8 +100,8 @@ def index_block(part: Part) -> None:
             digest.update(waveform.tobytes())
             rows.append(_heard(row, waveform))
             if rows[-1].status == "ok":
-                prints.append(print_of(waveform))
-    blocks.finish(part.work, part.number, key, rows, prints, digest.hexdigest())
+                fingerprints.append(clip_fingerprint(waveform))
+    blocks.finish(part.work, part.number, key, rows, fingerprints, digest.hexdigest())
 
 
 def key_of_part(part: Part) -> str:
@@ -152,37 +138,6 @@ def _varies(waveform: np.ndarray) -> bool:
 
 def _bad(row: Row, status: str, reason: str) -> Row:
     return replace(row, status=status, reason=reason, shard=-1, offset=-1, samples=-1)
-
-
-@dataclass(frozen=True)
-class Hdf5Reader:
-    """Reads waveforms of the files of a split, any row in any order; every process opens the files for itself."""
-
-    paths: tuple[Path, ...]
-    rows: tuple[int, ...]  # of each file when it was indexed
-    _handles: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False, compare=False)
-
-    def __call__(self, file: int, row: int, samples: int) -> np.ndarray:
-        """int16 (samples,). Raises UserError, naming file and row, where it cannot be read."""
-        try:
-            return self._waveforms(file)[row, :samples]
-        except (OSError, RuntimeError, ValueError) as error:
-            text = " ".join(str(error).split())
-            raise UserError(f"{self.paths[file]}: row {row} cannot be read ({text}); give the whole file") from error
-
-    def _waveforms(self, file: int) -> Any:
-        key = os.getpid(), file  # a handle inherited through a fork must not be used
-        if key not in self._handles:
-            path = self.paths[file]
-            waveforms = h5py.File(path, "r", locking=False)["waveform"]
-            if len(waveforms) != self.rows[file]:
-                changed = f"has {len(waveforms)} rows, had {self.rows[file]} when it was indexed"
-                raise UserError(f"{path}: {changed}; run `python -m harness featurize` again")
-            self._handles[key] = waveforms
-        return self._handles[key]
-
-    def __reduce__(self) -> tuple[type[Hdf5Reader], tuple[tuple[Path, ...], tuple[int, ...]]]:
-        return Hdf5Reader, (self.paths, self.rows)
 
 
 def parts(

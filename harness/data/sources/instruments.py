@@ -22,12 +22,12 @@ from urllib.parse import unquote
 import numpy as np
 from tqdm import tqdm
 
-from harness.data.packing import decoding as audio
-from harness.data.packing import duplicates
 from harness.data.clips.labels import Label, by_mid
 from harness.data.clips.manifest import SPLITS, Attribution, Row, Source
-from harness.data.sources.soundfont import Use, read_soundfont
 from harness.data.clips.splits import split_class
+from harness.data.packing import decoding as audio
+from harness.data.packing import duplicates
+from harness.data.sources.soundfont import Use, read_soundfont
 
 FONTS = {"fluid": "FluidR3Mono_GM.sf3", "musescore": "MuseScore_General_Lite.sf3"}
 SAMPLES = "samples"  # folder of the CC0 files
@@ -90,7 +90,7 @@ class Recording:
 
 
 def read_rules() -> list[Rule]:
-    with open(HERE / "instrument_labels.csv", newline="") as file:
+    with open(Path(__file__).with_name("instrument_labels.csv"), newline="") as file:
         return [_rule(row) for row in csv.DictReader(file)]
 
 

@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from harness.report.figures import theme
-from harness.report.figures.kernel_axes import cells_of, cells_to_show, epoch_title, kernel_map, label_stages
+from harness.report.figures.kernel_axes import cells_to_show, epoch_title, kernel_map, label_stages
 from harness.report.frames import Frames
 
 COLOUR_MAP = "PuOr"  # diverging, told apart by the colour-blind; white is 0
@@ -24,7 +24,7 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
     kernels = frames.kernels[(frames.kernels.model == model) & (frames.kernels.seed == frames.seeds[0])]
     if kernels.empty:
         return None
-    cells = cells_of(frames, model)
+    cells = frames.cell_sizes(model)
     epochs = sorted({kernels.epoch.min(), kernels.epoch.max()})
     kernels = kernels[kernels.epoch.isin(epochs)].sort_values(["stage", "channel", "epoch"])
     columns = kernels.groupby("stage").size().max()

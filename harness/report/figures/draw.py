@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from harness.audio.units import band_spacing
 from harness.base import paths
 from harness.base.files import write_json, write_text
+from harness.config.params import Params
 from harness.config.systems import is_dcls
+from harness.report.examples import recorded_examples
 from harness.report.figures import theme
 from harness.report.figures.accuracy_and_cost import accuracy_and_cost
 from harness.report.figures.calibration import FEWEST, calibration
@@ -22,6 +24,10 @@ from harness.report.figures.kernel_motion import kernel_motion
 from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
 from harness.report.figures.learning_curves import learning_curves
 from harness.report.figures.speed import step_time, throughput_by_batch
+from harness.report.frames import Frames, load_frames
+from harness.report.load import load_results, read_text, table_folder
+from harness.report.made_by import made_by
+from harness.report.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def pictures(frames: Frames) -> Iterator[Picture]:
     over = f"over {frames.repeats}"
     band = f", mean and range {over}" if several else ""
     together = f", {len(frames.seeds)} {frames.repeats} together" if several else ""
-    timed = frames.timed.iloc[0]
+    timed = frames.condition
     yield Picture(
         "learning_curves",
         "Learning curves",
@@ -97,7 +103,7 @@ def pictures(frames: Frames) -> Iterator[Picture]:
 
 def _of_kernels(frames: Frames, model: str, together: str) -> Iterator[Picture]:
     """The figures of one DCLS model's kernels."""
-    backbone, seed = frames.backbones[model], frames.seeds[0]
+    backbone, seed = frames.backbone(model), frames.seeds[0]
     hertz = f"near 1 kHz a mel band is {band_spacing(1000):.0f} Hz wide, near 8 kHz {band_spacing(8000):.0f} Hz"
     yield Picture(
         f"positions_{model}",
@@ -107,7 +113,7 @@ def _of_kernels(frames: Frames, model: str, together: str) -> Iterator[Picture]:
         partial(kernel_positions, frames, model),
         partial(kernel_animation, frames, model),
     )
-    lacking = "; quantiles and more were not recorded by this run" if frames.positions["at_border"].isna().any() else ""
+    lacking = "" if "at_border" in frames.positions else "; quantiles and more were not recorded by this run"
     yield Picture(
         f"motion_{model}",
         f"Kernels over time, {backbone}",
@@ -151,11 +157,11 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
             stale.unlink()
     index = [{"name": one.name, "heading": one.heading, "caption": one.caption} for one in drawn]
     write_json(folder / "figures.json", index)
-    parts = [table]
+    parts, line = [table], made_by(load_results(chosen)).line
     for one in drawn:
         moving = f"\n\n[Animation](figures/{one.name}.gif)" if f"{one.name}.gif" in written else ""
         parts.append(f"## {one.heading}\n\n![{one.heading}](figures/{one.name}.png)\n\n{one.caption}{moving}")
-        parts.append(f"*{made_by(frames).line}.*")
+        parts.append(f"*{line}.*")
     if lacking := not_recorded(frames):
         parts.append(f"Left out, as not recorded by this run: {', '.join(lacking)}.")
     write_text(results / "report.md", "\n\n".join(parts) + "\n")
@@ -168,6 +174,6 @@ def not_recorded(frames: Frames) -> list[str]:
         "paths of elements": frames.trajectories,
         "dense kernels": frames.kernels,
         "calibration": frames.calibration,
-        "example clips": frames.examples,
+        "example clips": recorded_examples(frames),
     }
     return [name for name, rows in found.items() if not len(rows)]

@@ -12,6 +12,8 @@ from matplotlib.patches import Patch
 
 from harness.audio.units import MEL_BANDS, band_centres
 from harness.config.systems import baseline_of, method_of
+from harness.records.schemas import Example
+from harness.report.examples import recorded_examples
 from harness.report.figures import theme
 from harness.report.frames import Frames
 
@@ -25,22 +27,22 @@ def example_clips(frames: Frames) -> Figure | None:
 
     None where no examples were recorded.
     """
-    clips = frames.examples
-    models = [one for one in frames.models if clips and one in clips[0]["predictions"]]
+    clips = recorded_examples(frames)
+    models = [one for one in frames.models if clips and one in clips[0].predictions]
     if not models:
         return None
     backbones = list(dict.fromkeys(map(baseline_of, models)))
     figure = Figure(figsize=(theme.TWO_COLUMNS, 0.7 + 1.35 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1 + len(backbones), squeeze=False)
-    highest = max(one["score"] for clip in clips for name in models for one in clip["predictions"][name])
+    highest = max(float(one["score"]) for clip in clips for name in models for one in clip.predictions[name])
     for row, clip in zip(panels, clips, strict=True):
-        _log_mel(row[0], clip["log_mel"])
-        row[0].set_title(", ".join(map(_short, clip["labels"])), fontsize=8, pad=3)
+        _log_mel(row[0], clip.log_mel)
+        row[0].set_title(", ".join(map(_short, clip.labels)), fontsize=8, pad=3)
         for axes, backbone in zip(row[1:], backbones, strict=True):
             _scores(axes, clip, [one for one in models if baseline_of(one) == backbone])
             axes.set_xlim(0, min(1.0, 1.1 * highest))
     for axes, backbone in zip(panels[0, 1:], backbones, strict=True):
-        axes.set_title(frames.backbones[backbone])
+        axes.set_title(frames.backbone(backbone))
     for axes, label in zip(panels[-1], ["time (ms)", *("score" for _ in backbones)], strict=True):
         axes.set_xlabel(label)
     methods = dict.fromkeys(map(method_of, models))
@@ -61,15 +63,15 @@ def _log_mel(axes: Axes, log_mel: dict[str, Any]) -> None:
     axes.set_ylabel("Hz")
 
 
-def _scores(axes: Axes, clip: dict[str, Any], models: list[str]) -> None:
+def _scores(axes: Axes, clip: Example, models: list[str]) -> None:
     """A bar a class, the highest of each model on top; filled where the clip has the class."""
     names, places = [], []
     for position, model in enumerate(models):
-        for place, one in enumerate(clip["predictions"][model][:SHOWN], start=position * (SHOWN + 1)):
+        for place, one in enumerate(clip.predictions[model][:SHOWN], start=position * (SHOWN + 1)):
             colour = theme.COLOURS[method_of(model)]
-            face = colour if one["label"] in clip["labels"] else "white"
+            face = colour if one["label"] in clip.labels else "white"
             axes.barh(place, one["score"], color=face, edgecolor=colour, height=0.7, linewidth=0.8)
-            names.append(_short(one["label"]))
+            names.append(_short(str(one["label"])))
             places.append(place)
     axes.set_yticks(places, names, fontsize=6)
     axes.invert_yaxis()

@@ -17,18 +17,9 @@ FEWEST_CELLS = 3  # shown on each side of the centre
 Cell = tuple[int, float]  # mel bands and milliseconds that a cell stands for
 
 
-def cells_of(frames: Frames, model: str) -> dict[int, Cell]:
-    """What a cell of the kernels of each stage stands for."""
-    positions = frames.positions[frames.positions["model"] == model].drop_duplicates("stage").sort_values("stage")
-    sizes = zip(positions["cell_bands"], positions["cell_ms"], strict=True)
-    return dict(zip(positions["stage"], sizes, strict=True))
-
-
 def epoch_title(frames: Frames, model: str, epoch: int) -> str:
     """`start` for epoch 0, but `published` where the weights are the authors', which have no epochs here."""
-    runs = frames.runs
-    published = (runs.loc[runs["model"] == model, "start"] == "published").all()
-    return f"epoch {epoch}" if epoch else "published" if published else "start"
+    return f"epoch {epoch}" if epoch else "published" if frames.is_published(model) else "start"
 
 
 def cells_to_show(used: Iterable[np.ndarray]) -> int:
@@ -43,7 +34,8 @@ def kernel_map(axes: Axes, values: np.ndarray, shown: int, cell: Cell, labelled:
     """A heat map of `shown` cells on each side of the kernel's centre, of float64 (size, size), rows by frequency."""
     half = len(values) // 2
     middle = slice(half - shown, half + shown + 1)
-    sns.heatmap(values[middle, middle], ax=axes, cbar=False, xticklabels=False, yticklabels=False, rasterized=True, **look)
+    look |= {"cbar": False, "xticklabels": False, "yticklabels": False, "rasterized": True}
+    sns.heatmap(values[middle, middle], ax=axes, **look)
     tick = max(1, shown - 1)
     places, offsets = [shown - tick + 0.5, shown + 0.5, shown + tick + 0.5], np.array([-tick, 0, tick])
     bands, milliseconds = cell

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -12,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from harness.base.errors import UserError
 from harness.report.figures import theme
-from harness.report.figures.kernel_axes import Cell, cells_of, cells_to_show, epoch_title, framed, kernel_map, label_stages
+from harness.report.figures.kernel_axes import Cell, cells_to_show, epoch_title, framed, kernel_map, label_stages
 from harness.report.frames import Frames
 
 COLOUR_MAP = "magma_r"  # perceptually uniform, light where elements are few
@@ -29,7 +32,7 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
     Heat maps are cut to the cells that hold elements; the paths have limits of their own. Published weights have one
     column. None where no positions were recorded.
     """
-    shares, cells = shares_of(frames, model), cells_of(frames, model)
+    shares, cells = shares_of(frames, model), frames.cell_sizes(model)
     if not shares:
         return None
     epochs = sorted({epoch for epoch, _ in shares})
@@ -69,7 +72,7 @@ def kernel_animation(frames: Frames, model: str) -> list[Figure]:
 
     Empty where there are not at least two epochs.
     """
-    shares, cells, paths = shares_of(frames, model), cells_of(frames, model), paths_of(frames, model)
+    shares, cells, paths = shares_of(frames, model), frames.cell_sizes(model), paths_of(frames, model)
     epochs = sorted({epoch for epoch, _ in shares})
     if len(epochs) < 2:
         return []
@@ -93,7 +96,7 @@ def kernel_animation(frames: Frames, model: str) -> list[Figure]:
 
 def shares_of(frames: Frames, model: str) -> Shares:
     """All seeds together, float64 (size, size), rows along frequency."""
-    size = frames.dcls.dilated_kernel_size
+    size = frames.kernel_size(model)
     found: Shares = {}
     counts = frames.densities[frames.densities.model == model]
     for key, cells in counts.groupby(["epoch", "stage"]):
@@ -104,9 +107,12 @@ def shares_of(frames: Frames, model: str) -> Shares:
 
 
 def paths_of(frames: Frames, model: str) -> pd.DataFrame:
-    """The recorded places of the sampled elements of the first seed."""
+    """Places of the sampled elements of the first seed. Raises UserError where an element lacks an epoch."""
     found = frames.trajectories
-    return found[(found.model == model) & (found.seed == frames.seeds[0])]
+    found = found[(found.model == model) & (found.seed == frames.seeds[0])]
+    if (found.groupby(["stage", "element"]).epoch.nunique() < found.epoch.nunique()).any():
+        raise UserError(f"{found.source.iloc[0]}: an element lacks an epoch; delete it and run its stage again")
+    return found
 
 
 def colour_scale(shares: Shares) -> LogNorm:
@@ -139,7 +145,7 @@ def _paths(axes: Axes, elements: pd.DataFrame, cell: Cell) -> None:
 
 
 def _path_legend() -> list[Line2D]:
-    dot = {"marker": "o", "linestyle": "", "markersize": 3}
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3}
     return [
         Line2D([], [], **dot, color=theme.GREY, markerfacecolor="white", label="start"),
         Line2D([], [], color=theme.GREY, linewidth=0.7, label="path"),

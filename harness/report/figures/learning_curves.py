@@ -36,7 +36,9 @@ def learning_curves(frames: Frames) -> Figure | None:
         theme.whole_numbers(axes)
     count = len(frames.seeds)
     mean = f", mean of {count} {frames.repeats}" if count > 1 else ""
-    handles = [Line2D([], [], color=theme.COLOURS[one], label=f"{one}{mean}") for one in grid.hue_names]
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=theme.COLOURS[one], label=f"{one}{mean}") for one in grid.hue_names
+    ]
     if count > 1:
         range_label = f"lowest to highest of the {frames.repeats}"
         handles.append(Patch(color=theme.GREY, alpha=BAND, label=range_label))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,12 +12,10 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from harness.report.figures import theme
 from harness.report.frames import Frames
 from harness.throughput.condition import MODES
-from harness.throughput.rows import OK, OUT_OF_MEMORY
 
 # the depthwise part, which is what differs, has the method's own colour; the others are greys
 GREYS = {"stem": "#4D4D4D", "pointwise": "#8C8C8C", "attention": "#B8B8B8", "rest": "#E0E0E0"}
 PARTS = ("depthwise", *GREYS)  # from below
-ALIKE = ("device", "precision", "compiled", "channels_last", "fused", "classes")
 
 
 def throughput_by_batch(frames: Frames) -> Figure:
@@ -26,7 +23,7 @@ def throughput_by_batch(frames: Frames) -> Figure:
 
     The condition is that of the table but for mode and batch; a cross marks a batch that did not fit into memory.
     """
-    timings = _sweep(frames)
+    timings = frames.sweep
     modes = [mode for mode in MODES if mode in set(timings["mode"])]
     grid = theme.facets(
         timings, 0.7 + 2.5 * len(modes), row="mode", row_order=modes, col="backbone", hue="method", sharey=False
@@ -48,14 +45,6 @@ def throughput_by_batch(frames: Frames) -> Figure:
     return grid.figure
 
 
-def _sweep(frames: Frames) -> pd.DataFrame:
-    """The timings in the condition of the table but for mode and batch; no throughput where memory ran out."""
-    timings, chosen = frames.timings, frames.timed.iloc[0]
-    alike = (timings[list(ALIKE)] == chosen[list(ALIKE)]).all(axis=1)
-    timed = (timings["status"] == OK) & ~(timings["ratio_to_baseline"].isna() & (timings["method"] == "DCLS"))
-    return timings[alike & (timed | (timings["status"] == OUT_OF_MEMORY))]
-
-
 def _speeds(data: pd.DataFrame, color: object, **_: object) -> None:
     axes, timed = plt.gca(), data.dropna(subset="throughput").sort_values("batch")
     arms = [timed.throughput - timed.throughput_low, timed.throughput_high - timed.throughput]
@@ -67,7 +56,8 @@ def _speeds(data: pd.DataFrame, color: object, **_: object) -> None:
 
 def step_time(frames: Frames) -> Figure | None:
     """A panel a mode, a pair of bars a backbone, in milliseconds; None where no step was profiled on this device."""
-    parts = frames.breakdown[frames.breakdown["device"] == frames.timed.iloc[0]["device"]]
+    key = ["model", "mode", "part"]
+    parts = frames.breakdown.sort_values("date", kind="stable").drop_duplicates(key, keep="last")
     if parts.empty:
         return None
     modes = [mode for mode in MODES if mode in set(parts["mode"])]

@@ -80,7 +80,8 @@ def save(path: Path, draw: Callable[[], Figure | None], suffix: str = "png") -> 
         content = io.BytesIO()
         figure.savefig(content, format=suffix, dpi=DPI, metadata=METADATA[suffix])
         plt.close(figure)
-    write_bytes(path.with_name(f"{path.name}.{suffix}"), _few_colours(content) if suffix == "png" else content.getvalue())
+    written = _few_colours(content) if suffix == "png" else content.getvalue()
+    write_bytes(path.with_name(f"{path.name}.{suffix}"), written)
     return True
 
 

@@ -24,8 +24,8 @@ def sampled_positions(frames: Frames) -> list[dict[str, Any]]:
             stages.append({"stage": stage, **along})
         found.append(
             {
-                "name": f"{frames.backbones[model]}, seed {seed}",
-                "side": frames.dcls.dilated_kernel_size,
+                "name": f"{frames.backbone(model)}, seed {seed}",
+                "side": frames.kernel_size(model),
                 "epochs": sorted(run.epoch.unique().tolist()),
                 "stages": stages,
             }

@@ -15,6 +15,7 @@ from harness.config.systems import CLASS_COUNTS, family_of
 from harness.models.build import FULL_SIZE, build_model, is_replaced, parameter_count
 from harness.models.weights import CLASSIFIERS
 from harness.records.provenance import as_plain, provenance
+from harness.records.schemas import Parameters, checked
 
 
 def count_parameters(params: Params) -> None:
@@ -24,7 +25,7 @@ def count_parameters(params: Params) -> None:
     """
     counted = {model: counts(model, params) for model in params.models}
     folder = paths.results(params.preset)
-    write_json(folder / "parameters.json", {"models": counted})
+    write_json(folder / "parameters.json", checked(Parameters, {"models": counted}))
     record = provenance(
         "parameters",
         {"dcls": as_plain(params.dcls)},

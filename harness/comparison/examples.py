@@ -18,11 +18,12 @@ from harness.audio.units import HOP
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import write_bytes, write_json
+from harness.comparison.paired import read_predictions
 from harness.config.params import Params
 from harness.data.clips.clips import Clips, MixtureClips, open_clips
 from harness.data.clips.shards import RATE
-from harness.evaluation.comparison import read_predictions
-from harness.records.provenance import SCHEMA_VERSION, data_fingerprint, data_parameters, provenance
+from harness.records.provenance import data_fingerprint, data_parameters, provenance
+from harness.records.schemas import SCHEMA_VERSION, Examples, checked
 
 CLIPS = 4
 SEVERAL = 2  # of them with more than one label, where there are such
@@ -59,7 +60,7 @@ def examples(params: Params) -> None:
             write_bytes(folder / row["audio"], audio)
     write_json(
         folder / "examples.json",
-        {"schema_version": SCHEMA_VERSION, "seed": seed, "clips": [row for row, _ in rows]},
+        checked(Examples, {"schema_version": SCHEMA_VERSION, "seed": seed, "clips": [row for row, _ in rows]}),
     )
     parameters = {"preset": params.preset, "data": data_parameters(params)}
     record = provenance(

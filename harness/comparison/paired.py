@@ -18,7 +18,8 @@ from harness.base.errors import UserError
 from harness.base.files import read_json, write_csv, write_json
 from harness.config.params import Params
 from harness.config.systems import MODELS, baseline_of, is_dcls
-from harness.records.provenance import SCHEMA_VERSION, as_plain, data_parameters, provenance
+from harness.records.provenance import as_plain, data_parameters, provenance, write_log
+from harness.records.schemas import PER_CLASS_DIFFERENCE, SCHEMA_VERSION, Comparison, checked
 from harness.scoring.metrics import (
     average_precisions,
     bias_corrected,
@@ -27,7 +28,6 @@ from harness.scoring.metrics import (
     scored_classes,
 )
 
-PER_CLASS = ("model", "baseline", "label", "positives", "AP_baseline", "AP_dcls", "difference", "low", "high")
 FEWEST_POSITIVES = 5  # of a class in a test set: fewer say nothing about which positives there could be
 
 
@@ -87,10 +87,11 @@ def compare(params: Params) -> None:
     folder = paths.results(params.preset)
     write_json(
         folder / "comparison.json",
-        {"schema_version": SCHEMA_VERSION, "resamples": params.evaluate.bootstrap, "pairs": pairs},
+        checked(Comparison, {"schema_version": SCHEMA_VERSION, "resamples": params.evaluate.bootstrap, "pairs": pairs}),
     )
-    write_csv(folder / "per_class_difference.csv", PER_CLASS, rows)
-    write_json(folder / "comparison.run.json", _record(params, time.perf_counter() - started))
+    write_csv(folder / "per_class_difference.csv", PER_CLASS_DIFFERENCE, rows)
+    write_json(folder / "comparison.run.json", _record(params))
+    write_log(params.preset, "comparison", time.perf_counter() - started)
 
 
 def conclusion(differences: Sequence[float], clips: tuple[float, float]) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def _classes(model: str, found: list[SeedDifference]) -> Iterator[dict[str, Any]
     sets = _distinct(found)
     positives = np.array([one.of.targets.sum(0) for one in sets]).astype(int)
     for column, label in enumerate(sets[0].of.labels):
-        row: dict[str, Any] = dict.fromkeys(PER_CLASS)  # None: an empty cell
+        row: dict[str, Any] = dict.fromkeys(PER_CLASS_DIFFERENCE)  # None: an empty cell
         row |= {"model": model, "baseline": baseline_of(model), "label": str(label)}
         row |= {"positives": int(positives[:, column].sum())}
         scored = [one for one in found if column in one.clip_set.classes]
@@ -224,7 +225,7 @@ def _require_equal(name: str, one: Predictions, other: Predictions) -> None:
         raise UserError(f"{one.path}: its {name} differ from those of {other.path}; run `evaluate` of both again")
 
 
-def _record(params: Params, seconds: float) -> dict[str, Any]:
+def _record(params: Params) -> dict[str, Any]:
     """What made the comparison; its data are those that the predictions were scored on."""
     files = [paths.evaluation_results(params.preset, model, seed) for model in params.models for seed in params.seeds]
     fingerprints = dict.fromkeys(read_json(folder / "evaluation.json")["data_fingerprint"] for folder in files)
@@ -235,5 +236,4 @@ def _record(params: Params, seconds: float) -> dict[str, Any]:
         "cpu",
         models=list(params.models),
         seeds=list(params.seeds),
-        seconds=round(seconds, 1),
     )
