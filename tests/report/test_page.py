@@ -21,7 +21,7 @@ from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.report.figures import theme
 from harness.report.figures.draw import draw_figures
-from harness.report.grid import Grid
+from harness.report.paper_tables.table import View
 from harness.report.page.build import MOST_BYTES, headline, write_page
 from harness.report.page.sortable import sortable
 from harness.report.tables import tables
@@ -255,7 +255,7 @@ def test_the_headline_counts_the_outcomes() -> None:
 
 def test_cells_sort_by_the_number_that_they_show() -> None:
     texts = ("-9.45 ± 1.25 (n 2)", "26.8M / 25.8M", "(768 + 1) x 527 = 405,263", "+1.5 to +2", "-", "none")
-    cells = sortable(Grid("", ("a",), tuple((text,) for text in texts), words=0)).rows
+    cells = sortable(View("", ("a",), tuple((text,) for text in texts), words=0)).rows
     assert [row[0].key for row in cells] == [-9.45, 26.8, 405263, 1.5, None, None]
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from harness.audio.units import band_spacing
 from harness.base import paths
-from harness.base.files import write_json, write_text
+from harness.base.files import read_text, write_json, write_text
 from harness.config.params import Params
 from harness.config.systems import is_dcls
 from harness.report.examples import recorded_examples
@@ -25,7 +25,6 @@ from harness.report.figures.kernel_positions import kernel_animation, kernel_pos
 from harness.report.figures.learning_curves import learning_curves
 from harness.report.figures.speed import step_time, throughput_by_batch
 from harness.report.frames import Frames, load_frames
-from harness.report.load import load_results, read_text, table_folder
 from harness.report.made_by import made_by
 from harness.report.selection import Selection
 
@@ -140,7 +139,7 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     """
     frames = load_frames(chosen)
     results = paths.results(chosen.preset)
-    table = read_text(table_folder(chosen.preset) / "table1.md").rstrip()
+    table = read_text(paths.tables(chosen.preset) / "table1.md").rstrip()
     folder, drawn, written = results / "figures", [], set()
     for one in pictures(frames):
         if not theme.save(folder / one.name, one.draw, file_format):
@@ -157,7 +156,7 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
             stale.unlink()
     index = [{"name": one.name, "heading": one.heading, "caption": one.caption} for one in drawn]
     write_json(folder / "figures.json", index)
-    parts, line = [table], made_by(load_results(chosen)).line
+    parts, line = [table], made_by(frames).line
     for one in drawn:
         moving = f"\n\n[Animation](figures/{one.name}.gif)" if f"{one.name}.gif" in written else ""
         parts.append(f"## {one.heading}\n\n![{one.heading}](figures/{one.name}.png)\n\n{one.caption}{moving}")

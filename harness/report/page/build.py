@@ -13,14 +13,12 @@ from harness.base.errors import UserError
 from harness.base.files import write_text
 from harness.config.params import Params
 from harness.report.frames import Frames, load_frames
-from harness.report.load import load_results, table_folder
-from harness.report.made_by import made_by
+from harness.report.made_by import files_in_words, made_by
 from harness.report.page.classes import class_table
 from harness.report.page.clips import clips_with_sound
 from harness.report.page.embedding import embedded_figures
 from harness.report.page.positions import sampled_positions
 from harness.report.page.sortable import sortable
-from harness.report.run_rows import code_name
 from harness.report.selection import Selection
 from harness.report.tables import report_tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
@@ -42,7 +40,7 @@ def write_page(chosen: Params | Selection) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template("index.html").render(_content(chosen, load_frames(chosen)))
+    text = environment.get_template("index.html").render(_content(load_frames(chosen)))
     target = paths.results(chosen.preset) / "index.html"
     size = len(text.encode())
     if size > MOST_BYTES:
@@ -51,10 +49,9 @@ def write_page(chosen: Params | Selection) -> None:
     print(f"{target}: {size / 1e6:.1f} MB")
 
 
-def _content(chosen: Params | Selection, frames: Frames) -> dict[str, Any]:
-    results = load_results(chosen)
-    by, claims = made_by(results), verdict(results)
-    tables = [table for table in report_tables(results, by) if table.name != "per_class"]
+def _content(frames: Frames) -> dict[str, Any]:
+    by, claims = made_by(frames), verdict(frames)
+    *tables, classes = report_tables(frames, by)
     return {
         "preset": frames.preset,
         "line": by.line,
@@ -62,14 +59,14 @@ def _content(chosen: Params | Selection, frames: Frames) -> dict[str, Any]:
         "claims": [(claim, MARKS[claim.outcome]) for claim in claims],
         "warnings": by.warnings,
         "disagreements": by.disagreements,
-        "tables": [(table, [sortable(grid) for grid in table.grids]) for table in tables],
-        "classes": class_table(results, by),
+        "tables": [(table, [sortable(view) for view in table.views]) for table in tables],
+        "classes": class_table(frames, classes),
         "figures": embedded_figures(paths.results(frames.preset) / "figures"),
         "positions": sampled_positions(frames),
         "clips": clips_with_sound(frames),
         "facts": by.facts,
-        "records": _records(frames),
-        "table_folder": str(table_folder(frames.preset)),
+        "records": files_in_words(frames)[["file", "code", "torch", "device"]].to_numpy().tolist(),
+        "table_folder": str(paths.tables(frames.preset)),
     }
 
 
@@ -79,16 +76,3 @@ def headline(claims: tuple[Claim, ...]) -> str:
     said = [f"{outcome} {counts[outcome]}" for outcome in (SUPPORTS, DOES_NOT, CANNOT) if counts[outcome]]
     listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
     return f"Of the paper's {len(claims)} claims this run {listed}."
-
-
-def _records(frames: Frames) -> list[tuple[str, ...]]:
-    """A line a result file: which code, library and device made it."""
-    made = [
-        (name, code_name(record), str(record.versions.get("torch")), record.device)
-        for name, record in frames.records.items()
-    ]
-    timed = [
-        (f"{row.source} ({row.model})", f"revision {row.revision[:10]}", row.torch, row.device)
-        for row in frames.shown_timings.itertuples()
-    ]
-    return [*made, *timed]
