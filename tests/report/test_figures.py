@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import re
 import shutil
@@ -44,7 +43,9 @@ def _columns(path: Path, *names: str) -> np.ndarray:
 
 
 def test_report_and_pictures(workplace: Path, report_params: Params) -> None:
-    params = dataclasses.replace(report_params, models=(DCLS, BASELINE), seeds=(0, 1), linear_baseline_seeds=(0, 1))
+    params = report_params.model_copy(
+        update={"models": (DCLS, BASELINE), "seeds": (0, 1), "linear_baseline_seeds": (0, 1)}
+    )
     compare(params)
     tables(params)
     folder = RESULTS / "figures"
@@ -112,7 +113,7 @@ def test_a_broken_file_is_named(workplace: Path, report_params: Params) -> None:
 
 
 def test_the_same_results_give_the_same_bytes(workplace: Path, report_params: Params) -> None:
-    frames = load_frames(dataclasses.replace(report_params, models=(DCLS, BASELINE)))
+    frames = load_frames(report_params.model_copy(update={"models": (DCLS, BASELINE)}))
     for draw in (learning_curves, class_differences, accuracy_and_cost, partial(kernel_positions, model=DCLS)):
         for suffix in ("png", "svg", "pdf"):
             for name in ("one", "two"):
@@ -160,7 +161,7 @@ def test_heat_maps_have_frequency_upwards_and_time_rightwards(workplace: Path, r
 
 
 def test_points_are_the_numbers_and_arrows_join_the_pairs(workplace: Path, report_params: Params) -> None:
-    figure = accuracy_and_cost(load_frames(dataclasses.replace(report_params, models=(BASELINE, DCLS))))
+    figure = accuracy_and_cost(load_frames(report_params.model_copy(update={"models": (BASELINE, DCLS)})))
     speed, parameters, published_speed, published_parameters = figure.axes
     for place, model in enumerate((BASELINE, DCLS)):
         maps = [
@@ -192,7 +193,7 @@ def test_one_seed_one_epoch_and_missing_partners(
         for name in ("positions.csv", "position_density.csv", "trajectories.csv", "kernels.csv"):
             lines = (folder / name).read_text().splitlines()
             (folder / name).write_text("\n".join([lines[0], *(one for one in lines[1:] if one[0] == "0")]) + "\n")
-    params = dataclasses.replace(report_params, models=models, seeds=(0,), linear_baseline_seeds=(0,))
+    params = report_params.model_copy(update={"models": models, "seeds": (0,), "linear_baseline_seeds": (0,)})
     compare(params)
     frames = load_frames(params)
     assert not theme.save(Path("classes"), partial(class_differences, frames))
@@ -253,7 +254,7 @@ def _class_rows(count: int) -> None:
 
 
 def test_of_many_classes_the_two_ends_are_shown_and_the_others_counted(workplace: Path, report_params: Params) -> None:
-    params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
+    params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     _class_rows(527)
     figure = class_differences(load_frames(params))
     assert figure is not None
@@ -279,7 +280,7 @@ def test_class_differences_of_other_runs_are_refused(workplace: Path, report_par
 
 def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params, unsaved: None) -> None:
     """Published weights: a history of no rows; beside models that were trained they are left out."""
-    params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
+    params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     for model, drawn in ((DCLS, True), (BASELINE, False)):
         for seed in params.seeds:
             folder = folder_of(model, seed) / "training"
@@ -298,7 +299,7 @@ def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_par
 
 
 def test_folds_are_called_folds(folds: Path, fold_params: Params) -> None:
-    params = dataclasses.replace(fold_params, models=(BASELINE,))
+    params = fold_params.model_copy(update={"models": (BASELINE,)})
     tables(params)
     draw_figures(params)
     page = Path("results/esc10/report.md").read_text()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import csv
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -44,7 +43,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def frames(workplace: Path, report_params: Params) -> Frames:
-    return load_frames(dataclasses.replace(report_params, models=(BASELINE, DCLS)))
+    return load_frames(report_params.model_copy(update={"models": (BASELINE, DCLS)}))
 
 
 def test_motion_is_the_mean_of_the_seeds_quantiles(frames: Frames) -> None:
@@ -139,7 +138,7 @@ def test_calibration_pools_the_seeds(workplace: Path, report_params: Params) -> 
             ("low", "high", "count", "mean_predicted", "observed"),
             bins,
         )
-    figure = calibration(load_frames(dataclasses.replace(report_params, models=(BASELINE, DCLS))))
+    figure = calibration(load_frames(report_params.model_copy(update={"models": (BASELINE, DCLS)})))
     assert figure is not None
     (line,) = (line for line in figure.axes[0].lines if to_hex(line.get_color()).upper() == theme.DCLS)
     score = (100 * 0.2 + 200 * 0.23 + 300 * 0.26) / 600
@@ -158,7 +157,7 @@ def test_calibration_pools_the_seeds(workplace: Path, report_params: Params) -> 
 
 def test_examples_show_the_scores_and_fill_what_is_there(workplace: Path, report_params: Params) -> None:
     models = ("fastvit_audio_sa24", "fastvit_dcls_audio_sa24", BASELINE, DCLS)
-    figure = example_clips(load_frames(dataclasses.replace(report_params, models=models)))
+    figure = example_clips(load_frames(report_params.model_copy(update={"models": models})))
     assert figure is not None
     clips = json.loads((RESULTS / "examples" / "examples.json").read_text())["clips"]
     panels = np.array(figure.axes).reshape(len(clips), 3)
@@ -191,7 +190,7 @@ def make_old(folder: Path) -> None:
 
 
 def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_params: Params, unsaved: None) -> None:
-    params = dataclasses.replace(report_params, models=(DCLS, BASELINE))
+    params = report_params.model_copy(update={"models": (DCLS, BASELINE)})
     compare(params)
     tables(params)
     make_old(RESULTS / "runs")
@@ -225,7 +224,7 @@ def test_committed_results_can_be_drawn(preset: str) -> None:
 def test_from_a_folder_needs_no_parameters_and_no_predictions(
     made: Path, report_params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare(dataclasses.replace(report_params, models=(DCLS, BASELINE), seeds=(1, 2)))
+    compare(report_params.model_copy(update={"models": (DCLS, BASELINE), "seeds": (1, 2)}))
     shutil.rmtree("predictions")
     drawn: list[Frames] = []
     monkeypatch.setattr("harness.report.figures.draw.pictures", lambda frames: drawn.append(frames) or iter(()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -45,7 +43,7 @@ def test_speed_takes_the_nearest_sample_and_keeps_the_length(rate: float, place:
 
 
 def test_erasing_zeroes_a_rectangle_of_the_stated_area_and_aspect(params: Params) -> None:
-    train = replace(params.train, erase_probability=1.0)
+    train = params.train.model_copy(update={"erase_probability": 1.0})
     power = torch.ones(300, 513, 251)
     draws = [augment.draw(train, augment.generator(0, 0, index), 513, 251) for index in range(300)]
     assert [one.erase is None for one in draws].count(True) < 30
