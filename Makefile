@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test test-slow test-gpu test-torch gpu-check golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
+.PHONY: help setup repro show page test test-slow test-gpu test-torch gpu-check golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ repro: $(STAMP)  ## run what is out of date of the pipeline, print the results t
 
 show: $(STAMP)  ## print the results table and where the report lies
 	@$(BIN)/python -m harness show
+
+page: $(STAMP)  ## draw the figures and write the page of each preset with results, from their numbers, without training
+	@printf '%s\n' $(dir $(wildcard results/*/comparison.json)) | xargs -P 2 -I{} \
+	  sh -c '$(BIN)/python -m harness figures --from {} && $(BIN)/python -m harness page --from {}'
 
 test: $(STAMP)  ## run the tests (9 to 21 minutes on two virtual cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -84,14 +84,26 @@ def _run(arguments: argparse.Namespace) -> int:
         from harness.config.presets import switch
 
         switch(arguments.name)
-    elif command == "figures" and arguments.results is not None:
-        from harness.report.figures import figures
-        from harness.report.selection import selection_in
-
-        figures(selection_in(arguments.results))
+    elif command in ("figures", "page"):
+        _show_results(arguments)
     else:
         return _run_with_params(command, arguments)
     return 0
+
+
+def _show_results(arguments: argparse.Namespace) -> None:
+    """The figures or the page, of the parameters' preset or of the folder that was named."""
+    if arguments.results is not None:
+        from harness.report.selection import selection_in
+
+        chosen: Any = selection_in(arguments.results)
+    else:
+        from harness.config.params import load
+
+        chosen = load(arguments.params)
+    module, function = STAGES[arguments.stage]
+    given = (arguments.format,) if arguments.stage == "figures" else ()
+    getattr(importlib.import_module(module), function)(chosen, *given)
 
 
 def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
@@ -168,11 +180,12 @@ def _parser() -> argparse.ArgumentParser:
     _throughput_options(stages.choices["throughput"])
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
-    text = (
-        "draw what this folder, say results/instruments, holds, whatever params.yaml is; needs no data and no training"
-    )
-    stages.choices["figures"].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
+    text = "file type (default: %(default)s); svg and pdf write the figures alone, which Git ignores"
+    stages.choices["figures"].add_argument("--format", choices=("png", "svg", "pdf"), default="png", help=text)
     _add(stages, "page", "the whole report in one HTML file, into results")
+    text = "show what this folder, say results/instruments, holds, whatever params.yaml is; needs no data, no training"
+    for name in ("figures", "page"):
+        stages.choices[name].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "show", "print the results table and where the report lies")
     _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
     stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")

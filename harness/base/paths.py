@@ -48,6 +48,11 @@ def results(preset: str) -> Path:
     return Path("results") / preset
 
 
+def tables(preset: str) -> Path:
+    """Beside the published one."""
+    return PUBLISHED.parent / preset
+
+
 def run_results(preset: str, model: str, seed: int) -> Path:
     """What Git keeps of a run: the folder `training`, written by the train stage, and `evaluation`."""
     return results(preset) / "runs" / f"{model}-{seed}"

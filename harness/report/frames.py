@@ -34,9 +34,7 @@ LINEAR_METHOD = "linear baseline"
 def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
     models = tuple(model for model in MODELS if model in chosen.models)
-    frames = Frames(
-        chosen.preset, models, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), chosen.data.kind, files
-    )
+    frames = Frames(chosen.preset, models, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
     for name in ("runs", "comparisons"):  # the others are read when they are asked for
         getattr(frames, name)
     return frames
@@ -50,7 +48,6 @@ class Frames:
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     linear_seeds: tuple[int, ...]
-    kind: str  # of data, as in the parameters
     files: Files
 
     @cached_property
@@ -136,7 +133,7 @@ class Frames:
     def class_differences(self) -> pd.DataFrame:
         path = paths.results(self.preset) / "per_class_difference.csv"
         found = self.files.csv(path, schemas.PER_CLASS_DIFFERENCE, text=("model", "baseline", "label"))
-        return self._named(found[found.model.isin(self.models)].reset_index(drop=True))
+        return self._named(found[found.model.isin(self.models)].reset_index(drop=True).assign(source=str(path)))
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -162,7 +159,7 @@ class Frames:
     @cached_property
     def shown_timings(self) -> pd.DataFrame:
         """A row a model: those that stand beside the paper's throughput."""
-        return timing_frames.fairest(self.timings, self.timed_device, self.dcls)
+        return timing_frames.shown(self.timings, self.timed_device, self.dcls)
 
     @cached_property
     def sweep(self) -> pd.DataFrame:
@@ -200,6 +197,11 @@ class Frames:
     def dcls(self) -> Dcls:
         """The DCLS parameters that the models were trained with."""
         return Dcls(**self._training(self.models[0]).parameters["dcls"])
+
+    @property
+    def kind(self) -> str:
+        """Where the clips come from, as in the parameters."""
+        return str(self.runs.data.iloc[0])
 
     @property
     def folds(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import baseline_of, method_of
+from harness.config.systems import baseline_of, is_dcls, method_of
 from harness.report.reading import Files
 
 NUMBERS = ("kernel_count", "params_millions", "map_mean", "map_std", "throughput_samples_per_s")
@@ -17,6 +17,9 @@ NAMES = {"map_mean": "mAP", "map_std": "sd", "throughput_samples_per_s": "throug
 def published(files: Files, models: tuple[str, ...]) -> pd.DataFrame:
     """The paper's Table 1: mAP in percent, parameters in millions, clips/s; `paper_method` is its own word.
 
+    Beside a DCLS model, `mAP_difference` and `speed_ratio` are what it has more than its baseline, and how fast it is
+    relative to it; of a baseline they are NaN.
+
     Raises UserError where the file is missing, or lacks one of `models` or its baseline.
     """
     found = files.csv(paths.PUBLISHED, (*TEXT, *NUMBERS), TEXT).rename(columns=NAMES)
@@ -25,6 +28,14 @@ def published(files: Files, models: tuple[str, ...]) -> pd.DataFrame:
     if missing:
         raise UserError(f"{paths.PUBLISHED}: no row for {missing}; restore the file from Git")
     found = found.assign(imagenet=found.imagenet_pretraining == "yes", method=found.model.map(method_of))
+    baseline = found.set_index("model").reindex(found.model.map(baseline_of)).reset_index(drop=True)
+    pairs = pd.DataFrame(
+        {
+            "mAP_difference": (found.mAP - baseline.mAP).round(2),  # decimals as published
+            "speed_ratio": found.throughput / baseline.throughput,
+        }
+    ).where(found.model.map(is_dcls))
+    found = pd.concat([found, pairs], axis=1).assign(source=str(paths.PUBLISHED))
     return found.drop(columns="imagenet_pretraining")
 
 

@@ -21,7 +21,8 @@ def run_row(files: Files, preset: str, model: str, seed: int) -> dict[str, Any]:
     row = {"model": model, "seed": seed, **metrics.model_dump()}
     row |= {"metrics_file": str(folder / "metrics.json"), "evaluation_file": str(folder / "evaluation.json")}
     row |= {"evaluation_code": code_name(scored), "evaluation_device": scored.device, "training_file": math.nan}
-    row |= {"data_fingerprint": scored.data_fingerprint, "clip_seconds": scored.parameters["data"]["clip_seconds"]}
+    data = scored.parameters["data"]
+    row |= {"data_fingerprint": scored.data_fingerprint, "data": data["kind"], "clip_seconds": data["clip_seconds"]}
     if model == LINEAR_BASELINE:
         return row
     trained = training_record(files, preset, model, seed)

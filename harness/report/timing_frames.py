@@ -43,23 +43,30 @@ def all_timings(files: Files) -> pd.DataFrame:
     return pd.concat([frame for frame in found if not frame.empty] or found, ignore_index=True)
 
 
-def fairest(timings: pd.DataFrame, device: str, dcls: Dcls) -> pd.DataFrame:
-    """Of one device the rows, one a model, that compare best with the paper's throughput column.
-
-    The paper's code uses no mixed precision, no compiler and no fusing, and counts what its layers do in evaluation:
-    inference, exact float32, eager, not fused, 527 classes. Of those, what the latest commit timed. The paper names
-    neither batch nor memory layout: of the layouts the one in which the six are fastest (geometric mean), each at the
-    largest batch at which all six ran. Raises UserError, saying what to run, where six have none in common.
-    """
-    plain = timings[timings.device == device]
-    plain = _of(plain, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
-    plain = plain[~plain.model.map(is_dcls) | plain.ratio_to_baseline.notna()]
-    whole = [one for _, one in plain.groupby(["channels_last", "batch"]) if set(one.model) == set(MODELS)]
-    if not whole:
+def shown(timings: pd.DataFrame, device: str, dcls: Dcls) -> pd.DataFrame:
+    """The fairest rows of a device. Raises UserError, saying what to run, where there are none."""
+    found = fairest(timings[timings.device == device], dcls)
+    if found.empty:
         raise UserError(
             f"{timings_file(device)}: has no float32 inference of all six models with {dcls}; "
             "run `python -m harness throughput`"
         )
+    return found
+
+
+def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
+    """Of one device's rows those, one a model, that compare best with the paper's throughput column.
+
+    The paper's code uses no mixed precision, no compiler and no fusing, and counts what its layers do in evaluation:
+    inference, exact float32, eager, not fused, 527 classes. Of those, what the latest commit timed. The paper names
+    neither batch nor memory layout: of the layouts the one in which the six are fastest (geometric mean), each at the
+    largest batch at which all six ran. Empty where the six have no such rows in common.
+    """
+    plain = _of(timings, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
+    plain = plain[~plain.model.map(is_dcls) | plain.ratio_to_baseline.notna()]
+    whole = [one for _, one in plain.groupby(["channels_last", "batch"]) if set(one.model) == set(MODELS)]
+    if not whole:
+        return timings.head(0)
     latest = set(max(whole, key=lambda one: one.date.max()).revision)
     whole = [one for one in whole if set(one.revision) == latest]
     largest = {one.channels_last.iloc[0]: one for one in whole}  # the last of each layout
