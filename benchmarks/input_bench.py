@@ -34,7 +34,7 @@ from harness.running.processes import alone
 from harness.training import augment, batches
 from harness.training.loop import SessionTimes, waiting
 from harness.training.run import new_run
-from harness.training.step import take
+from harness.training.step import optimizer_step
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -153,7 +153,7 @@ def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float |
         if step == 2:  # the first steps make what later ones reuse, and start the workers
             pace.waited = 0.0
         started = time.perf_counter()
-        take(run, pieces, division, 0, 1e-4, False)
+        optimizer_step(run, pieces, division, 0, 1e-4, False)
         if step >= 2:
             rates.append(BATCH / (time.perf_counter() - started))
     return [*summary(rates), round(pace.waited / sum(BATCH / one for one in rates), 4)]
