@@ -28,7 +28,7 @@ from harness.config.params import Dcls
 from harness.config.systems import baseline_of
 from harness.models.build import FULL_SIZE, build_model
 from harness.models.precision import exact_float32
-from harness.records.provenance import hardware, provenance
+from harness.records.provenance import benchmark_record
 from harness.throughput.device import slug
 from harness.throughput.machine import this_machine
 from harness.throughput.rounds import LEAST, take_turns, timed
@@ -79,14 +79,12 @@ def main() -> None:
     memory = {name: int(_child(name)) for name in ("ours", "published")}
     path = RESULTS / f"dcls-{slug(machine.label)}.csv"
     write_csv(path, COLUMNS, rows)
-    record = provenance(
-        "benchmark",
+    record = benchmark_record(
+        "make bench",
         {"batch": bench.batch, "least_rounds": LEAST},
-        "random input",
         machine.device.type,
         label=machine.label,
         threads=torch.get_num_threads(),
-        hardware=hardware(),
         peak_extra_memory_bytes=memory,
         convolutions=convolution_choices(),
     )

@@ -29,8 +29,8 @@ from harness.data.featurize import featurize
 from harness.data.fetching.fetch import fetch
 from harness.models.build import FULL_SIZE
 from harness.models.device import device_name
-from harness.records.provenance import hardware, provenance
-from harness.running.processes import alone
+from harness.records.provenance import benchmark_record
+from harness.running.processes import single_process
 from harness.training import augment, batches
 from harness.training.loop import SessionTimes, waiting
 from harness.training.run import new_run
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=256, help="clips in the data set (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: %(default)s)")
     arguments = parser.parse_args()
-    world, rows = alone(), []
+    world, rows = single_process(), []
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
         for kind, params in (("HDF5", with_hdf5(arguments.clips)), ("shards", with_shards(arguments.clips))):
@@ -64,8 +64,8 @@ def main() -> None:
     stem = f"input-{device_name(world.device).replace(' ', '_')}-torch{torch.__version__.split('+')[0]}"
     write_csv(RESULTS / f"{stem}.csv", COLUMNS, rows)
     parameters = {"clips": arguments.clips, "rounds": arguments.rounds, "seconds": SECONDS, "batch": BATCH}
-    record = provenance("benchmark", parameters, "noise", device_name(world.device), hardware=hardware())
-    write_json(RESULTS / f"{stem}.json", record | {"command": "make bench-input"})
+    record = benchmark_record("make bench-input", parameters, device_name(world.device))
+    write_json(RESULTS / f"{stem}.json", record)
     for row in rows:
         print(*row, sep="\t")
 
@@ -142,7 +142,7 @@ def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float |
     reduced = load(ROOT / "presets" / "instruments.yaml").per_model[NAME]
     train = replace(params.train, batch=BATCH, micro_batch=None)
     settings = {NAME: FULL_SIZE if size == "full" else reduced}
-    run, _ = new_run(replace(params, train=train, per_model=settings), NAME, 0, len(clips.labels), alone())
+    run, _ = new_run(replace(params, train=train, per_model=settings), NAME, 0, len(clips.labels), single_process())
     run.trainee.model.train()
     division = batches.divide(train, len(clips))
     order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)

@@ -24,8 +24,8 @@ from harness.base.files import write_csv, write_json
 from harness.config.params import Params, load
 from harness.models.build import FULL_SIZE
 from harness.models.device import device_name
-from harness.records.provenance import hardware, provenance
-from harness.running.processes import alone
+from harness.records.provenance import benchmark_record
+from harness.running.processes import single_process
 from harness.training import batches
 from harness.training.run import Run, new_run
 from harness.training.step import take
@@ -80,13 +80,13 @@ def write_memory(batch: int) -> None:
 
 def write(kind: str, header: Sequence[str], rows: list[list[Any]], parameters: dict[str, Any]) -> None:
     """The rows as a CSV, what made them beside it, and both on the terminal."""
-    device = device_name(alone().device)
+    device = device_name(single_process().device)
     stem = f"{kind}-{device.replace(' ', '_')}-torch{torch.__version__.split('+')[0]}"
     write_csv(RESULTS / f"{stem}.csv", header, rows)
     parameters = parameters | {"model": NAME, "seconds": 10}
     threads = torch.get_num_threads()
-    record = provenance("benchmark", parameters, "noise", device, threads=threads, hardware=hardware())
-    write_json(RESULTS / f"{stem}.json", record | {"command": "make bench-options"})
+    record = benchmark_record("make bench-options", parameters, device, threads=threads)
+    write_json(RESULTS / f"{stem}.json", record)
     for row in (header, *rows):
         print(*row, sep="\t")
 
@@ -95,7 +95,7 @@ def run_of(name: str, batch: int, full: bool) -> Run:
     params = load(ROOT / "presets" / "instruments.yaml")
     train = dataclasses.replace(params.train, **{"batch": batch, "micro_batch": None, **OPTIONS[name]})
     per_model = params.per_model | ({NAME: FULL_SIZE} if full else {})
-    run, _ = new_run(dataclasses.replace(params, train=train, per_model=per_model), NAME, 0, CLASSES, alone())
+    run, _ = new_run(dataclasses.replace(params, train=train, per_model=per_model), NAME, 0, CLASSES, single_process())
     run.trainee.model.train()
     return run
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "submit": ("harness.running.submit", "submit"),
     "import-checkpoint": ("harness.training.published", "import_checkpoint"),
     "show": ("harness.report.show", "show"),
+    "verify": ("harness.records.verify", "verify"),
 }
 
 
@@ -80,11 +81,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
         figures(selection_in(arguments.results))
     else:
-        _run_with_params(command, arguments)
+        return _run_with_params(command, arguments)
     return 0
 
 
-def _run_with_params(command: str, arguments: argparse.Namespace) -> None:
+def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
+    """The exit status: what the command's function returns, 0 where that is nothing."""
     from harness.config.params import load
 
     params = load(arguments.params)
@@ -102,6 +104,8 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> None:
         given = (arguments.dump,)
     elif command == "submit":
         given = arguments.params, _allocation(arguments), arguments.folder, arguments.dry_run
+    elif command == "verify":
+        given = (arguments.summary,)
     elif command == "throughput":
         _quiet_profiler()
         given = (arguments.all,)
@@ -109,9 +113,9 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> None:
         from harness.throughput.quick import quick
 
         quick(params)
-        return
+        return 0
     module, function = (STAGES | COMMANDS)[command]
-    getattr(importlib.import_module(module), function)(params, *given)
+    return getattr(importlib.import_module(module), function)(params, *given) or 0
 
 
 def _quiet_profiler() -> None:
@@ -161,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     stages.choices["figures"].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "page", "the whole report in one HTML file, into results")
     _add(stages, "show", "print the results table and where the report lies")
+    _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
+    stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)

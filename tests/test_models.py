@@ -18,7 +18,7 @@ from harness.models.build import FULL_SIZE, build_model, family_of, parameter_co
 from tests.conftest import DATA
 
 DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
-COUNTS = {  # paper.md: trainable parameters with 527 and with 1000 classes
+COUNTS = {  # trainable parameters with 527 and with 1000 classes
     "convformer_audio_s18": (25_797_847, 26_767_024),
     "convformer_dcls_audio_s18": (25_781_207, 26_750_384),
     "fastvit_audio_sa24": (21_064_015, 21_548_840),
@@ -41,7 +41,7 @@ def test_parameter_counts_are_the_published_ones(name: str) -> None:
 
 
 def test_the_parts_of_the_count_are_the_models(params: Params) -> None:
-    """Head by the formula; kernels, positions and spreads by paper.md: 49 or 26 a channel and layer, 52 a stage's."""
+    """Head by the formula; kernels, positions and spreads: 49 or 26 a channel and layer, 52 a stage's."""
     found = {name: counts(name, params) for name in MODELS}
     for name, counted in found.items():
         assert tuple(counted["classes"][classes]["total"] for classes in ("527", "1000")) == COUNTS[name]

@@ -18,7 +18,7 @@ BANDS_AT_ONCE = 16  # the fewer, the fewer zeros are multiplied, and the more ca
 
 
 class FrontEnd(nn.Module):
-    """The published front end (arXiv 2309.13972, section 3.1; paper.md, "Front end") in its two steps.
+    """The published front end (arXiv 2309.13972, section 3.1) in its two steps.
 
     Training erases a rectangle between them, so they are called one by one there; `forward` does both. The window and
     the filter bank are torchaudio's, and so, to rounding, are the results.

@@ -8,7 +8,7 @@ SAMPLE_RATE = 32000
 HOP = 320
 MEL_BANDS = 128
 LOWEST_HZ, HIGHEST_HZ = 50.0, 14000.0  # of the mel scale, torchaudio's default: HTK's
-STEM_KERNEL = (2, 16)  # frequency, time, and its stride: paper.md, "Audio stem"
+STEM_KERNEL = (2, 16)  # frequency, time, and its stride (arXiv 2309.13972, section 3.1)
 
 
 def cell_size(stage: int) -> tuple[int, float]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-HARDWARE = Path("results/hardware.json")
+HARDWARE = Path("runs/hardware.json")  # on which machine this checkout is: outside Git
 THROUGHPUT = Path("results/throughput")  # one CSV a device, whatever the preset
+TIMED_DEVICE = THROUGHPUT / "device.json"  # that the tables show: the one that was timed last
 PUBLISHED = Path("paper_tables/published.csv")
 DOWNLOADS = Path(".cache/downloads")  # outside DVC's outputs: an interrupted download goes on here
-RESUME = Path(".cache/resume")  # outside DVC's outputs: see DESIGN, a stale checkpoint must not be resumed
+RESUME = Path(".cache/resume")  # outside DVC's outputs: DVC would restore a stale checkpoint
 NONFINITE = Path(".cache/nonfinite")  # steps whose loss was not finite, to be replayed
 
 
@@ -26,6 +27,11 @@ def packed(preset: str) -> Path:
 def run(preset: str, model: str, seed: int) -> Path:
     """Weights, full positions: large, in DVC's cache."""
     return Path("runs") / preset / f"{model}-{seed}"
+
+
+def log(preset: str, name: str) -> Path:
+    """When, where and how fast a result was computed: outside Git, and outside DVC's outputs."""
+    return Path("runs") / preset / f"{name}.log.json"
 
 
 def predictions(preset: str, model: str, seed: int) -> Path:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
+from harness.records.git_history import git
 
 # How far a number may be from the committed one and still count as reproduced: what other processors were seen to give
 # for models without batch norm (docs/processors.md). Absolute, in a loss, an mAP of [0, 1], or cells.
@@ -32,7 +32,7 @@ class Difference:
     distance: float
 
 
-def verify(params: Params, summary_only: bool = False) -> int:
+def verify(params: Params, summary: bool = False) -> int:
     """Print a line a run, or one line in all; the exit status, 1 where something differs.
 
     Raises UserError where there is no Git history to compare with, or a result is missing.
@@ -57,7 +57,7 @@ def verify(params: Params, summary_only: bool = False) -> int:
             apart += 1
             by = "text" if math.isinf(furthest.distance) else f"by {furthest.distance:.3g}"
             said = f"differs ({furthest.file}, {furthest.place}: {by})"
-        if not summary_only:
+        if not summary:
             print(f"{name}: {said}")
     if near or apart:
         for line in _made_differently(params.preset, changed):
@@ -77,13 +77,13 @@ def _in_one_line(count: int, same: int, near: int, apart: int) -> str:
 
 def _changed(folder: Path) -> list[Path]:
     """Files below `folder` that are not as committed, those that are gone or new among them."""
-    listing = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", str(folder))
+    listing = git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", str(folder))
     return [Path(entry[3:].decode()) for entry in listing.split(b"\0") if entry]
 
 
 def _difference(path: Path) -> Difference:
     try:
-        old, new = _numbers(_git("show", f"HEAD:./{path.as_posix()}"), path), _numbers(path.read_bytes(), path)
+        old, new = _numbers(git("show", f"HEAD:./{path.as_posix()}"), path), _numbers(path.read_bytes(), path)
     except (UserError, OSError):
         return Difference(path.name, "only on one side", math.inf)
     if old.keys() != new.keys():
@@ -125,8 +125,15 @@ def _number(cell: str) -> Any:
         return cell
 
 
-def _git(*arguments: str) -> bytes:
-    try:
-        return subprocess.run(["git", *arguments], capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError("verify: no Git history here; clone the repository to compare results with a commit") from error
+def _made_differently(preset: str, changed: list[Path]) -> Iterator[str]:
+    """What is not the same in the records: the processor's instructions, the libraries, the code."""
+    for path in changed:
+        if path.name in RECORDS and path.exists():
+            old, new = (_numbers(content, path) for content in (git("show", f"HEAD:./{path}"), path.read_bytes()))
+            said = [
+                f"{key} is {new.get(key)}, was {old.get(key)}"
+                for key in sorted(old | new)
+                if old.get(key) != new.get(key)
+            ]
+            yield f"{path.relative_to(paths.results(preset))}: {'; '.join(said[:5])}"
+            return  # one stands for all: they were made by one command

@@ -1,4 +1,4 @@
-"""Under which name a device's timings are kept. Needs the standard library only, since reports ask for it too."""
+"""Under which name a device's timings are kept. Imports neither NumPy nor PyTorch, since reports ask too."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The rows of results/throughput/DEVICE.csv: their columns, and how a new row takes the place of an old one.
 
-Needs the standard library only, since reports read them too.
+Imports neither NumPy nor PyTorch, since reports read the rows too.
 """
 
 from __future__ import annotations

@@ -11,8 +11,11 @@ from typing import Any
 from tqdm import tqdm
 
 import dcls
+from harness.base import paths
+from harness.base.files import write_json
 from harness.config.params import Params
 from harness.config.systems import MODELS, baseline_of, is_dcls
+from harness.records.schemas import SCHEMA_VERSION, TimedDevice, checked
 from harness.throughput import rows
 from harness.throughput.breakdown import write_breakdown
 from harness.throughput.condition import Condition, all_conditions, plain_conditions
@@ -48,6 +51,7 @@ def throughput(params: Params, every: bool) -> None:
         rows.upsert_choices(choices_file(machine.label), _records(job[1], found, params))
         failures += sum(row["status"].startswith("failed") for row in found.rows)
     write_breakdown(params, machine)
+    write_json(paths.TIMED_DEVICE, checked(TimedDevice, {"schema_version": SCHEMA_VERSION, "device": machine.label}))
     said = f"; {failures} rows failed, their status says why" if failures else ""
     print(f"{timings_file(machine.label)}: {3 * len(conditions)} pairs and conditions{said}")
 

@@ -1,4 +1,4 @@
-"""What a measured ratio says, in words. Needs the standard library only, since reports say the same."""
+"""What a measured ratio says, in words. Imports neither NumPy nor PyTorch, since reports say the same."""
 
 from __future__ import annotations
 

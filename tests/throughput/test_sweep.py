@@ -27,7 +27,7 @@ from tests.throughput.conftest import DCLS
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.records.provenance.code_revision", lambda: {"revision": "a" * 40, "dirty": False})
+    monkeypatch.setattr("harness.records.git_history.code_revision", lambda: {"revision": "a" * 40, "dirty": False})
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def test_again_and_all(
     again = rows.read(path)
     assert again[len(first) :] == every[len(first) :] and again[0]["throughput"] != ""
     assert again[: len(first)] != first and other.read_text().startswith("model,")
-    monkeypatch.setattr("harness.records.provenance.code_revision", lambda: {"revision": "a" * 40, "dirty": True})
+    monkeypatch.setattr("harness.records.git_history.code_revision", lambda: {"revision": "a" * 40, "dirty": True})
     sweep.throughput(quick_params, every=True)
     assert "left out" not in capsys.readouterr().out  # of changed files nobody knows what was measured
 

@@ -1,4 +1,4 @@
-"""Work on a long list of clips in blocks: in parallel, and gone on with after any interruption.
+"""Work on a long list of clips in blocks, in parallel; after an interruption the next call continues.
 
 A block is finished when its .json is there, written last; it says for which input (`key`) it is. What a block writes
 depends on nothing but its input, so neither the number of workers nor an interruption changes a byte.
