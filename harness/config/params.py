@@ -163,6 +163,12 @@ class Execution:
         default=None,
     )
     checkpoints_kept: int = setting("newest checkpoints kept of an unfinished run", minimum=1, maximum=1000, default=2)
+    threads: int = setting(
+        "CPU threads of a training, an evaluation or a linear baseline; runs side by side use more cores better",
+        minimum=1,
+        maximum=1000,
+        default=1,
+    )
 
 
 @dataclass(frozen=True)
