@@ -164,7 +164,7 @@ class Execution:
     )
     checkpoints_kept: int = setting("newest checkpoints kept of an unfinished run", minimum=1, maximum=1000, default=2)
     threads: int = setting(
-        "CPU threads of a training, an evaluation or a linear baseline; runs side by side use more cores better",
+        "CPU threads of a training, an evaluation or a linear baseline; rounding apart, no effect",
         minimum=1,
         maximum=1000,
         default=1,
@@ -206,7 +206,9 @@ class Params:
     evaluate: Evaluate = setting("scoring")
     throughput: Throughput = setting("timing of the full-size models")
     per_model: dict[str, Model] = setting("settings of one model; changing them reruns that model alone")
-    execution: Execution = setting("how a training runs; it changes no number and reruns nothing", default=Execution())
+    execution: Execution = setting(
+        "how a training runs; it changes no number, rounding apart, and reruns nothing", default=Execution()
+    )
 
 
 def load(path: Path) -> Params:

@@ -19,7 +19,7 @@ from harness.config.systems import family_of, is_dcls
 from harness.counting.operations import INPUT
 from harness.models import build as models
 from harness.models import precision
-from harness.throughput.condition import Condition
+from harness.throughput.condition import QUICK, Condition
 from harness.training.recipe import build_optimizer, set_learning_rate
 
 DROP_PATH = 0.4  # the paper's
@@ -44,6 +44,8 @@ def prepare(name: str, condition: Condition, params: Params, device: torch.devic
         models.FULL_SIZE, drop_path=DROP_PATH, optimizer="lamb" if family_of(name) == "convformer" else "adamw"
     )
     model = models.build_model(name, settings, params.dcls, condition.classes).train(condition.mode == "training")
+    if condition.baseline_depthwise == QUICK:
+        dcls.use_quick_backward(model, models.is_replaced)
     spread_positions(model)
     fusion = fuse(name, model) if condition.fused else ""
     layout = torch.channels_last if condition.channels_last else torch.contiguous_format

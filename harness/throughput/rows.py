@@ -16,7 +16,7 @@ from typing import Any
 from harness.base.errors import UserError
 from harness.base.files import write_csv, write_text
 from harness.config.params import Dcls
-from harness.throughput.condition import Condition
+from harness.throughput.condition import TORCH, Condition
 
 CONDITION = tuple(field.name for field in fields(Condition))
 DCLS = ("kernel_count", "dilated_kernel_size", "version")
@@ -45,6 +45,7 @@ COLUMNS = (
 )
 BREAKDOWN_KEY = ("model", "device", "mode", "precision", "batch", *DCLS, "part")
 BREAKDOWN = (*BREAKDOWN_KEY, "milliseconds", "share", "revision", "dirty", "date")
+ADDED = {"baseline_depthwise": TORCH}  # columns that older files lack, and what held of their rows
 OK, OUT_OF_MEMORY = "ok", "out of memory"  # or `failed: REASON`
 
 Row = Mapping[str, Any]
