@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -84,8 +83,15 @@ def with_hdf5(count: int) -> Params:
             file["target"] = np.eye(527, dtype=bool)[np.arange(rows) % 527]
     params = load(ROOT / "presets" / "audioset.yaml")
     assert params.data.audioset is not None
-    files = replace(params.data.audioset, train_hdf5=("train.h5",), test_hdf5="test.h5", val_fraction=0.02)
-    return replace(params, data=replace(params.data, audioset=files), train=replace(params.train, batch=BATCH))
+    files = params.data.audioset.model_copy(
+        update={"train_hdf5": ("train.h5",), "test_hdf5": "test.h5", "val_fraction": 0.02}
+    )
+    return params.model_copy(
+        update={
+            "data": params.data.model_copy(update={"audioset": files}),
+            "train": params.train.model_copy(update={"batch": BATCH}),
+        }
+    )
 
 
 def with_shards(count: int) -> Params:
@@ -96,14 +102,14 @@ def with_shards(count: int) -> Params:
         rows.append(f"sounds/{index}.wav,class{index % 5},{('test', 'val')[index] if index < 2 else 'train'}")
     Path("clips.csv").write_text("\n".join(rows) + "\n")
     params = load(ROOT / "presets" / "folder.yaml")
-    data = replace(params.data, csv="clips.csv", label_list="used", clip_seconds=float(SECONDS))
-    return replace(params, data=data, train=replace(params.train, batch=BATCH))
+    data = params.data.model_copy(update={"csv": "clips.csv", "label_list": "used", "clip_seconds": float(SECONDS)})
+    return params.model_copy(update={"data": data, "train": params.train.model_copy(update={"batch": BATCH})})
 
 
 def parts(params: Params, clips: Clips) -> dict[str, Callable[[], int]]:
     """What is timed on one core: each gives the number of clips that it has done."""
     train, front_end, order = params.train, FrontEnd(), batches.epoch_order(0, 0, len(clips))
-    division = batches.divide(replace(train, batch=BATCH, micro_batch=None), len(clips))
+    division = batches.divide(train.model_copy(update={"batch": BATCH, "micro_batch": None}), len(clips))
     numbers = batches.numbers_of(division, 0, 0)[:8]
     pieces = list(batches.read(clips, order, BATCH, numbers, 0))
     waveform = pieces[0].waveform
@@ -140,9 +146,11 @@ def summary(rates: list[float]) -> list[float | int]:
 def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float | int]:
     """Training steps as `train` takes them: clips per second after the second step, and the share spent waiting."""
     reduced = load(ROOT / "presets" / "instruments.yaml").per_model[NAME]
-    train = replace(params.train, batch=BATCH, micro_batch=None)
+    train = params.train.model_copy(update={"batch": BATCH, "micro_batch": None})
     settings = {NAME: FULL_SIZE if size == "full" else reduced}
-    run, _ = new_run(replace(params, train=train, per_model=settings), NAME, 0, len(clips.labels), single_process())
+    run, _ = new_run(
+        params.model_copy(update={"train": train, "per_model": settings}), NAME, 0, len(clips.labels), single_process()
+    )
     run.trainee.model.train()
     division = batches.divide(train, len(clips))
     order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)

@@ -7,7 +7,6 @@ two times of the same round; losses are those of a reduced model, times and memo
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from harness.records.provenance import benchmark_record
 from harness.running.processes import single_process
 from harness.training import batches
 from harness.training.run import Run, new_run
-from harness.training.step import take
+from harness.training.step import optimizer_step
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -93,9 +92,11 @@ def write(kind: str, header: Sequence[str], rows: list[list[Any]], parameters: d
 
 def run_of(name: str, batch: int, full: bool) -> Run:
     params = load(ROOT / "presets" / "instruments.yaml")
-    train = dataclasses.replace(params.train, **{"batch": batch, "micro_batch": None, **OPTIONS[name]})
+    train = params.train.model_copy(update={"batch": batch, "micro_batch": None, **OPTIONS[name]})
     per_model = params.per_model | ({NAME: FULL_SIZE} if full else {})
-    run, _ = new_run(dataclasses.replace(params, train=train, per_model=per_model), NAME, 0, CLASSES, single_process())
+    run, _ = new_run(
+        params.model_copy(update={"train": train, "per_model": per_model}), NAME, 0, CLASSES, single_process()
+    )
     run.trainee.model.train()
     return run
 
@@ -128,7 +129,7 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
             torch.use_deterministic_algorithms(run.params.train.deterministic)
             division, pieces = noise(run.params, 1, 10.0)
             started = time.perf_counter()
-            take(run, pieces, division, 0, 1e-4, False)
+            optimizer_step(run, pieces, division, 0, 1e-4, False)
             if turn:
                 times[name].append(time.perf_counter() - started)
     return times
@@ -137,7 +138,7 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
 def loss_after(name: str) -> float:
     run = run_of(name, 8, full=False)
     division, pieces = noise(run.params, STEPS, 1.5)
-    losses = [float(np.mean(take(run, pieces, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
+    losses = [float(np.mean(optimizer_step(run, pieces, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
     return losses[-1]
 
 
@@ -147,7 +148,7 @@ def peak_memory(name: str, batch: int) -> int:
     division, pieces = noise(run.params, 2, 10.0)
     before = peak_kib()
     for _ in range(2):
-        take(run, pieces, division, 0, 1e-4, False)
+        optimizer_step(run, pieces, division, 0, 1e-4, False)
     return (peak_kib() - before) // 1024
 
 

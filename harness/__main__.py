@@ -24,7 +24,12 @@ COMPARE = (
     "Other test data, other seeds, or a model in only one commit are named, and do not count. "
     "Exit status: 0, 1 where a metric fell so, 2 for a commit that is not there."
 )
-
+REPRO = (
+    "Each stage runs as `dvc repro --single-item`, on one thread; one that times something runs alone, on all cores. "
+    "Ctrl-C stops all that run: training writes its checkpoint, and the next call goes on from there. Where a stage "
+    "fails, those that do not need it still run. What each printed is kept in .cache/repro. Exit status: 0, 1 where a "
+    "stage failed, 130 or 143 after Ctrl-C or SIGTERM, 2 where DVC cannot read the pipeline or works on it already."
+)
 
 # Commands that are no stage of dvc.yaml: the module and function of each, as in STAGES.
 COMMANDS = {
@@ -67,6 +72,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from harness.revisions.table import compare_revisions
 
         return compare_revisions(arguments.a, arguments.b, arguments.html)
+    if command == "repro":
+        from harness.running.side_by_side import reproduce
+
+        return reproduce(arguments.jobs)
     if command == "hardware":
         from harness.records.hardware import write_hardware
 
@@ -174,6 +183,10 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
     text = "print one HTML page instead, with the cells and figures that moved side by side"
     compare.add_argument("--html", action="store_true", help=text)
+    text = "run what is out of date of the pipeline, stages that do not depend on each other side by side"
+    repro = stages.add_parser("repro", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=REPRO)
+    text = "stages at a time (default: one for each GPU, or for each core where there is no GPU)"
+    repro.add_argument("--jobs", type=int, metavar="N", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser

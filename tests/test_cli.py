@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 STAGES = (
     "replay",
+    "repro",
     "submit",
     "fetch",
     "featurize",
@@ -59,7 +60,7 @@ def test_every_stage_documents_itself(tmp_path: Path, stage: str) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = "{'torch', 'timm', 'numpy', 'pandas', 'matplotlib', 'sklearn', 'soundfile', 'tqdm', 'submitit'}"
+    heavy = {"torch", "timm", "numpy", "pandas", "matplotlib", "sklearn", "soundfile", "tqdm", "submitit", "pydantic"}
     code = f"import sys, harness.__main__; harness.__main__._parser(); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -113,7 +114,7 @@ def test_switching_does_not_lose_edits(tmp_path: Path) -> None:
         (lambda p: p["dcls"].update(dilated_kernel_size=22), "dcls.dilated_kernel_size: is 22, must be odd"),
         (
             lambda p: p["per_model"][MODEL].update(widths=[16, 16]),
-            f"per_model.{MODEL}.widths: is (16, 16), must be four",
+            f"per_model.{MODEL}.widths: is [16, 16], must be four",
         ),
         (
             lambda p: p["per_model"][MODEL].update(depths=[2, 2, 2, 2]),

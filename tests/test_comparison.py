@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -30,8 +29,8 @@ RESULTS = paths.results("instruments")
 def settings(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """One pair, three seeds, few draws; its files lie in the current folder."""
     monkeypatch.chdir(tmp_path)
-    evaluation = dataclasses.replace(params.evaluate, bootstrap=RESAMPLES)
-    return dataclasses.replace(params, models=(DCLS, BASELINE), seeds=(0, 1, 2), evaluate=evaluation)
+    evaluation = params.evaluate.model_copy(update={"bootstrap": RESAMPLES})
+    return params.model_copy(update={"models": (DCLS, BASELINE), "seeds": (0, 1, 2), "evaluate": evaluation})
 
 
 def _targets(seed: int = 0, clips: int = CLIPS) -> np.ndarray:
@@ -120,7 +119,7 @@ def test_folds_are_drawn_each_on_their_own(settings: Params) -> None:
         ids = np.array([f"fold {seed}, clip {n}" for n in range(clips)])
         for model in (BASELINE, DCLS):
             _write(model, seed, targets, targets + random.standard_normal(targets.shape), ids=ids)
-    compare(dataclasses.replace(settings, seeds=(0, 1)))
+    compare(settings.model_copy(update={"seeds": (0, 1)}))
     found = _compared()
     assert (found["clips"], found["test_sets"]) == (sum(sizes), 2)
     drawn = np.mean([_drawn(seed, seed, clips) for seed, clips in enumerate(sizes)], axis=0)
@@ -201,7 +200,7 @@ def test_it_is_the_difference_of_the_metrics(settings: Params) -> None:
         scores = (targets + random.standard_normal(targets.shape)).astype(np.float32)
         _write(model, 0, targets, scores)
         maps.append(summarize(targets, scores, list("abc"), RESAMPLES)[0]["mAP"])
-    compare(dataclasses.replace(settings, seeds=(0,)))
+    compare(settings.model_copy(update={"seeds": (0,)}))
     found, rows = _compared(), _rows()
     assert found["differences"]["0"] == maps[1] - maps[0]
     assert found["sd"] is found["low"] is found["high"] is None
@@ -215,7 +214,7 @@ def test_a_class_of_few_positives_has_no_interval(settings: Params) -> None:
         targets[:, column] = np.arange(CLIPS) < count
     for model in (BASELINE, DCLS):
         _write(model, 0, targets, targets + np.random.default_rng(len(model)).standard_normal(targets.shape))
-    compare(dataclasses.replace(settings, seeds=(0,)))
+    compare(settings.model_copy(update={"seeds": (0,)}))
     few, enough, _ = _rows()
     assert few["difference"] and few["low"] == few["high"] == ""
     assert float(enough["low"]) < float(enough["difference"]) < float(enough["high"])
@@ -235,7 +234,7 @@ def test_the_same_predictions_give_the_same_bytes(settings: Params) -> None:
 
 def test_nothing_to_compare(settings: Params) -> None:
     _write_pairs(0.3)
-    compare(dataclasses.replace(settings, models=(DCLS,)))
+    compare(settings.model_copy(update={"models": (DCLS,)}))
     assert json.loads((RESULTS / "comparison.json").read_text())["pairs"] == {}
     assert _rows() == []
 

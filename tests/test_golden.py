@@ -5,7 +5,6 @@ A deliberate change writes them anew, in the commit that says why: `make golden-
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -48,9 +47,11 @@ def clips() -> PackedClips:
 
 def losses_of(params: Params, name: str) -> list[float]:
     """Mean loss of each of the first steps, in one thread: 4 clips in two micro-batches, as the recipe has it."""
-    settings = dataclasses.replace(params.per_model[name], depths=(1, 1, 1, 1), widths=(16, 16, 32, 32), epochs=2)
-    train = dataclasses.replace(params.train, batch=4, micro_batch=2)
-    params = dataclasses.replace(params, train=train, per_model={name: settings})
+    settings = params.per_model[name].model_copy(
+        update={"depths": (1, 1, 1, 1), "widths": (16, 16, 32, 32), "epochs": 2}
+    )
+    train = params.train.model_copy(update={"batch": 4, "micro_batch": 2})
+    params = params.model_copy(update={"train": train, "per_model": {name: settings}})
     packed = clips()
     run, _ = new_run(params, name, SEED, 3, World(0, 1, torch.device("cpu")))
     run.trainee.model.train()

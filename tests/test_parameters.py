@@ -1,9 +1,8 @@
-"""params.yaml: whatever it holds, there are Params or one line that names file and key; its table is current."""
+"""params.yaml: whatever it holds, there are Params or one line that names file and key."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import datetime
 import json
 import re
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from harness.base.errors import UserError
 from harness.config.params import Params, load
 from harness.config.strict_yaml import MOST_BYTES, MOST_NODES
+from harness.records.provenance import as_plain
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "presets" / "instruments.yaml").read_text()
@@ -107,7 +107,7 @@ def outcome(folder: Path, content: bytes | str) -> Params | str:
             line
         )
         return line.removeprefix(f"{path}: ")
-    json.dumps(dataclasses.asdict(params), allow_nan=False, ensure_ascii=False).encode()  # results record them
+    json.dumps(params.model_dump(mode="json"), allow_nan=False, ensure_ascii=False).encode()  # results record them
     return params
 
 
@@ -269,7 +269,7 @@ def test_anchors_and_merges_do_what_they_say(tmp_path: Path) -> None:
     text = TEXT[:start].replace("  convnext_audio_tiny:\n    {", "  convnext_audio_tiny: &one\n    {")
     params = outcome(tmp_path, text + "  convnext_dcls_audio_tiny: {<<: *one, epochs: 3}\n")
     assert isinstance(params, Params), params
-    assert params.per_model[MODEL] == dataclasses.replace(params.per_model["convnext_audio_tiny"], epochs=3)
+    assert params.per_model[MODEL] == params.per_model["convnext_audio_tiny"].model_copy(update={"epochs": 3})
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,57 @@ def test_anchors_and_merges_do_what_they_say(tmp_path: Path) -> None:
         (("data", "mirror"), "a\nb", "data.mirror: is 'a\\nb', must be one line of 1 to 4096 characters"),
         (("data", "mirror"), "", "data.mirror: is '', must be one line of 1 to 4096 characters"),
         (("preset",), "p" * 65, "preset: is "),
+        (("preset",), "-p", "preset: is '-p', must be letters, digits, - and _, at most 64, no - first"),
+        (("preset",), "\u00e4" * 64, "preset: is "),
+        (("preset",), "Throughput", "preset: is 'Throughput', must be another name: results/throughput is for every"),
+        (("preset",), "a\n", "preset: is 'a\\n', must be letters, digits, - and _"),
+        (("train", "weight_decay"), "0.05", "train.weight_decay: is '0.05', must be a number"),
+        (("train", "weight_decay"), "1_0", "train.weight_decay: is '1_0', must be a number"),
+        (("train", "roll"), 1, "train.roll: is 1, must be true or false"),
+        (("train", "batch"), 16.0, "train.batch: is 16.0, must be a whole number"),
+        (("seeds",), {0: 1}, "seeds.0: is no text but a key"),
+        (("seeds",), "0", "seeds: is '0', must be a list"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, path: tuple[str, ...], value: Any, said: str) -> None:
     found = outcome(tmp_path, yaml.safe_dump(changed(path, value)))
     assert isinstance(found, str) and found.startswith(said), found
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("1_0", "train.batch: cannot be read as YAML ('1_0' is no number in plain digits)"),
+        ("1:30", "train.batch: cannot be read as YAML ('1:30' is no number in plain digits)"),
+        ("020", "train.batch: cannot be read as YAML ('020' is no number in plain digits)"),
+        ("0b1", "train.batch: cannot be read as YAML ('0b1' is no number in plain digits)"),
+        ("1_6.0", "train.batch: cannot be read as YAML ('1_6.0' is no number in plain digits)"),
+        ("!!int '1_6'", "train.batch: cannot be read as YAML ('1_6' is no number in plain digits)"),
+        ("0o20", "train.batch: is '0o20', must be a whole number"),
+        ("16.0", "train.batch: is 16.0, must be a whole number"),
+        ("1e1", "train.batch: is 10.0, must be a whole number"),
+        ("0x10", ""),
+        ("+16", ""),
+    ],
+)
+def test_a_number_is_what_it_looks_like(tmp_path: Path, written: str, said: str) -> None:
+    """YAML 1.1 reads 1_0 as 10, 1:30 as 90 and 020 as 16."""
+    found = outcome(tmp_path, TEXT.replace("  batch: 16\n", f"  batch: {written}\n", 1))
+    if said:
+        assert found == said
+    else:
+        assert isinstance(found, Params) and found.train.batch == 16
+
+
+def test_results_record_the_parameters_as_they_always_did() -> None:
+    """Records and the fingerprints of unfinished runs hold these values: all, in this order, 1.0 not 1."""
+    expected = json.loads((ROOT / "tests" / "data" / "parameters.json").read_text())
+    found = {path.stem: as_plain(load(path)) for path in sorted((ROOT / "presets").glob("*.yaml"))}
+    assert json.dumps(found) == json.dumps(expected)
+
+
+def test_parameters_cannot_be_changed() -> None:
+    params = load(ROOT / "presets" / "instruments.yaml")
+    assert params.seeds == (0, 1) and params.data.audioset is None
+    with pytest.raises(ValueError, match="frozen"):
+        params.train.batch = 3

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -94,8 +93,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     (folder / "clips.csv").write_text("\n".join(rows) + "\n")
     params = load(ROOT / "presets" / "audioset-checkpoints.yaml")
     short = load(ROOT / "presets" / "folder.yaml").data
-    data = replace(short, csv="clips.csv", label_list="audioset", clip_seconds=1.28)
-    params = replace(params, data=data, evaluate=replace(params.evaluate, bootstrap=10))
+    data = short.model_copy(update={"csv": "clips.csv", "label_list": "audioset", "clip_seconds": 1.28})
+    params = params.model_copy(update={"data": data, "evaluate": params.evaluate.model_copy(update={"bootstrap": 10})})
     with contextlib.chdir(folder):
         fetch(params)
         featurize(params)
@@ -181,7 +180,7 @@ def test_what_zenodo_can_get_wrong(
     assert f"{name}.pth: is a web page" in refused(folder, params, None, name)
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / f"{name}.pth").write_bytes(b"mirrored")
-    mirrored = replace(params, data=replace(params.data, mirror=str(tmp_path / "mirror")))
+    mirrored = params.model_copy(update={"data": params.data.model_copy(update={"mirror": str(tmp_path / "mirror")})})
     assert refused(folder, mirrored, None, name).startswith(f"{tmp_path}/mirror/{name}.pth: does not load")
 
 
@@ -198,10 +197,10 @@ def test_offline_says_so_in_one_line(packed: tuple[Path, Params], monkeypatch: p
 
 def test_parameters_that_the_weights_do_not_fit(packed: tuple[Path, Params], tmp_path: Path) -> None:
     folder, params = packed
-    trained = replace(params.per_model[NAME], start="random", epochs=5)
-    other = replace(params, per_model=params.per_model | {NAME: trained})
+    trained = params.per_model[NAME].model_copy(update={"start": "random", "epochs": 5})
+    other = params.model_copy(update={"per_model": params.per_model | {NAME: trained}})
     assert refused(folder, other, None).startswith(f"per_model.{NAME}.start: is random, must be published")
-    other = replace(params, dcls=replace(params.dcls, version="max"))
+    other = params.model_copy(update={"dcls": params.dcls.model_copy(update={"version": "max"})})
     assert "dcls: is max 23/26, must be gauss 23/26" in refused(folder, other, None)
     torch.save(drawn("convnext_audio_tiny"), tmp_path / "wrong.pth")
     message = refused(folder, params, str(tmp_path / "wrong.pth"))
@@ -215,7 +214,12 @@ def test_parameters_that_the_weights_do_not_fit(packed: tuple[Path, Params], tmp
 
 def test_the_label_list_must_be_whole(packed: tuple[Path, Params], tmp_path: Path) -> None:
     folder, params = packed
-    other = replace(params, preset="few", data=replace(params.data, label_list="used", csv=f"{folder}/clips.csv"))
+    other = params.model_copy(
+        update={
+            "preset": "few",
+            "data": params.data.model_copy(update={"label_list": "used", "csv": f"{folder}/clips.csv"}),
+        }
+    )
     with contextlib.chdir(tmp_path):
         fetch(other)
         featurize(other)

@@ -159,12 +159,12 @@ def modules_that_use(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        ("yaml", ["strict_yaml.py"]),
-        ("tarfile", ["data/npm_files.py"]),
-        ("urllib.request", ["download.py"]),
-        ("http.client", ["download.py"]),
+        ("yaml", ["config/strict_yaml.py"]),
+        ("tarfile", ["data/fetching/npm_files.py"]),
+        ("urllib.request", ["base/download.py"]),
+        ("http.client", ["base/download.py"]),
         ("requests", []),
-        ("huggingface_hub", ["models.py"]),
+        ("huggingface_hub", ["models/build.py"]),
     ],
 )
 def test_what_is_delicate_is_done_in_one_place(name: str, where: list[str]) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ def imagenet(family: str) -> dict[str, Tensor]:
 
 
 def settings(weights: Path | None) -> Model:
-    return replace(FULL_SIZE, start="imagenet", weights=weights and str(weights))
+    return FULL_SIZE.model_copy(update={"start": "imagenet", "weights": weights and str(weights)})
 
 
 @pytest.mark.parametrize("family", BACKBONES)
@@ -85,7 +84,7 @@ def test_nothing_is_loaded_or_drawn_that_was_not_asked_for(tmp_path: Path) -> No
     start_weights(model, SMALL, settings(tmp_path / "weights.pth"))
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ValueError, match="'published' is no start"):
-        start_weights(model, SMALL, replace(FULL_SIZE, start="published"))
+        start_weights(model, SMALL, FULL_SIZE.model_copy(update={"start": "published"}))
 
 
 def test_positions_in_the_file_are_taken(tmp_path: Path) -> None:
@@ -123,17 +122,16 @@ def test_another_models_file_is_refused_and_changes_nothing(tmp_path: Path, chan
 
 FROM_HUB = """
 import json, os
-from dataclasses import replace
 from harness.base.errors import UserError
 from harness.models.build import FULL_SIZE, build_model, start_weights
 from tests.test_start_weights import DCLS, SMALL
 model = build_model(SMALL, FULL_SIZE, DCLS, 20)
 try:
-    start_weights(model, SMALL, replace(FULL_SIZE, start="imagenet"))
+    start_weights(model, SMALL, FULL_SIZE.model_copy(update={"start": "imagenet"}))
 except UserError as error:
     print(error)
 os.rename("prepared", "hub")
-print(json.dumps(start_weights(model, SMALL, replace(FULL_SIZE, start="imagenet"))))
+print(json.dumps(start_weights(model, SMALL, FULL_SIZE.model_copy(update={"start": "imagenet"}))))
 """
 
 

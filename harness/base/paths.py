@@ -19,6 +19,11 @@ def raw(kind: str) -> Path:
     return Path("data/raw") / kind
 
 
+def fetched_segments(split: str, number: int) -> str:
+    """Name, in `raw("audioset")`, of the copy of a split's `number`-th segment CSV."""
+    return f"segments-{split}-{number}.csv"
+
+
 def packed(preset: str) -> Path:
     """Manifest, label list and packed recordings."""
     return Path("data/packed") / preset

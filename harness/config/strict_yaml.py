@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any
 
@@ -12,10 +13,20 @@ from harness.base.errors import UserError
 MOST_BYTES = 100_000  # of a document; the largest preset has 3,000
 MOST_NODES = 10_000  # with every alias written out; the largest preset has 300
 MERGE = "tag:yaml.org,2002:merge"
+NUMBER = re.compile(  # YAML 1.1 takes 1_0 for 10, 010 for 8 and 1:30 for 90 as well
+    r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?|0x[\da-fA-F]+|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII
+)
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
 _SHORT.maxlist = _SHORT.maxdict = 12
+
+
+class Loader(yaml.SafeLoader):
+    """Takes 5e-2 for a number as YAML 1.2, and so DVC, does; to YAML 1.1 it is a text, for want of a dot."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def shown(value: Any) -> str:
@@ -32,30 +43,30 @@ def dotted(key: str, name: Any) -> str:
     return (f"{key}." if key else "") + (name if plain else shown(name))
 
 
-def read_yaml(content: bytes) -> Any:
+def parse_yaml(file: str, content: bytes) -> Any:
     """The document's value: mappings, lists, texts, numbers, dates; None where it is empty. Anchors and merges work.
 
-    Raises UserError, in one line that names the line or the key: no YAML, a key given twice or that is no text, a value
-    that is not what its tag says, a document of more than MOST_BYTES, or of MOST_NODES once aliases are written out.
+    Raises UserError, in one line that names the file, and the line or the key: no YAML, a key given twice or that is no
+    text, a value that is not what its tag says, more than MOST_BYTES, or MOST_NODES once aliases are written out.
     """
     if len(content) > MOST_BYTES:
-        raise UserError(f"has more than {MOST_BYTES} bytes; it should hold a few settings")
+        raise UserError(f"{file}: has more than {MOST_BYTES} bytes; it should hold a few settings")
     try:
-        loader = yaml.SafeLoader(content)
+        loader = Loader(content)
         node = loader.get_single_node()
         if node is None:
             return None
         _check(loader, node, "", {})
         return loader.construct_document(node)
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
     except RecursionError as error:
-        raise UserError("cannot be read as YAML (nested too deeply)") from error
+        raise UserError(f"{file}: cannot be read as YAML (nested too deeply)") from error
     except Exception as error:  # YAMLError, and whatever else PyYAML's constructors raise
-        raise UserError(f"cannot be read as YAML ({_one_line(error)})") from error
+        raise UserError(f"{file}: cannot be read as YAML ({_one_line(error)})") from error
 
 
-def _check(loader: yaml.SafeLoader, node: yaml.Node, key: str, sizes: dict[int, int]) -> int:
+def _check(loader: Loader, node: yaml.Node, key: str, sizes: dict[int, int]) -> int:
     """How many nodes `node`, called `key`, has with aliases written out; `sizes` has those known, 0 while at work."""
     if id(node) in sizes:
         if not sizes[id(node)]:
@@ -64,6 +75,8 @@ def _check(loader: yaml.SafeLoader, node: yaml.Node, key: str, sizes: dict[int, 
     sizes[id(node)], size = 0, 1
     if isinstance(node, yaml.ScalarNode):
         try:
+            if node.tag.endswith((":int", ":float")) and not NUMBER.fullmatch(node.value):
+                raise ValueError(f"{shown(node.value)} is no number in plain digits")
             loader.construct_object(node)
         except Exception as error:  # an impossible date is a ValueError, a tagged text an AttributeError, and so on
             raise UserError(f"{key or 'params'}: cannot be read as YAML ({_one_line(error)})") from error

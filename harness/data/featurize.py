@@ -15,11 +15,10 @@ import numpy as np
 from harness.base import paths
 from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
 from harness.base.folders import whole_folder
-from harness.base.lock import alone
+from harness.base.lock import one_at_a_time
 from harness.config.params import Params
 from harness.data.clips.labels import Label, write_labels
 from harness.data.clips.manifest import (
-    LISTED_KINDS,
     SPLITS,
     STATUSES,
     Attribution,
@@ -55,11 +54,11 @@ def featurize(params: Params, workers: int | None = None) -> None:
     Raises UserError where a table or a source of many clips is missing or broken, too many clips are bad, another
     process featurizes this preset, or `instruments` or `esc10`, which promise clean splits, has a recording in two.
     """
-    with alone(WORK / f"{params.preset}.lock", f"featurize of preset {params.preset}"):
+    with one_at_a_time(WORK / f"{params.preset}.lock", f"featurize of preset {params.preset}"):
         results = paths.results(params.preset)
         for path in (WORK / f"{params.preset}.json", *(results / name for name in WRITTEN)):
             remove_leftovers(path.parent, path.name)
-        if params.data.kind in LISTED_KINDS:
+        if params.data.is_listed:
             summary = _featurize_listed(params, workers)
         elif is_unchanged(params, ()):
             summary = _unchanged_whole(params)

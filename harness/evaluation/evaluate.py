@@ -19,7 +19,7 @@ from harness.evaluation.calibration import calibration, calibration_error
 from harness.models.build import build_model
 from harness.models.device import device_name, instruction_set
 from harness.models.precision import exact_float32
-from harness.records.provenance import data_fingerprint, provenance, stage_parameters, write_log
+from harness.records.provenance import data_fingerprint, evaluation_parameters, provenance, write_log
 from harness.records.schemas import CALIBRATION, PER_CLASS, Metrics, checked
 from harness.running.checkpoint import load_weights
 from harness.running.processes import World, joined, use_threads
@@ -49,7 +49,7 @@ def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
     scores = score(model, FrontEnd().to(device), clips, params.evaluate.batch, world)
     if not world.is_first:
         return
-    parameters = stage_parameters(params, model_name) | {"evaluate": {"bootstrap": params.evaluate.bootstrap}}
+    parameters = evaluation_parameters(params, model_name)
     record = provenance(
         "evaluation",
         parameters,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -15,6 +14,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from harness.base import paths
 from harness.base.files import read_json, write_json
@@ -102,6 +103,11 @@ def stage_parameters(params: Params, model: str) -> dict[str, Any]:
     }
 
 
+def evaluation_parameters(params: Params, model: str) -> dict[str, Any]:
+    """What the evaluation of a run depends on: the clips in a forward pass are not in it, as they change no number."""
+    return stage_parameters(params, model) | {"evaluate": {"bootstrap": params.evaluate.bootstrap}}
+
+
 def data_parameters(params: Params) -> dict[str, Any]:
     """The data section but for where the user's files lie, which the fingerprint stands for, and what may be bad."""
     left_out = ("mirror", "audioset", "max_bad_fraction")
@@ -116,9 +122,9 @@ def fingerprint_of(parameters: Any, files: Iterable[Path] = ()) -> str:
     return digest.hexdigest()
 
 
-def as_plain(value: Any) -> Any:
-    """A frozen dataclass as JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(value)))
+def as_plain(section: BaseModel) -> dict[str, Any]:
+    """The parameters, or a section of them, as JSON values."""
+    return section.model_dump(mode="json")
 
 
 def hardware() -> dict[str, Any]:

@@ -59,7 +59,7 @@ def throughput_by_batch(results: Results) -> Figure:
 
 
 def _alike(one: Condition, other: Condition) -> bool:
-    same = ("precision", "compiled", "channels_last", "fused", "classes")
+    same = ("precision", "compiled", "channels_last", "fused", "classes", "baseline_depthwise")
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
 

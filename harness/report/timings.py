@@ -165,7 +165,8 @@ def condition_of(row: Mapping[str, str]) -> Condition:
     if None in flags.values():
         raise ValueError(f"{flags} must be yes or no")
     numbers = {name: int(row[name]) for name in ("batch", "classes")}
-    return Condition(row["device"], row["mode"], row["precision"], **flags, **numbers)  # type: ignore[arg-type]
+    way = row["baseline_depthwise"]
+    return Condition(row["device"], row["mode"], row["precision"], **flags, **numbers, baseline_depthwise=way)  # type: ignore[arg-type]
 
 
 def _number(cell: str) -> float | None:

@@ -120,7 +120,7 @@ def timings(revision: Revision) -> dict[str, Timing]:
     try:
         devices = [label(hardware, on_gpu) for on_gpu in (True, False) if hardware["gpus"] or not on_gpu]
         wanted = Dcls(**(dcls or {}))
-    except (KeyError, TypeError):  # no such file, or one of another version
+    except (KeyError, TypeError, ValueError):  # no such file, or one of another version
         return {}
     path = next((path for path in map(str, map(timings_file, devices)) if path in revision.files), "")
     table = csv.DictReader(revision.text(path).splitlines(), restval="")

@@ -15,15 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import submitit
 from submitit.helpers import DelayedSubmission
 
 from harness.base import paths
 from harness.base.errors import UserError
+from harness.base.files import sha256_of
 from harness.config.params import Params, load
-from harness.records.provenance import data_fingerprint, stage_parameters
+from harness.records.provenance import data_fingerprint, evaluation_parameters, stage_parameters
 
 CHECKPOINT_WAIT = 240  # seconds for the training to finish its step and write its checkpoint, of submit's SIGNAL_DELAY
 TIMED_OUT = signal.Signals[f"SIG{submitit.JobEnvironment.USR_SIG}"]  # what submitit asks Slurm for: SIGUSR2
@@ -78,7 +79,7 @@ class Task:
     def _run(self, command: list[str], job: submitit.JobEnvironment) -> None:
         print(shlex.join(command), flush=True)
         with _signals() as received:
-            status = _finish(command, self.allocation, received)
+            status = _run_to_its_end(command, self.allocation, received)
         if TIMED_OUT in received:
             signal.raise_signal(TIMED_OUT)  # to submitit: on the first node it requeues and exits, on others it returns
         if received:
@@ -92,29 +93,28 @@ class Task:
 
 def is_trained(params: Params, model: str, seed: int) -> bool:
     """Whether weights are here, and made with these parameters and this data."""
+    record = paths.training_results(params.preset, model, seed) / "run.json"
     weights = paths.run(params.preset, model, seed) / "model.safetensors"
-    return weights.is_file() and _made(params, model, seed, "training/run.json") is not None
+    return weights.is_file() and _made_with(record, stage_parameters(params, model), params) is not None
 
 
 def is_evaluated(params: Params, model: str, seed: int) -> bool:
-    """Whether predictions are here, made with these parameters and this data, and not before the weights."""
-    trained, evaluated = (
-        _made(params, model, seed, name) for name in ("training/run.json", "evaluation/evaluation.json")
-    )
-    if trained is None or evaluated is None:
+    """Whether predictions are here, made with these parameters and this data, and from the weights that are here."""
+    if not (is_trained(params, model, seed) and paths.predictions(params.preset, model, seed).is_file()):
         return False
-    return evaluated >= trained and paths.predictions(params.preset, model, seed).is_file()
+    record = paths.evaluation_results(params.preset, model, seed) / "evaluation.json"
+    made = _made_with(record, evaluation_parameters(params, model), params)
+    weights = paths.run(params.preset, model, seed) / "model.safetensors"
+    return made is not None and made.get("weights_sha256") == sha256_of(weights)
 
 
-def _made(params: Params, model: str, seed: int, record: str) -> str | None:
-    """When a result was finished, or None where it is not here or is of other parameters or data."""
-    wanted = stage_parameters(params, model)
+def _made_with(record: Path, parameters: dict[str, Any], params: Params) -> dict[str, Any] | None:
+    """The record of a result; None where it is not here, or is of other parameters or data."""
     try:
-        content = json.loads((paths.run_results(params.preset, model, seed) / record).read_text())
-        made_with = {name: content["parameters"][name] for name in wanted}
-        same = made_with == wanted and content["data_fingerprint"] == data_fingerprint(params)
-        return content["finished"] if same else None
-    except (OSError, ValueError, KeyError):
+        content: dict[str, Any] = json.loads(record.read_text())
+        same = {name: content["parameters"][name] for name in parameters} == parameters
+        return content if same and content["data_fingerprint"] == data_fingerprint(params) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -146,13 +146,10 @@ def train_command(task: Task, job: submitit.JobEnvironment) -> list[str]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The time-outs and terminations received so far, which do nothing else meanwhile."""
+    """The time-outs and terminations received so far; while this is open they do nothing else."""
     received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (TIMED_OUT, signal.SIGTERM)}
+    caught = (TIMED_OUT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in caught}
     try:
         yield received
     finally:
@@ -160,8 +157,8 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _finish(command: Sequence[str], allocation: Allocation, received: list[int]) -> int:
-    """Run a command to its end, and return its exit status; a signal that is received makes it checkpoint and end."""
+def _run_to_its_end(command: Sequence[str], allocation: Allocation, received: list[int]) -> int:
+    """Run a command and return its exit status; a signal that is received makes it write a checkpoint and end."""
     environment = os.environ | {
         "OMP_NUM_THREADS": str(max(1, allocation.cpus // allocation.processes)),
         "HF_HUB_OFFLINE": "1",  # compute nodes often have no network: weights come from the cache or a file
@@ -175,16 +172,16 @@ def _finish(command: Sequence[str], allocation: Allocation, received: list[int])
         time.sleep(0.2)
     if process.poll() is None:
         print(f"{signal.Signals(received[0]).name}: waiting for the checkpoint", flush=True)
-        _signal(process, signal.SIGTERM)  # once: a second one ends the training without a checkpoint
+        _signal_trainers(process, signal.SIGTERM)  # once: a second one ends the training without a checkpoint
         try:
             process.wait(CHECKPOINT_WAIT)
         except subprocess.TimeoutExpired:
             print(f"no checkpoint within {CHECKPOINT_WAIT} seconds: going back to the one before", flush=True)
-            _signal(process, signal.SIGKILL)
+            _signal_trainers(process, signal.SIGKILL)
     return process.wait()
 
 
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_trainers(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Signal the training processes themselves: torchrun kills them 30 seconds after it has passed a SIGTERM on."""
     trainers = [process.pid]
     if "torch.distributed.run" in process.args:  # type: ignore[operator]
@@ -197,7 +194,7 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def _wait_for_slurm() -> None:
-    """Hold the job until Slurm ends it, be it to run it again after a preemption; an exit would fail the job."""
+    """Hold the job until Slurm ends it, perhaps to run it again after a preemption; an exit would fail the job."""
     print("stopped; waiting for Slurm to end or requeue the job", flush=True)
     while True:
         time.sleep(60)

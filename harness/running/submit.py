@@ -24,7 +24,7 @@ REQUEUES = 10_000  # time-outs after which submitit gives up: more than a run ne
 
 
 def submit(params: Params, path: Path, allocation: Allocation, folder: Path, dry_run: bool) -> None:
-    """Submit an array with a task for each model and seed that has no result and is not queued; print a line a task.
+    """Submit an array with a task for each model and seed that has no result and is not queued; print one line each.
 
     Raises UserError where Slurm is missing or refuses, or the parameters do not suit the allocation or the data.
     """
@@ -36,9 +36,9 @@ def submit(params: Params, path: Path, allocation: Allocation, folder: Path, dry
     if tasks:
         executor = _executor(folder)
         queued = _queued(executor.folder)
-        for title in [task.title for task in tasks if task.title in queued]:
-            print(f"{queued[title]} {title} is in the queue already")
-        tasks = [task for task in tasks if task.title not in queued]
+        for task in [task for task in tasks if task.title in queued]:
+            print(f"{queued[task.title]} {task.title} is in the queue already")
+            tasks.remove(task)
     if not tasks:
         print("nothing to submit: every run of the matrix has its result or is queued")
         return
@@ -58,7 +58,7 @@ def unfinished(params: Params, path: Path, allocation: Allocation) -> list[Task]
     Raises UserError where packed clips are missing, or the processes cannot share a batch evenly.
     """
     _check(allocation)
-    data_fingerprint(params)
+    data_fingerprint(params)  # or says that there are none
     batch, processes = params.train.batch, allocation.nodes * allocation.processes
     micro_batch = params.train.micro_batch or batch
     if batch % (micro_batch * processes):

@@ -6,6 +6,7 @@ import sys
 
 from tqdm import tqdm
 
+import dcls
 from harness.config.params import Params
 from harness.config.systems import MODELS, baseline_of
 from harness.report.load import load_published
@@ -22,6 +23,7 @@ SECONDS = 8.0  # of timed rounds a pair
 def quick(params: Params) -> None:
     """Time float32 inference of one clip, eager and channels_last, and print ratio, interval, noise and verdict."""
     machine, published = this_machine(), load_published(MODELS)
+    dcls.use_convolution("measured")
     (condition,) = plain_conditions(machine.label, (1,), ())
     lines = [("model", "clips/s", "paper", "here", "95% interval", "noise", "in words")]
     for model in tqdm(PAIRS, unit="pair", disable=not sys.stderr.isatty()):

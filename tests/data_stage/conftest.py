@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +20,8 @@ def make(params: Params) -> MakeParams:
     """The default preset with other values under `data`, and as many bad clips as there are; `preset` may be given."""
 
     def with_data(preset: str = "instruments", **data: object) -> Params:
-        changed = dataclasses.replace(params.data, **({"max_bad_fraction": 1.0} | data))  # type: ignore[arg-type]
-        return dataclasses.replace(params, preset=preset, data=changed)
+        changed = params.data.model_copy(update={"max_bad_fraction": 1.0} | data)
+        return params.model_copy(update={"preset": preset, "data": changed})
 
     return with_data
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import resource
 import shutil
@@ -109,7 +108,7 @@ def test_a_second_run_with_nothing_changed_reads_and_writes_no_sound(
         assert "up to date" not in capsys.readouterr().out, number
         run(tmp_path, params)
         assert "up to date" in capsys.readouterr().out, number
-    strict = dataclasses.replace(params, data=dataclasses.replace(params.data, max_bad_fraction=0.1))
+    strict = params.model_copy(update={"data": params.data.model_copy(update={"max_bad_fraction": 0.1})})
     with pytest.raises(UserError, match=r"max_bad_fraction: is 0\.1, but 1 of 9 train clips are bad \(missing 1\)"):
         run(tmp_path, strict)
     assert (tmp_path / PACKED / "summary.json").exists(), "what was packed under another limit stays"

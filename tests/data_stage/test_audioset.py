@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -290,7 +289,7 @@ def test_m4a_is_read_through_ffmpeg(tree: Path, make: MakeParams) -> None:
     ],
 )
 def test_impossible_sources_are_named(tmp_path: Path, make: MakeParams, data: dict[str, object], message: str) -> None:
-    plain = json.loads(json.dumps(dataclasses.asdict(of_tree(make))))
+    plain = of_tree(make).model_dump(mode="json")
     plain["data"]["clip_seconds"] = 10.0
     for key, value in data.items():
         *above, name = key.split(".")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import json
 import os
 import subprocess
@@ -148,7 +147,7 @@ def test_a_clip_that_was_mended_is_packed_by_the_next_run(tmp_path: Path, make: 
 
 def cli(folder: Path, params: Params, *stages: str, **options: object) -> subprocess.CompletedProcess[str]:
     """The stages by their command, one after another; the last one's result."""
-    (folder / "params.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(params)))))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for stage in stages:
         done = subprocess.run(
@@ -184,7 +183,7 @@ def test_above_the_allowed_share_it_stops_with_one_line_and_a_list(tmp_path: Pat
     assert not (tmp_path / PACKED).exists() and not (tmp_path / "results").exists()
     blocks = list((tmp_path / ".cache/featurize/folder").glob("*/block-*.json"))
     assert blocks, "what was packed is kept, so that the next run goes on"
-    run(tmp_path, dataclasses.replace(params, data=dataclasses.replace(params.data, max_bad_fraction=0.25)))
+    run(tmp_path, params.model_copy(update={"data": params.data.model_copy(update={"max_bad_fraction": 0.25})}))
     assert not (tmp_path / BAD_CLIPS).exists() and (tmp_path / PACKED / "missing.csv").exists()
     with contextlib.chdir(tmp_path):
         assert [len(open_clips(params, split)) for split in ("train", "test")] == [7, 3]
@@ -200,7 +199,7 @@ def test_a_listed_clip_that_is_missing_is_no_bad_one_in_audioset(tmp_path: Path,
     test_audioset.write_segments(tmp_path / "eval.csv", {"99999999999": [SPEECH]})
     files: dict[str, object] = {"audio": ("audio",), "train_segments": ("train.csv",), "test_segments": "eval.csv"}
     params = test_audioset.of_files(make, 1.0, files)
-    params = dataclasses.replace(params, data=dataclasses.replace(params.data, max_bad_fraction=0.25))
+    params = params.model_copy(update={"data": params.data.model_copy(update={"max_bad_fraction": 0.25})})
     test_audioset.run(tmp_path, params)
     summary = json.loads((tmp_path / "results/audioset/data.json").read_text())
     assert summary["statuses"] == {"ok": 4, "missing": 11} and sum(summary["bad"].values()) == 0

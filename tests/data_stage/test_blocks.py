@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import signal
@@ -43,7 +42,7 @@ def params_of_many() -> Params:
 
 
 def replaced(params: Params, preset: str, data: dict[str, object]) -> Params:
-    return dataclasses.replace(params, preset=preset, data=dataclasses.replace(params.data, **data))  # type: ignore[arg-type]
+    return params.model_copy(update={"preset": preset, "data": params.data.model_copy(update=data)})  # type: ignore[arg-type]
 
 
 def test_more_workers_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +63,7 @@ def test_two_hundred_clips_are_a_dozen_files(tmp_path: Path) -> None:
 
 SCRIPT = """
 from pathlib import Path
-from harness.data import blocks
+from harness.data.packing import blocks
 from harness.data.featurize import featurize
 from tests.data_stage.test_blocks import params_of_many
 

@@ -24,12 +24,12 @@ from .conftest import MakeParams
 SMALL = PACKAGES[1]
 
 FETCH = """
-import dataclasses, pathlib, sys
+import pathlib, sys
 from harness.data.fetching.fetch import fetch
 from harness.base.errors import UserError
 from harness.config.params import load
 params = load(pathlib.Path(sys.argv[1]))
-params = dataclasses.replace(params, data=dataclasses.replace(params.data, kind=sys.argv[2]))
+params = params.model_copy(update={"data": params.data.model_copy(update={"kind": sys.argv[2]})})
 print([name for name in ("numpy", "torch") if name in sys.modules])
 try:
     fetch(params)

@@ -18,7 +18,7 @@ import soundfile
 import yaml
 
 from harness.base.errors import UserError
-from harness.base.lock import alone
+from harness.base.lock import one_at_a_time
 from harness.config.params import Params
 from harness.data.fetching.esc10_files import Recording, fetch_esc10
 from harness.data.fetching.fetch import fetch
@@ -33,7 +33,8 @@ from .test_leakage import digest
 SCRIPT = """
 import os, pickle, random, shutil, signal, sys
 
-from harness.data import blocks, instruments
+from harness.data.packing import blocks
+from harness.data.sources import instruments
 from harness.data.featurize import featurize
 
 blocks.ROWS = 4
@@ -205,21 +206,21 @@ def test_a_second_featurize_stops_and_a_killed_one_stops_nobody(tmp_path: Path, 
 
 
 def test_the_lock_is_free_again_after_an_error_and_two_presets_do_not_meet(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), alone(tmp_path / "deep/a.lock", "it"):
+    with pytest.raises(ZeroDivisionError), one_at_a_time(tmp_path / "deep/a.lock", "it"):
         raise ZeroDivisionError
     here = pytest.raises(UserError, match=rf"a\.lock: it runs already, as process {os.getpid()};")
-    with alone(tmp_path / "deep/a.lock", "it"), alone(tmp_path / "deep/b.lock", "it"), here:
-        alone(tmp_path / "deep/a.lock", "it").__enter__()
+    with one_at_a_time(tmp_path / "deep/a.lock", "it"), one_at_a_time(tmp_path / "deep/b.lock", "it"), here:
+        one_at_a_time(tmp_path / "deep/a.lock", "it").__enter__()
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/a\.lock: cannot be locked"):
-        alone(tmp_path / "file/a.lock", "it").__enter__()
+        one_at_a_time(tmp_path / "file/a.lock", "it").__enter__()
 
 
 REPLACED = """
 import os, signal, sys
 from pathlib import Path
 
-from harness.data.building import whole_folder
+from harness.base.folders import whole_folder
 
 def replace(last):
     count = 0

@@ -15,7 +15,7 @@ SMALL, LARGE = 20_000, 200_000
 MOST = 400  # bytes a clip: at two million clips 0.8 GB
 
 SCRIPT = """
-import dataclasses, os, resource, sys
+import os, resource, sys
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,9 @@ def parameters(**files):
     params = load(Path(sys.argv[3]))
     files = Audioset(**files)
     given = dict(kind="audioset", label_list="audioset", clip_seconds=SAMPLES / 32_000, audioset=files)
-    train = dataclasses.replace(params.train, batch=256, micro_batch=None)
-    return dataclasses.replace(
-        params, preset="audioset", train=train, data=dataclasses.replace(params.data, **given)
-    )
+    train = params.train.model_copy(update={"batch": 256, "micro_batch": None})
+    data = params.data.model_copy(update=given)
+    return params.model_copy(update={"preset": "audioset", "train": train, "data": data})
 
 
 def write_hdf5(path, rows, first):

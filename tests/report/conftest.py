@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -45,15 +44,16 @@ SKILL = {"convformer": 0.25, "fastvit": 0.6, "convnext": 0.35}  # how far positi
 @pytest.fixture(scope="session")
 def report_params(params: Params) -> Params:
     """The default preset with three seeds."""
-    return dataclasses.replace(
-        params,
-        seeds=(0, 1, 2),
-        linear_baseline_seeds=(0, 1, 2),
-        per_model={
-            name: dataclasses.replace(one, epochs=8, depths=(1, 1, 3, 1), widths=(32, 64, 128, 256))
-            for name, one in params.per_model.items()
-        },
-        evaluate=dataclasses.replace(params.evaluate, bootstrap=100),
+    return params.model_copy(
+        update={
+            "seeds": (0, 1, 2),
+            "linear_baseline_seeds": (0, 1, 2),
+            "per_model": {
+                name: one.model_copy(update={"epochs": 8, "depths": (1, 1, 3, 1), "widths": (32, 64, 128, 256)})
+                for name, one in params.per_model.items()
+            },
+            "evaluate": params.evaluate.model_copy(update={"bootstrap": 100}),
+        }
     )
 
 
@@ -90,9 +90,9 @@ def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def fold_params(report_params: Params) -> Params:
     """Preset esc10 with the five seeds that test on its five folds."""
-    data = dataclasses.replace(report_params.data, kind="esc10", clip_seconds=5.0)
-    return dataclasses.replace(
-        report_params, preset="esc10", seeds=(0, 1, 2, 3, 4), linear_baseline_seeds=(0, 1, 2, 3, 4), data=data
+    data = report_params.data.model_copy(update={"kind": "esc10", "clip_seconds": 5.0})
+    return report_params.model_copy(
+        update={"preset": "esc10", "seeds": (0, 1, 2, 3, 4), "linear_baseline_seeds": (0, 1, 2, 3, 4), "data": data}
     )
 
 

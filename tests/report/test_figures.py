@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import math
 import re
@@ -43,7 +42,9 @@ def _columns(path: Path, *names: str) -> np.ndarray:
 
 
 def test_page_and_pictures(workplace: Path, report_params: Params) -> None:
-    params = dataclasses.replace(report_params, models=(DCLS, BASELINE), seeds=(0, 1), linear_baseline_seeds=(0, 1))
+    params = report_params.model_copy(
+        update={"models": (DCLS, BASELINE), "seeds": (0, 1), "linear_baseline_seeds": (0, 1)}
+    )
     compare(params)
     tables(params)
     figures(params)
@@ -94,7 +95,7 @@ def test_a_broken_file_is_named(workplace: Path, report_params: Params) -> None:
 
 
 def test_the_same_results_give_the_same_bytes(workplace: Path, report_params: Params) -> None:
-    results = load_results(dataclasses.replace(report_params, models=(DCLS, BASELINE)))
+    results = load_results(report_params.model_copy(update={"models": (DCLS, BASELINE)}))
     for figure in (learning_curves, class_differences, map_against_throughput, partial(position_maps, model=DCLS)):
         for name in ("one", "two"):
             style.draw(Path(name), partial(figure, results))
@@ -153,7 +154,7 @@ def test_heat_maps_have_frequency_upwards_and_time_rightwards(workplace: Path, r
 
 
 def test_points_are_the_numbers_and_arrows_join_the_pairs(workplace: Path, report_params: Params) -> None:
-    figure = map_against_throughput(load_results(dataclasses.replace(report_params, models=(BASELINE, DCLS))))
+    figure = map_against_throughput(load_results(report_params.model_copy(update={"models": (BASELINE, DCLS)})))
     here, paper = figure.axes
     for place, model in enumerate((BASELINE, DCLS)):
         maps = [
@@ -179,7 +180,7 @@ def test_one_seed_one_epoch_and_missing_partners(
         for name in ("positions.csv", "position_density.csv", "trajectories.csv", "kernels.csv"):
             lines = (folder / name).read_text().splitlines()
             (folder / name).write_text("\n".join([lines[0], *(one for one in lines[1:] if one[0] == "0")]) + "\n")
-    params = dataclasses.replace(report_params, models=models, seeds=(0,), linear_baseline_seeds=(0,))
+    params = report_params.model_copy(update={"models": models, "seeds": (0,), "linear_baseline_seeds": (0,)})
     compare(params)
     results = load_results(params)
     assert not style.draw(Path("classes"), partial(class_differences, results))
@@ -228,7 +229,7 @@ def _class_rows(count: int) -> None:
 
 
 def test_of_many_classes_the_two_ends_are_shown_and_the_others_counted(workplace: Path, report_params: Params) -> None:
-    params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
+    params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     _class_rows(527)
     figure = class_differences(load_results(params))
     assert figure is not None
@@ -254,7 +255,7 @@ def test_class_differences_of_other_runs_are_refused(workplace: Path, report_par
 
 def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params, unsaved: None) -> None:
     """Published weights: a history of no rows; beside models that were trained they are left out."""
-    params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
+    params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     for model, drawn in ((DCLS, True), (BASELINE, False)):
         for seed in params.seeds:
             folder = folder_of(model, seed) / "training"
@@ -273,7 +274,7 @@ def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_par
 
 
 def test_folds_are_called_folds(folds: Path, fold_params: Params) -> None:
-    params = dataclasses.replace(fold_params, models=(BASELINE,))
+    params = fold_params.model_copy(update={"models": (BASELINE,)})
     tables(params)
     figures(params)
     page = Path("results/esc10/report.md").read_text()

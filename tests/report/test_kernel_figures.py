@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import csv
-import dataclasses
 import json
 import shutil
 from functools import partial
@@ -46,7 +45,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def results(workplace: Path, report_params: Params) -> Results:
-    return load_results(dataclasses.replace(report_params, models=(BASELINE, DCLS)))
+    return load_results(report_params.model_copy(update={"models": (BASELINE, DCLS)}))
 
 
 def test_motion_is_the_mean_of_the_seeds_quantiles(results: Results) -> None:
@@ -185,7 +184,7 @@ def make_old(folder: Path) -> None:
 
 
 def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_params: Params, unsaved: None) -> None:
-    params = dataclasses.replace(report_params, models=(DCLS, BASELINE))
+    params = report_params.model_copy(update={"models": (DCLS, BASELINE)})
     compare(params)
     tables(params)
     make_old(RESULTS / "runs")
@@ -215,7 +214,7 @@ def test_committed_results_can_be_drawn(preset: str) -> None:
 def test_from_a_folder_needs_no_parameters_and_no_predictions(
     made: Path, report_params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare(dataclasses.replace(report_params, models=(DCLS, BASELINE), seeds=(1, 2)))
+    compare(report_params.model_copy(update={"models": (DCLS, BASELINE), "seeds": (1, 2)}))
     shutil.rmtree("predictions")
     drawn: list[Results] = []
     monkeypatch.setattr("harness.report.figures._drawn", lambda results: drawn.append(results) or iter(()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -81,7 +80,7 @@ def test_published_weights_are_called_so(workplace: Path, report_params: Params)
         record["parameters"]["model"] |= {"start": "published", "epochs": 0}
         record["parameters"]["train"]["batch"] = 4096
 
-    params = dataclasses.replace(report_params, models=(BASELINE, DCLS))
+    params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     _edit_training(published)
     tables(params)
     text = TABLE.with_suffix(".md").read_text()
@@ -93,7 +92,7 @@ def test_published_weights_are_called_so(workplace: Path, report_params: Params)
 
 def test_micro_batches_are_told(workplace: Path, report_params: Params) -> None:
     _edit_training(lambda one: one["parameters"]["train"].update(batch=4096, micro_batch=64))
-    tables(dataclasses.replace(report_params, models=(BASELINE, DCLS)))
+    tables(report_params.model_copy(update={"models": (BASELINE, DCLS)}))
     assert "- **Training**: batch 4096 in micro-batches of 64, seeds 0, 1, 2" in TABLE.with_suffix(".md").read_text()
 
 
@@ -178,7 +177,7 @@ def test_seeds_that_share_a_fold_are_no_folds(folds: Path, fold_params: Params) 
         shutil.copytree(path, path.with_name(path.name.replace("-0", "-5")))
     for path in Path("predictions/esc10").glob("*-0.npz"):
         shutil.copy(path, path.with_name(path.name.replace("-0", "-5")))
-    params = dataclasses.replace(fold_params, seeds=(0, 1, 2, 3, 4, 5), linear_baseline_seeds=(0, 1, 2, 3, 4, 5))
+    params = fold_params.model_copy(update={"seeds": (0, 1, 2, 3, 4, 5), "linear_baseline_seeds": (0, 1, 2, 3, 4, 5)})
     compare(params)
     tables(params)
     page = Path("paper_tables/esc10/table1.md").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import itertools
 import json
 import re
@@ -84,7 +83,9 @@ class Document(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page_params(report_params: Params) -> Params:
-    return dataclasses.replace(report_params, models=(BASELINE, DCLS), seeds=(0, 1), linear_baseline_seeds=(0, 1))
+    return report_params.model_copy(
+        update={"models": (BASELINE, DCLS), "seeds": (0, 1), "linear_baseline_seeds": (0, 1)}
+    )
 
 
 @pytest.fixture(scope="module")

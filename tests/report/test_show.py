@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
@@ -47,8 +46,8 @@ def test_the_same_numbers_as_the_table_within_100_columns(
 
 
 def test_one_seed_without_baseline(workplace: Path, report_params: Params, capsys: pytest.CaptureFixture[str]) -> None:
-    params = dataclasses.replace(
-        report_params, seeds=(0,), linear_baseline_seeds=(0,), models=("convnext_dcls_audio_tiny",)
+    params = report_params.model_copy(
+        update={"seeds": (0,), "linear_baseline_seeds": (0,), "models": ("convnext_dcls_audio_tiny",)}
     )
     compare(params)
     show(params)
@@ -67,7 +66,7 @@ def test_folds_and_reference_points_fit_too(
 
 
 def test_the_longest_words_fit(workplace: Path, report_params: Params, capsys: pytest.CaptureFixture[str]) -> None:
-    params = dataclasses.replace(report_params, seeds=(0,), linear_baseline_seeds=(0,))
+    params = report_params.model_copy(update={"seeds": (0,), "linear_baseline_seeds": (0,)})
     compare(params)
     path = Path("results/instruments/comparison.json")
     found = json.loads(path.read_text())
@@ -81,4 +80,4 @@ def test_the_longest_words_fit(workplace: Path, report_params: Params, capsys: p
 
 def test_missing_results(workplace: Path, report_params: Params) -> None:
     with pytest.raises(UserError, match=r"^results/other/runs/convformer_audio_s18-0/evaluation/metrics.json: missing"):
-        show(dataclasses.replace(report_params, preset="other"))
+        show(report_params.model_copy(update={"preset": "other"}))

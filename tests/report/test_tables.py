@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import re
 import subprocess
@@ -62,7 +61,7 @@ def test_differences_intervals_and_words_are_those_of_the_comparison(made: Path)
 def test_one_seed_speaks_for_its_weights_alone(
     workplace: Path, report_params: Params, said: str, shown: str | None
 ) -> None:
-    params = dataclasses.replace(report_params, seeds=(1,), linear_baseline_seeds=(1,), models=(DCLS, BASELINE))
+    params = report_params.model_copy(update={"seeds": (1,), "linear_baseline_seeds": (1,), "models": (DCLS, BASELINE)})
     compare(params)
     edit(RESULTS / "comparison.json", lambda one: one["pairs"][DCLS].update(verdict_for_these_weights=said))
     tables(params)
@@ -121,7 +120,7 @@ def test_times_parameters_and_ratio_are_those_of_the_files(made: Path) -> None:
 
 def test_one_seed_or_no_baseline(workplace: Path, report_params: Params) -> None:
     models = (DCLS, "fastvit_audio_sa24", "fastvit_dcls_audio_sa24")
-    params = dataclasses.replace(report_params, seeds=(1,), linear_baseline_seeds=(1,), models=models)
+    params = report_params.model_copy(update={"seeds": (1,), "linear_baseline_seeds": (1,), "models": models})
     compare(params)
     tables(params)
     rows = rows_of_table()
@@ -134,7 +133,7 @@ def test_one_seed_or_no_baseline(workplace: Path, report_params: Params) -> None
 
 
 def test_only_baselines(workplace: Path, report_params: Params) -> None:
-    tables(dataclasses.replace(report_params, models=(BASELINE,)))
+    tables(report_params.model_copy(update={"models": (BASELINE,)}))
     assert "DCLS minus baseline" not in TABLE.with_suffix(".md").read_text()
 
 

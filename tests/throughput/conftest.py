@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
 import torch
 
+import dcls
 from harness.config.params import Params
 from harness.counting import operations as counts
 from harness.models import build as models
 from harness.throughput.condition import Condition
 from harness.throughput.machine import Machine, this_machine
 
-TINY = dataclasses.replace(models.FULL_SIZE, scale="reduced", depths=(1, 1, 1, 1), widths=(8, 16, 32, 64))
+TINY = models.FULL_SIZE.model_copy(update={"scale": "reduced", "depths": (1, 1, 1, 1), "widths": (8, 16, 32, 64)})
 DCLS, BASELINE = "fastvit_dcls_audio_sa24", "fastvit_audio_sa24"
 
 
@@ -23,14 +23,16 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reduced models in place of the full-size ones."""
     monkeypatch.setattr(models, "FULL_SIZE", TINY)
     counts.counts.cache_clear()
+    dcls.use_convolution("measured")  # as the stage does
     yield
+    dcls.use_convolution("rule")
     counts.counts.cache_clear()
 
 
 @pytest.fixture
 def quick_params(params: Params) -> Params:
-    timed = dataclasses.replace(params.throughput, inference_batches=(1, 2), training_batches=(1,), seconds=0.0)
-    return dataclasses.replace(params, throughput=timed)
+    timed = params.throughput.model_copy(update={"inference_batches": (1, 2), "training_batches": (1,), "seconds": 0.0})
+    return params.model_copy(update={"throughput": timed})
 
 
 @pytest.fixture

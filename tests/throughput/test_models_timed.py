@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -66,7 +65,7 @@ def test_the_quick_convolution_is_seen_by_the_counter(tiny: None, params: Params
 @pytest.mark.parametrize("name", MODELS)
 def test_fused_models_compute_the_same(tiny: None, name: str, params: Params) -> None:
     torch.manual_seed(0)
-    settings = dataclasses.replace(TINY, layer_scale=1.0)
+    settings = TINY.model_copy(update={"layer_scale": 1.0})
     model = models.build_model(name, settings, params.dcls, 527).eval()
     contenders.spread_positions(model)
     for module in model.modules():
@@ -106,7 +105,7 @@ def test_an_inference_step_is_in_its_precision(
     params: Params, precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # in 16 bits oneDNN never returns from up to 16 channels of a fused kernel
-    monkeypatch.setattr(models, "FULL_SIZE", dataclasses.replace(TINY, widths=(32, 64, 128, 256)))
+    monkeypatch.setattr(models, "FULL_SIZE", TINY.model_copy(update={"widths": (32, 64, 128, 256)}))
     made = contenders.prepare(DCLS, condition(batch=3, precision=precision, fused=True), params, torch.device("cpu"))
     logits: Any = made.step()
     assert logits.shape == (3, 527) and logits.dtype == dtype and logits.is_inference()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def row(model: str, params: Params, batch: int = 1, **more: Any) -> dict[str, An
 def test_a_row_takes_the_place_of_its_own_condition_alone(tmp_path: Path, params: Params) -> None:
     path = tmp_path / "abacus.csv"
     rows.upsert(path, [row(BASELINE, params, throughput=1.5), row(DCLS, params), row(DCLS, params, 2, dirty=False)])
-    other = dataclasses.replace(params, dcls=dataclasses.replace(params.dcls, kernel_count=5))
+    other = params.model_copy(update={"dcls": params.dcls.model_copy(update={"kernel_count": 5})})
     rows.upsert(path, [row(DCLS, params, throughput=0.1), row(DCLS, other, throughput=9)])
     found = rows.read(path)
     assert [(one["model"], one["batch"], one["kernel_count"], one["throughput"]) for one in found] == [

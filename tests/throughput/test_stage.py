@@ -14,15 +14,13 @@ from tests.conftest import ROOT
 from tests.test_pipeline import commit, run, stages_due, stages_run
 
 TINY = """
-import dataclasses
 from pathlib import Path
 from harness.models import build as models
 from harness.config.params import load
 from harness.throughput.sweep import throughput
 
-models.FULL_SIZE = dataclasses.replace(
-    models.FULL_SIZE, scale="reduced", depths=(1, 1, 1, 1), widths=(8, 16, 32, 64)
-)
+tiny = {"scale": "reduced", "depths": (1, 1, 1, 1), "widths": (8, 16, 32, 64)}
+models.FULL_SIZE = models.FULL_SIZE.model_copy(update=tiny)
 throughput(load(Path("params.yaml")), every=False)
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -100,19 +99,21 @@ def test_an_interrupted_sweep_keeps_what_it_has(
 
 
 LIMITED = """
-import dataclasses, resource, sys
+import resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+import dcls
 from harness.models import build as models
 from harness.config.params import load
 from harness.throughput import sweep
 from harness.throughput.machine import this_machine
 from tests.throughput.conftest import DCLS, TINY, condition
 
+dcls.use_convolution("measured")
 models.FULL_SIZE = TINY
 params = load(Path(sys.argv[1]))
-params = dataclasses.replace(params, throughput=dataclasses.replace(params.throughput, seconds=0.0))
+params = params.model_copy(update={"throughput": params.throughput.model_copy(update={"seconds": 0.0})})
 list(sweep.run([(DCLS, condition())], params, this_machine()))  # what is loaded once
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, 2 * (pages * resource.getpagesize() + 200 * 2**20,))
@@ -161,7 +162,7 @@ def test_quick_prints_the_ratios_and_writes_nothing(
 def test_the_tables_say_what_to_run(here: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     write_timings(params, monkeypatch)
     assert load_timings(params.dcls)[DCLS].ratio == pytest.approx(1 / 1.4, rel=0.1)
-    other = dataclasses.replace(params.dcls, kernel_count=5)
+    other = params.dcls.model_copy(update={"kernel_count": 5})
     path = timings_file(load_timings(params.dcls)[DCLS].condition.device)
     with pytest.raises(UserError, match=rf"^{path}: no float32 inference .*kernel_count=5.*run `python -m harness thr"):
         load_timings(other)

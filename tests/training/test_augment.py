@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -47,7 +45,7 @@ def test_speed_takes_the_nearest_sample_and_keeps_the_length(rate: float, place:
 @pytest.mark.parametrize("samples", [1001, 40_960, 320_000])
 def test_every_sample_is_the_one_of_the_definition(params: Params, samples: int) -> None:
     clips = torch.randn(12, samples, generator=torch.Generator().manual_seed(0))
-    train = replace(params.train, speed_probability=0.75)
+    train = params.train.model_copy(update={"speed_probability": 0.75})
     draws = [augment.draw(train, augment.generator(samples, index), 513, 251) for index in range(12)]
     draws[:2] = [Draws(0.0, 0.5, 0.999, None), Draws(0.999, 1.5, 0.0, None)]
     moved = augment.roll_and_speed(clips, draws).numpy()
@@ -70,7 +68,7 @@ def defined(clip: np.ndarray, draw: Draws) -> np.ndarray:
 
 
 def test_erasing_zeroes_a_rectangle_of_the_stated_area_and_aspect(params: Params) -> None:
-    train = replace(params.train, erase_probability=1.0)
+    train = params.train.model_copy(update={"erase_probability": 1.0})
     power = torch.ones(300, 513, 251)
     draws = [augment.draw(train, augment.generator(0, 0, index), 513, 251) for index in range(300)]
     assert [one.erase is None for one in draws].count(True) < 30

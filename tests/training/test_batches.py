@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from harness.audio.front_end import FrontEnd
 from harness.base.errors import UserError
@@ -32,7 +31,9 @@ def clips() -> PackedClips:
 
 
 def divided(params: Params, batch: int, micro_batch: int | None, processes: int = 1) -> batches.Division:
-    return batches.divide(dataclasses.replace(params.train, batch=batch, micro_batch=micro_batch), COUNT, processes)
+    return batches.divide(
+        params.train.model_copy(update={"batch": batch, "micro_batch": micro_batch}), COUNT, processes
+    )
 
 
 def pieces(clips: PackedClips, division: batches.Division, numbers: list[int], workers: int = 0) -> list[batches.Piece]:
@@ -54,6 +55,29 @@ def test_every_clip_of_the_whole_batches_is_taken_once(params: Params, clips: Pa
     assert sorted(order.tolist()) == list(range(COUNT))
     for piece in taken:
         torch.testing.assert_close(piece.waveform, piece_of(clips, piece.indices).waveform, rtol=0, atol=0)
+
+
+def test_torch_pins_a_piece_by_its_own_method(clips: PackedClips, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:  # what only a machine with a GPU can do
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    piece = piece_of(clips, [3, 1])
+    found = pin_memory(piece)
+    assert isinstance(found, batches.Piece) and (found.number, found.indices) == (0, [3, 1])
+    assert found.waveform is pinned[0] and found.targets is pinned[1]
+    torch.testing.assert_close((found.waveform, found.targets), (piece.waveform, piece.targets), rtol=0, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("workers", [0, 2])
+def test_beside_a_gpu_pieces_are_pinned(params: Params, clips: PackedClips, workers: int) -> None:
+    division = divided(params, 8, 4)
+    for piece in pieces(clips, division, batches.numbers_of(division, 0, 0), workers):
+        assert piece.waveform.is_pinned() and piece.targets.is_pinned()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 6])
@@ -99,7 +123,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(params: Params, clip
 
 
 def test_a_clips_augmentation_does_not_depend_on_its_batch(params: Params, clips: PackedClips) -> None:
-    unmixed = dataclasses.replace(params.train, mixup_alpha=0.0)
+    unmixed = params.train.model_copy(update={"mixup_alpha": 0.0})
     together, _ = batches.prepare(unmixed, piece_of(clips, [5, 9, 2]), (SEED, EPOCH), FrontEnd())
     alone, targets = batches.prepare(unmixed, piece_of(clips, [9]), (SEED, EPOCH), FrontEnd())
     other_epoch, _ = batches.prepare(unmixed, piece_of(clips, [9]), (SEED, EPOCH + 1), FrontEnd())

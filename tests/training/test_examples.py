@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,7 +112,7 @@ def test_only_free_recordings_are_published(
 ) -> None:
     """Two classes of one recording each; in a clip that holds both, both licences count."""
     monkeypatch.chdir(new_folder("mixtures"))
-    params = dataclasses.replace(load(Path("params.yaml")), models=MODELS[:1])
+    params = load(Path("params.yaml")).model_copy(update={"models": MODELS[:1]})
     sounds = (np.random.default_rng(0).standard_normal((2, 20_000)) * 3000).astype(np.int16)
     rows = [
         Row(f"recording {n}", "test", f"/m/{n}", "font", shard=0, offset=20_000 * n, samples=20_000) for n in (0, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -106,9 +105,9 @@ def test_the_average_is_kept_validated_and_resumed(nursery: Nursery, new_folder:
 def test_the_average_takes_shared_positions_once(new_folder: Folder) -> None:
     """Layers of a stage share P; an average that took it once a layer would decay too fast."""
     name = "convnext_dcls_audio_tiny"
-    settings = dataclasses.replace(load(new_folder("any") / "params.yaml").per_model[name], depths=(3, 1, 1, 1))
+    settings = load(new_folder("any") / "params.yaml").per_model[name].model_copy(update={"depths": (3, 1, 1, 1)})
     torch.manual_seed(0)
-    model = build_model(name, settings, Dcls(26, 23, "gauss"), 3)
+    model = build_model(name, settings, Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss"), 3)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75), use_buffers=True)
     expected = {}
     for step in range(4):

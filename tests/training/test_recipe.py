@@ -20,7 +20,7 @@ SCHEDULE = json.loads((DATA / "schedule.json").read_text())
 
 @pytest.mark.parametrize("name", MODELS)
 def test_groups_are_the_published_ones(name: str, params: Params) -> None:
-    model = build_model(name, FULL_SIZE, Dcls(26, 23, "gauss"), 527)
+    model = build_model(name, FULL_SIZE, Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss"), 527)
     optimizer = recipe.build_optimizer(model, FULL_SIZE, params.train)
     ours = [
         {

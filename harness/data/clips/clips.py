@@ -15,7 +15,7 @@ from harness.config.params import Params
 from harness.data.clips import mixtures
 from harness.data.clips.indexed import open_indexed
 from harness.data.clips.labels import read_labels
-from harness.data.clips.manifest import LISTED_KINDS, SPLITS, Row, read_manifest
+from harness.data.clips.manifest import SPLITS, Row, read_manifest
 from harness.data.clips.shards import RATE, open_shard
 from harness.data.clips.splits import folds_of
 
@@ -144,7 +144,7 @@ def open_clips(params: Params, split: str, epoch: int = 0, seed: int = 0) -> Cli
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, is {split!r}")
     folder = paths.packed(params.preset)
     labels = read_labels(folder / "labels.csv")
-    if params.data.kind in LISTED_KINDS:
+    if params.data.is_listed:
         return open_indexed(params, folder, split, [label.name for label in labels])
     chosen = folds_of(split, seed) if params.data.kind == "esc10" else {split}
     rows = [row for row in read_manifest(folder / "manifest.csv") if row.split in chosen and row.status == "ok"]

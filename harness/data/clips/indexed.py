@@ -12,7 +12,6 @@ import numpy as np
 
 from harness.base.errors import UserError
 from harness.base.files import read_json
-from harness.config.audioset_files import hdf5_files, held_out, of
 from harness.config.params import Params
 from harness.data.clips.hdf5 import Hdf5Reader
 from harness.data.clips.index import Index
@@ -63,11 +62,12 @@ def open_indexed(params: Params, folder: Path, split: str, labels: list[str]) ->
 
 
 def _is_hdf5(params: Params) -> bool:
-    return params.data.kind == "audioset" and of(params.data).test_hdf5 is not None
+    return params.data.kind == "audioset" and params.data.audioset_files.test_hdf5 is not None
 
 
 def _hdf5_reader(params: Params, folder: Path, split: str) -> Hdf5Reader:
     """Of the files that the split's rows are in: for validation the training files, unless it has its own."""
-    place = "train" if split == "val" and held_out(params.data) else split
+    files = params.data.audioset_files
+    place = files.split_with_files(split)
     rows = read_json(folder / "summary.json")["hdf5_rows"][place]
-    return Hdf5Reader(tuple(Path(name).resolve() for name in hdf5_files(params.data)[place]), tuple(rows))
+    return Hdf5Reader(tuple(Path(name).resolve() for name in files.files("hdf5")[place]), tuple(rows))

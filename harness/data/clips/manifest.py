@@ -17,7 +17,6 @@ from harness.data.clips.labels import Label
 if TYPE_CHECKING:
     import numpy as np
 
-LISTED_KINDS = ("folder", "audioset")  # their clips are in a list of the user's, long or short, and worked on in blocks
 SPLITS = ("train", "val", "test")
 STATUSES = (
     "ok",

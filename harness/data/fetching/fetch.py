@@ -5,10 +5,9 @@ from __future__ import annotations
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.folders import whole_folder
-from harness.config.audioset_files import copy_table, fetch_audioset
 from harness.config.params import Params, mirror
-from harness.data.clips.manifest import LISTED_KINDS
 from harness.data.fetching import esc10_files, npm_files
+from harness.data.fetching.user_tables import copy_table, fetch_audioset
 
 
 def fetch(params: Params) -> None:
@@ -29,9 +28,9 @@ def fetch(params: Params) -> None:
         elif params.data.kind == "esc10":
             esc10_files.fetch_esc10(folder, given, paths.DOWNLOADS / "esc10")
         elif params.data.kind == "audioset":
-            fetch_audioset(params.data, folder)
+            fetch_audioset(params.data.audioset_files, folder)
         else:
             assert params.data.csv is not None  # checked when the parameters were read
             copy_table("data.csv", params.data.csv, folder / "clips.csv")
-        if params.data.kind in LISTED_KINDS and params.data.label_list not in ("used", "audioset"):
+        if params.data.is_listed and params.data.label_list not in ("used", "audioset"):
             copy_table("data.label_list", params.data.label_list, folder / "labels.csv")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.config.audioset_files import fetched_name, hdf5_files, held_out, of, segment_files
+from harness.base import paths
 from harness.config.params import Data
 from harness.data.clips.hdf5 import Hdf5Reader
 from harness.data.clips.labels import Label, audioset, read_label_list
@@ -43,11 +43,12 @@ def classes(data: Data, raw: Path) -> list[Label]:
 def plan_audioset(data: Data, raw: Path, work: Path) -> Plan:
     """The blocks to pack, or to index where there is HDF5. Raises UserError where an input is missing or broken."""
     labels = classes(data, raw)
-    return _plan_hdf5(data, raw, work, labels) if of(data).test_hdf5 else _plan_folders(data, raw, work, labels)
+    plan = _plan_hdf5 if data.audioset_files.test_hdf5 else _plan_folders
+    return plan(data, raw, work, labels)
 
 
 def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
-    roots = tuple(map(Path, of(data).audio or ()))
+    roots = tuple(map(Path, data.audioset_files.audio or ()))
     files, mids, seen = catalog(roots), {label.mid for label in labels}, set[bytes]()
 
     def rows(split: str, name: str, path: Path) -> Iterator[Row]:
@@ -75,17 +76,19 @@ def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Pla
 
 
 def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
-    given = hdf5_files(data)
+    given = data.audioset_files
     samples, mids = round(data.clip_seconds * RATE), tuple(label.mid for label in labels)
     counted = {
-        split: [(Path(path), rows_of(Path(path), len(labels), samples)) for path in given[split]] for split in SPLITS
+        split: [(Path(path), rows_of(Path(path), len(labels), samples)) for path in given.files("hdf5")[split]]
+        for split in SPLITS
     }
-    todo = [part for split in ORDER for part in parts(work, split, counted[split], held_out(data), mids)]
+    held_out = given.held_out_fraction
+    todo = [part for split in ORDER for part in parts(work, split, counted[split], held_out, mids)]
     todo = [dataclasses.replace(part, number=number) for number, part in enumerate(todo)]
     listed = _Listed(data, raw)
 
     def reader(folder: Path, split: str) -> Hdf5Reader:
-        files = counted["train" if split == "val" and held_out(data) else split]
+        files = counted[given.split_with_files(split)]
         return Hdf5Reader(tuple(path for path, _ in files), tuple(rows for _, rows in files))
 
     return Plan(
@@ -107,8 +110,8 @@ class _Listed:
 
     def __init__(self, data: Data, raw: Path) -> None:
         self._data, self._files = data, list(_listings(data, raw))
-        given = segment_files(data)
-        self.known = {split: bool(given["train" if split == "val" and held_out(data) else split]) for split in SPLITS}
+        given = data.audioset_files
+        self.known = {split: bool(given.files("segments")[given.split_with_files(split)]) for split in SPLITS}
         ids = (each.id.encode() for _, name, path in self._files for each in read_segments(path, name))
         self._ids = np.unique(np.fromiter(ids, "S11"))
         self._met = np.zeros(len(self._ids), bool)
@@ -145,13 +148,13 @@ class _Listed:
 
 def _listings(data: Data, raw: Path) -> Iterator[tuple[str, str, Path]]:
     """Split, name and fetched copy of every segment CSV, what tests first."""
-    given = segment_files(data)
+    given = data.audioset_files.files("segments")
     for split in ORDER:
         for number, name in enumerate(given[split]):
-            yield split, name, raw / fetched_name(split, number)
+            yield split, name, raw / paths.fetched_segments(split, number)
 
 
 def _row(data: Data, split: str, segment: Segment, source: str) -> Row:
-    if split == "train" and is_held_out(segment.id, held_out(data)):
+    if split == "train" and is_held_out(segment.id, data.audioset_files.held_out_fraction):
         split = "val"
     return Row(segment.id, split, ";".join(segment.mids), source)

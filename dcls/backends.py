@@ -1,6 +1,6 @@
-"""The ways to compute a depthwise convolution of stride 1 and the gradient of its kernel, all with one meaning.
+"""Backends: interchangeable ways to compute a depthwise convolution of stride 1 and the gradient of its kernel.
 
-A way (backend) is a pair of functions: ``convolve(input, kernel, bias, padding)`` gives (N, C, *outputs), and
+A backend is a pair of functions: ``convolve(input, kernel, bias, padding)`` gives (N, C, *outputs), and
 ``correlate(input, grad, size, padding)`` the gradient of the kernel, (C, 1, *size); input is (N, C, H, W), kernel
 (C, 1, *size), bias (C,) or None.
 """
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from . import triton_ready
 
-SLOW_WIDTHS = range(10, 15)  # oneDNN takes two to four times as long for these as for WIDE (measured, AVX-512)
+SLOW_WIDTHS = range(10, 15)  # oneDNN takes two to four times as long for these as for 15 (measured, AVX-512)
 WIDE = 15
-BLOCK = 2**17  # elements of input whose kernel gradient is taken at once, so that they stay in cache
+BLOCK = 2**17  # elements of input in one part of a kernel gradient, few enough to stay in cache
 
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None, Sequence[int]], Tensor]
@@ -24,11 +24,11 @@ Correlate = Callable[[Tensor, Tensor, Sequence[int], Sequence[int]], Tensor]
 
 
 class Backend(NamedTuple):
-    """A way to compute; what it gives has the memory format that suits it."""
+    """One way to compute; its results may have either memory format."""
 
     convolve: Convolve
     correlate: Correlate
-    takes: Callable[[Tensor], bool]  # whether it can take this input
+    can_run: Callable[[Tensor], bool]  # on this input
     differentiable: bool  # made of torch's operations, so that a backward of the backward works
 
 
@@ -39,8 +39,8 @@ def memory_format_of(input: Tensor) -> torch.memory_format:
     return torch.channels_last
 
 
-def turned(kernel: Tensor, padding: Sequence[int]) -> tuple[int, ...]:
-    """Padding with which the kernel turned around gives the gradient of the input."""
+def flipped_padding(kernel: Tensor, padding: Sequence[int]) -> tuple[int, ...]:
+    """Padding with which a convolution with the flipped kernel gives the gradient of the input."""
     return tuple(s - 1 - p for s, p in zip(kernel.shape[2:], padding, strict=True))
 
 
@@ -52,21 +52,21 @@ def _torch_contiguous(input: Tensor, kernel: Tensor, bias: Tensor | None, paddin
 
 
 def _torch_channels_last(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
-    """On a CPU with columns of zeros beside a kernel of a slow width."""
+    """On a CPU, a kernel of a slow width gets columns of zeros on both sides."""
     dtype = input.dtype
     input, kernel, bias = _in_float32(input, kernel, bias)
     slow = input.device.type == "cpu" and kernel.shape[3] in SLOW_WIDTHS
-    wider = -(-(WIDE - kernel.shape[3]) // 2) if slow else 0
-    kernel = F.pad(kernel, (wider, wider))
+    extra = -(-(WIDE - kernel.shape[3]) // 2) if slow else 0
+    kernel = F.pad(kernel, (extra, extra))
     last = input.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(last, kernel, bias, 1, (padding[0], padding[1] + wider), 1, kernel.shape[0]).to(dtype)
+    return F.conv2d(last, kernel, bias, 1, (padding[0], padding[1] + extra), 1, kernel.shape[0]).to(dtype)
 
 
 def _in_float32(input: Tensor, kernel: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same, on a CPU 16 bits as float32.
+    """The same, but 16 bits as float32 on a CPU.
 
-    oneDNN 3.10 takes about three quarters of the time for those (measured, AVX-512), and in 16 bits never returns from
-    16 channels or fewer under a kernel of 15 columns or more that gives 31 columns or more.
+    oneDNN 3.10 then takes about three quarters of the time (measured, AVX-512). In 16 bits it never returns for 16
+    channels or fewer with a kernel of 15 columns or more and an output of 31 columns or more.
     """
     if input.device.type == "cpu" and input.dtype.itemsize == 2:
         return input.float(), kernel.float(), None if bias is None else bias.float()
@@ -79,9 +79,9 @@ def _fft(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[i
     return (output if bias is None else output + bias.view(-1, 1, 1)).to(input.dtype)
 
 
-def _triton(rows: int) -> Convolve:
+def _triton_forward(rows: int) -> Convolve:
     def convolve(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
-        from .triton_convolution import convolve  # imported where it runs: Triton comes only with CUDA builds of torch
+        from .triton_convolution import convolve  # here, since only CUDA builds of torch come with Triton
 
         return convolve(input, kernel, bias, padding, rows)
 
@@ -104,7 +104,7 @@ def _torch_backward(layout: torch.memory_format) -> Correlate:
 def _by_shifts(add_up: Callable[..., Tensor]) -> Correlate:
     """The kernel's gradient as the correlation of input and output gradient, at shifts from ``-padding`` on.
 
-    Shifts at which they do not meet are left out and have gradient 0; samples are taken in blocks.
+    Shifts at which the two do not overlap have gradient 0 and are left out. Samples are added up in blocks.
     """
 
     def correlate(input: Tensor, grad: Tensor, size: Sequence[int], padding: Sequence[int]) -> Tensor:
@@ -130,7 +130,7 @@ def _by_shifts(add_up: Callable[..., Tensor]) -> Correlate:
 def _shifts_by_convolution(input: Tensor, grad: Tensor, before: Sequence[int], kept: Sequence[int]) -> Tensor:
     """Sum over samples of the correlations at shifts ``-before`` to ``kept - before``, (C, *kept).
 
-    Takes every channel of every sample as a channel of its own and the output gradient as its kernel.
+    Every channel of every sample becomes a channel of its own, with the output gradient as its kernel.
     """
     (n, c, *cells), outputs = input.shape, grad.shape[2:]
     amounts: list[int] = []
@@ -146,10 +146,10 @@ def _shifts_by_fft(
 ) -> Tensor:
     """The same by the correlation theorem, in float32, with transforms just long enough not to wrap.
 
-    Not ``total``: each sample's own correlation, (N, C, *kept); ``other`` may have one sample for all.
+    Without ``total``, each sample's own correlation, (N, C, *kept); ``other`` may have one sample for all.
     """
     length = [
-        fast_length(max(cells + b, others + k - b - 1))
+        _fast_length(max(cells + b, others + k - b - 1))
         for cells, others, b, k in zip(input.shape[2:], other.shape[2:], before, kept, strict=True)
     ]
     by_input = torch.fft.rfft2(input.float().contiguous(), s=length)
@@ -159,8 +159,8 @@ def _shifts_by_fft(
     return shifts.roll(tuple(before), (-2, -1))[..., : kept[0], : kept[1]]
 
 
-def fast_length(least: int) -> int:
-    """Smallest length from ``least`` on that has no prime factor above 7."""
+def _fast_length(least: int) -> int:
+    """Smallest length of at least ``least`` without a prime factor above 7."""
     length = least
     while True:
         rest = length
@@ -181,11 +181,11 @@ def _triton_backward(rows: int) -> Correlate:
     return correlate
 
 
-def _last_backward(input: Tensor, grad: Tensor, size: Sequence[int], padding: Sequence[int]) -> Tensor:
-    """On a CPU torch's own backward to a kernel is slow in both layouts; its convolution is not."""
+def _torch_channels_last_backward(input: Tensor, grad: Tensor, size: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """On a CPU by convolution, since torch's own kernel gradient is slow there in both layouts."""
     on_cpu = input.device.type == "cpu"
-    way = _by_shifts(_shifts_by_convolution) if on_cpu else _torch_backward(torch.channels_last)
-    return way(input, grad, size, padding)
+    gradient = _by_shifts(_shifts_by_convolution) if on_cpu else _torch_backward(torch.channels_last)
+    return gradient(input, grad, size, padding)
 
 
 def _always(input: Tensor) -> bool:
@@ -193,10 +193,10 @@ def _always(input: Tensor) -> bool:
 
 
 BACKENDS: dict[str, Backend] = {
-    "torch_channels_last": Backend(_torch_channels_last, _last_backward, _always, True),
+    "torch_channels_last": Backend(_torch_channels_last, _torch_channels_last_backward, _always, True),
     "fft": Backend(_fft, _by_shifts(_shifts_by_fft), _always, True),
     "torch_contiguous": Backend(_torch_contiguous, _torch_backward(torch.contiguous_format), _always, True),
-    # an implicit matrix product on the tensor cores; the number is how many rows of the map a program takes
-    "triton_64": Backend(_triton(64), _triton_backward(64), triton_ready.takes, False),
-    "triton_128": Backend(_triton(128), _triton_backward(128), triton_ready.takes, False),
+    # an implicit matrix product on the tensor cores; the number is how many rows of the map one program computes
+    "triton_64": Backend(_triton_forward(64), _triton_backward(64), triton_ready.can_run, False),
+    "triton_128": Backend(_triton_forward(128), _triton_backward(128), triton_ready.can_run, False),
 }
