@@ -20,6 +20,7 @@ FLAGS = ("compiled", "channels_last", "fused")
 TEXT = (
     *("model", "device", "mode", "precision", "version", "positions", "status", "fusion", "convolutions"),
     *("processor", "gpu", "driver", "torch", "timm", "python", "cuda", "triton", "revision", "dirty", "date", *FLAGS),
+    *rows.ADDED,
 )
 PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]}
 
@@ -38,7 +39,8 @@ def all_timings(files: Files) -> pd.DataFrame:
 
 def read_timings(files: Files, path: Path) -> pd.DataFrame:
     """The rows of one file, as `all_timings` has them."""
-    frame = files.csv(path, rows.COLUMNS, TEXT)
+    frame = files.csv(path, tuple(name for name in rows.COLUMNS if name not in rows.ADDED), TEXT)
+    frame = frame.assign(**{name: value for name, value in rows.ADDED.items() if name not in frame})
     for flag in FLAGS:
         if not frame[flag].isin(["yes", "no"]).all():
             raise UserError(f"{path}: column {flag}: must be yes or no; restore it from Git, or measure again")
@@ -99,7 +101,9 @@ def breakdown(files: Files, device: str, dcls: Dcls) -> pd.DataFrame:
 
 def condition_of(row: pd.Series) -> Condition:
     flags = {name: bool(row[name]) for name in FLAGS}
-    return Condition(row.device, row["mode"], row.precision, **flags, batch=int(row.batch), classes=int(row.classes))
+    given = {"device": row.device, "mode": row["mode"], "precision": row.precision}
+    numbers = {"batch": int(row.batch), "classes": int(row.classes)}
+    return Condition(**given, **flags, **numbers, baseline_depthwise=row.baseline_depthwise)  # type: ignore[arg-type]
 
 
 def _of(frame: pd.DataFrame, cells: dict[str, object]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from harness.audio.front_end import FrontEnd
+from harness.audio.front_end import FrontEnd, few_at_once
 from harness.base.errors import UserError
 from harness.config.params import Train
 from harness.data.clips.clips import Clips
@@ -141,8 +141,13 @@ def prepare(train: Train, piece: Piece, key: tuple[int, int], front_end: FrontEn
     bins = front_end.spectrogram.n_fft // 2 + 1
     draws = [augment.draw(train, augment.generator(*key, index), bins, frames) for index in piece.indices]
     with torch.no_grad():
-        waveform = augment.roll_and_speed(piece.waveform.to(device, non_blocking=True), draws)
-        power = augment.erase(front_end.power(waveform), draws)
+        waveform = piece.waveform.to(device, non_blocking=True)
+        parts = [_augmented(waveform[few], draws[few], front_end) for few in few_at_once(waveform)]
         targets = recipe.smooth(piece.targets.to(device, non_blocking=True), train.label_smoothing)
-        log_mel, targets = augment.mixup(front_end.log_mel(power), targets, train.mixup_alpha, random)
+        log_mel, targets = augment.mixup(torch.cat(parts), targets, train.mixup_alpha, random)
     return log_mel.contiguous(memory_format=torch.channels_last), targets
+
+
+def _augmented(waveform: Tensor, draws: list[augment.Draws], front_end: FrontEnd) -> Tensor:
+    power = front_end.power(augment.roll_and_speed(waveform, draws))
+    return front_end.log_mel(augment.erase(power, draws))
