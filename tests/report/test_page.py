@@ -20,9 +20,9 @@ from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.report.figures import theme
 from harness.report.figures.draw import draw_figures
-from harness.report.paper_tables.table import View
 from harness.report.page.build import MOST_BYTES, headline, write_page
 from harness.report.page.sortable import sortable
+from harness.report.paper_tables.table import View
 from harness.report.tables import tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim
 from tests.browser import Tab, browser, find_chromium, find_driver
