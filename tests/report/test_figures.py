@@ -100,25 +100,29 @@ def test_figures_need_the_table(workplace: Path, report_params: Params) -> None:
 def test_a_missing_file_is_named(workplace: Path, report_params: Params, missing: str) -> None:
     path = folder_of(DCLS, 1) / "training" / missing
     path.unlink()
+    frames = load_frames(report_params)
     with pytest.raises(UserError, match=f"^{re.escape(str(path))}: missing"):
-        load_frames(report_params)
+        {
+            "history.csv": learning_curves,
+            "positions.csv": partial(kernel_motion, model=DCLS),
+            "position_density.csv": partial(kernel_positions, model=DCLS),
+        }[missing](frames)
 
 
 def test_a_broken_file_is_named(workplace: Path, report_params: Params) -> None:
     (folder_of(DCLS, 1) / "training" / "history.csv").write_text(
         "epoch,learning_rate,train_loss,val_mAP\n1,0.1,high,0.2\n"
     )
-    with pytest.raises(UserError, match=r"history.csv: could not convert string to float: 'high'"):
-        load_frames(report_params)
+    with pytest.raises(UserError, match=r"history.csv: column train_loss: .*high"):
+        learning_curves(load_frames(report_params))
 
 
 def test_the_same_results_give_the_same_bytes(workplace: Path, report_params: Params) -> None:
     frames = load_frames(report_params.model_copy(update={"models": (DCLS, BASELINE)}))
     for draw in (learning_curves, class_differences, accuracy_and_cost, partial(kernel_positions, model=DCLS)):
-        for suffix in ("png", "svg", "pdf"):
-            for name in ("one", "two"):
-                theme.save(Path(name), partial(draw, frames), suffix)
-            assert Path(f"one.{suffix}").read_bytes() == Path(f"two.{suffix}").read_bytes()
+        for name in ("one", "two"):
+            theme.save(Path(name), partial(draw, frames))
+        assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
     for name in ("one", "two"):
         theme.save_animation(Path(name), partial(kernel_animation, frames, DCLS))
     assert Path("one.gif").read_bytes() == Path("two.gif").read_bytes()
@@ -272,10 +276,10 @@ def test_of_many_classes_the_two_ends_are_shown_and_the_others_counted(workplace
 def test_class_differences_of_other_runs_are_refused(workplace: Path, report_params: Params) -> None:
     _class_rows(10)
     with pytest.raises(UserError, match=r"per_class_difference.csv: no row of convformer_dcls.*`compare-models`"):
-        load_frames(report_params)
+        class_differences(load_frames(report_params))
     (RESULTS / "per_class_difference.csv").write_text("model\nx\n" + f"{DCLS}\n")
-    with pytest.raises(UserError, match=r"per_class_difference.csv: 'difference'; delete it"):
-        load_frames(report_params)
+    with pytest.raises(UserError, match=r"per_class_difference.csv: no column 'baseline'; delete it"):
+        class_differences(load_frames(report_params))
 
 
 def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params, unsaved: None) -> None:

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from harness.base import paths
+from harness.base.errors import UserError
 from harness.report.figures import theme
 from harness.report.frames import Frames
 
@@ -20,10 +22,18 @@ MARKERS = {ABOVE: "o", BELOW: "s", NEITHER: "o"}
 
 
 def class_differences(frames: Frames) -> Figure | None:
-    """A panel a backbone, the class that gains most on top. None where no DCLS model has its baseline."""
-    found = frames.class_differences.dropna(subset="difference")
-    if found.empty:
+    """A panel a backbone, the class that gains most on top. None where no DCLS model has its baseline.
+
+    Raises UserError where per_class_difference.csv is of other runs.
+    """
+    if frames.comparisons.empty:
         return None
+    found = frames.class_differences.dropna(subset="difference")
+    for model in frames.comparisons.model:
+        if model not in set(found.model):
+            path = paths.results(frames.preset) / "per_class_difference.csv"
+            raise UserError(f"{path}: no row of {model}; run `compare-models` again")
+    found = found[found.model.isin(frames.comparisons.model)]
     found = found.assign(**{name: 100 * found[name] + 0.0 for name in ("difference", "low", "high")})
     found["outcome"] = NEITHER
     found.loc[found.low > 0, "outcome"] = ABOVE
