@@ -57,9 +57,9 @@ def losses_of(params: Params, name: str) -> list[float]:
     run.trainee.model.train()
     division = batches.divide(train, len(packed))
     order, numbers = batches.epoch_order(SEED, 0, len(packed)), batches.numbers_of(division, 0, 0)
-    pieces = batches.read(packed, order, division.micro_batch, numbers, 0)
+    raw_batches = batches.read(packed, order, division.micro_batch, numbers, 0)
     rates = recipe.learning_rates(settings.learning_rate, train.final_learning_rate, 2, 0.25, division.steps)
-    steps = (optimizer_step(run, pieces, division, 0, float(rates[step]), False) for step in range(STEPS))
+    steps = (optimizer_step(run, raw_batches, division, 0, float(rates[step]), False) for step in range(STEPS))
     return [float(np.mean(losses)) for losses, _ in steps]
 
 

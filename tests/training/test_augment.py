@@ -32,7 +32,7 @@ def test_speed_takes_the_nearest_sample_and_keeps_the_length(rate: float, place:
     changed = changed_ramp(Draws(0.0, rate, place, None))
     assert changed.shape == RAMP.shape
     sounding = np.flatnonzero(changed)
-    if rate > 1:  # shortened, zeros around one unbroken piece that holds the whole ramp
+    if rate > 1:  # shortened, zeros around one unbroken raw that holds the whole ramp
         assert sounding.size == int(1000 / rate) and np.ptp(sounding) == sounding.size - 1
         assert changed[sounding[0]] == 1
         assert (sounding[0] == 0) == (place == 0.0)
