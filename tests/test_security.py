@@ -144,7 +144,7 @@ KNOWN = {  # what is found and is no danger: by file the calls, each for the rea
     "benchmarks/gpu_check/__main__.py": {
         "zipfile.ZipFile",
         "extractall",
-    },  # wheels that the caller names to be imported
+    },  # wheels that the caller gives
 }
 
 
