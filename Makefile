@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show test test-slow test-gpu golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
+.PHONY: help setup repro show page test test-slow test-gpu test-torch gpu-check verify golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -20,13 +20,21 @@ $(STAMP): requirements.txt
 	$(BIN)/python -m pip install --require-hashes -r requirements.txt
 	@touch $@
 
-repro: $(STAMP)  ## run what is out of date of the pipeline, print the results table
+repro: $(STAMP)  ## run what is out of date of the pipeline, print the results table (JOBS=n: n stages at a time)
 	@$(BIN)/python -m harness hardware
-	$(BIN)/dvc repro
+	@$(BIN)/python -m harness repro $(if $(JOBS),--jobs $(JOBS))
 	@$(BIN)/python -m harness show
+	@$(BIN)/python -m harness verify --summary || true  # after a change, results are meant to differ
+
+verify: $(STAMP)  ## say run by run whether the results here equal those of the commit; status 1 where one differs
+	@$(BIN)/python -m harness verify
 
 show: $(STAMP)  ## print the results table and where the report lies
 	@$(BIN)/python -m harness show
+
+page: $(STAMP)  ## draw the figures and write the page of each preset with results, from their numbers, without training
+	@printf '%s\n' $(dir $(wildcard results/*/comparison.json)) | xargs -P 2 -I{} \
+	  sh -c '$(BIN)/python -m harness figures --from {} && $(BIN)/python -m harness page --from {}'
 
 test: $(STAMP)  ## run the tests (9 to 21 minutes on two virtual cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
@@ -36,6 +44,22 @@ test-slow: $(STAMP)  ## run the slow tests: torch.compile, every timm family, 20
 
 test-gpu: $(STAMP)  ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu
+
+TORCH ?= 2.5.1
+OTHER := .cache/torch-$(TORCH)
+# torch 2.5 comes with Triton 3.1, whose interpreter, on which tests run, fails with numpy 2
+WITH_TORCH = torch==$(TORCH) 'numpy$(if $(filter 2.5.%,$(TORCH)),<2)'
+
+test-torch:  ## run dcls' tests with another torch: make test-torch TORCH=2.5.1 (up to 7 GB in .cache, some 20 minutes)
+	test -x $(OTHER)/bin/python || $(PYTHON) -m venv $(OTHER)
+	$(OTHER)/bin/python -m pip install -q $(WITH_TORCH) pytest hypothesis packaging 'setuptools>=77'
+	@for more in timm 'onnx onnxruntime onnxscript' matplotlib dcls==0.1.1; do \
+	  $(OTHER)/bin/python -m pip install -q $(WITH_TORCH) $$more || echo "no $$more for torch $(TORCH): tests of it are skipped"; \
+	done
+	OMP_NUM_THREADS=1 $(OTHER)/bin/python -m pytest -rs --confcutdir tests/dcls tests/dcls
+
+gpu-check: $(STAMP)  ## what to ask a GPU first: tests, speed ratios, training, in 8 minutes (docs/throughput.md)
+	PYTHON=$(BIN)/python bash benchmarks/gpu_check.sh
 
 golden: $(STAMP)  ## compare the first 20 losses of each tiny model with the committed ones
 	$(BIN)/python -m pytest tests/test_golden.py

@@ -28,12 +28,12 @@ from harness.data.featurize import featurize
 from harness.data.fetching.fetch import fetch
 from harness.models.build import FULL_SIZE
 from harness.models.device import device_name
-from harness.records.provenance import hardware, provenance
-from harness.running.processes import alone
+from harness.records.provenance import benchmark_record
+from harness.running.processes import single_process
 from harness.training import augment, batches
 from harness.training.loop import SessionTimes, waiting
 from harness.training.run import new_run
-from harness.training.step import take
+from harness.training.step import optimizer_step
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=256, help="clips in the data set (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: %(default)s)")
     arguments = parser.parse_args()
-    world, rows = alone(), []
+    world, rows = single_process(), []
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
         for kind, params in (("HDF5", with_hdf5(arguments.clips)), ("shards", with_shards(arguments.clips))):
@@ -63,8 +63,8 @@ def main() -> None:
     stem = f"input-{device_name(world.device).replace(' ', '_')}-torch{torch.__version__.split('+')[0]}"
     write_csv(RESULTS / f"{stem}.csv", COLUMNS, rows)
     parameters = {"clips": arguments.clips, "rounds": arguments.rounds, "seconds": SECONDS, "batch": BATCH}
-    record = provenance("benchmark", parameters, "noise", device_name(world.device), hardware=hardware())
-    write_json(RESULTS / f"{stem}.json", record | {"command": "make bench-input"})
+    record = benchmark_record("make bench-input", parameters, device_name(world.device))
+    write_json(RESULTS / f"{stem}.json", record)
     for row in rows:
         print(*row, sep="\t")
 
@@ -111,12 +111,12 @@ def parts(params: Params, clips: Clips) -> dict[str, Callable[[], int]]:
     train, front_end, order = params.train, FrontEnd(), batches.epoch_order(0, 0, len(clips))
     division = batches.divide(train.model_copy(update={"batch": BATCH, "micro_batch": None}), len(clips))
     numbers = batches.numbers_of(division, 0, 0)[:8]
-    pieces = list(batches.read(clips, order, BATCH, numbers, 0))
-    waveform = pieces[0].waveform
-    draws = [augment.draw(train, augment.generator(0, 0, index), 513, 1001) for index in pieces[0].indices]
+    raw_batches = list(batches.read(clips, order, BATCH, numbers, 0))
+    waveform = raw_batches[0].waveform
+    draws = [augment.draw(train, augment.generator(0, 0, index), 513, 1001) for index in raw_batches[0].indices]
 
     def read() -> int:
-        return sum(len(piece.indices) for piece in batches.read(clips, order, BATCH, numbers, 0))
+        return sum(len(raw.indices) for raw in batches.read(clips, order, BATCH, numbers, 0))
 
     def change() -> int:
         return len(augment.roll_and_speed(waveform, draws))
@@ -125,7 +125,7 @@ def parts(params: Params, clips: Clips) -> dict[str, Callable[[], int]]:
         return len(front_end(waveform))
 
     def prepare() -> int:
-        return sum(len(batches.prepare(train, piece, (0, 0), front_end)[0]) for piece in pieces)
+        return sum(len(batches.prepare(train, raw, (0, 0), front_end)[0]) for raw in raw_batches)
 
     return {"reading": read, "roll and speed": change, "mel": mel, "augmenting and mel": prepare}
 
@@ -149,19 +149,19 @@ def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float |
     train = params.train.model_copy(update={"batch": BATCH, "micro_batch": None})
     settings = {NAME: FULL_SIZE if size == "full" else reduced}
     run, _ = new_run(
-        params.model_copy(update={"train": train, "per_model": settings}), NAME, 0, len(clips.labels), alone()
+        params.model_copy(update={"train": train, "per_model": settings}), NAME, 0, len(clips.labels), single_process()
     )
     run.trainee.model.train()
     division = batches.divide(train, len(clips))
     order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)
     numbers = numbers[: 12 if size == "reduced" else 7]
     pace, rates = SessionTimes(), []
-    pieces = waiting(batches.read(clips, order, BATCH, numbers, workers), pace)
+    raw_batches = waiting(batches.read(clips, order, BATCH, numbers, workers), pace)
     for step in tqdm(range(len(numbers)), desc=f"{size} model, {workers} workers"):
         if step == 2:  # the first steps make what later ones reuse, and start the workers
             pace.waited = 0.0
         started = time.perf_counter()
-        take(run, pieces, division, 0, 1e-4, False)
+        optimizer_step(run, raw_batches, division, 0, 1e-4, False)
         if step >= 2:
             rates.append(BATCH / (time.perf_counter() - started))
     return [*summary(rates), round(pace.waited / sum(BATCH / one for one in rates), 4)]

@@ -23,11 +23,11 @@ from harness.base.files import write_csv, write_json
 from harness.config.params import Params, load
 from harness.models.build import FULL_SIZE
 from harness.models.device import device_name
-from harness.records.provenance import hardware, provenance
-from harness.running.processes import alone
+from harness.records.provenance import benchmark_record
+from harness.running.processes import single_process
 from harness.training import batches
 from harness.training.run import Run, new_run
-from harness.training.step import take
+from harness.training.step import optimizer_step
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -79,13 +79,13 @@ def write_memory(batch: int) -> None:
 
 def write(kind: str, header: Sequence[str], rows: list[list[Any]], parameters: dict[str, Any]) -> None:
     """The rows as a CSV, what made them beside it, and both on the terminal."""
-    device = device_name(alone().device)
+    device = device_name(single_process().device)
     stem = f"{kind}-{device.replace(' ', '_')}-torch{torch.__version__.split('+')[0]}"
     write_csv(RESULTS / f"{stem}.csv", header, rows)
     parameters = parameters | {"model": NAME, "seconds": 10}
     threads = torch.get_num_threads()
-    record = provenance("benchmark", parameters, "noise", device, threads=threads, hardware=hardware())
-    write_json(RESULTS / f"{stem}.json", record | {"command": "make bench-options"})
+    record = benchmark_record("make bench-options", parameters, device, threads=threads)
+    write_json(RESULTS / f"{stem}.json", record)
     for row in (header, *rows):
         print(*row, sep="\t")
 
@@ -94,12 +94,14 @@ def run_of(name: str, batch: int, full: bool) -> Run:
     params = load(ROOT / "presets" / "instruments.yaml")
     train = params.train.model_copy(update={"batch": batch, "micro_batch": None, **OPTIONS[name]})
     per_model = params.per_model | ({NAME: FULL_SIZE} if full else {})
-    run, _ = new_run(params.model_copy(update={"train": train, "per_model": per_model}), NAME, 0, CLASSES, alone())
+    run, _ = new_run(
+        params.model_copy(update={"train": train, "per_model": per_model}), NAME, 0, CLASSES, single_process()
+    )
     run.trainee.model.train()
     return run
 
 
-def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division, Iterator[batches.Piece]]:
+def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division, Iterator[batches.RawBatch]]:
     """The same clips for every option, whatever its micro-batch."""
     train, random = params.train, np.random.default_rng(0)
     division = batches.divide(train, steps * train.batch)
@@ -111,11 +113,11 @@ def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division,
         range(number * division.micro_batch, (number + 1) * division.micro_batch)
         for number in range(steps * division.parts)
     ]
-    pieces = (
-        batches.Piece(number, list(those), waveform[those.start : those.stop], targets[those.start : those.stop])
+    raw_batches = (
+        batches.RawBatch(number, list(those), waveform[those.start : those.stop], targets[those.start : those.stop])
         for number, those in enumerate(indices)
     )
-    return division, pieces
+    return division, raw_batches
 
 
 def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
@@ -125,9 +127,9 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
     for turn in tqdm(range(rounds + 1), desc="rounds"):
         for name, run in runs.items():
             torch.use_deterministic_algorithms(run.params.train.deterministic)
-            division, pieces = noise(run.params, 1, 10.0)
+            division, raw_batches = noise(run.params, 1, 10.0)
             started = time.perf_counter()
-            take(run, pieces, division, 0, 1e-4, False)
+            optimizer_step(run, raw_batches, division, 0, 1e-4, False)
             if turn:
                 times[name].append(time.perf_counter() - started)
     return times
@@ -135,18 +137,18 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
 
 def loss_after(name: str) -> float:
     run = run_of(name, 8, full=False)
-    division, pieces = noise(run.params, STEPS, 1.5)
-    losses = [float(np.mean(take(run, pieces, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
+    division, raw_batches = noise(run.params, STEPS, 1.5)
+    losses = [float(np.mean(optimizer_step(run, raw_batches, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
     return losses[-1]
 
 
 def peak_memory(name: str, batch: int) -> int:
     """MiB that two full-size steps add to the process, at their peak."""
     run = run_of(name, batch, full=True)
-    division, pieces = noise(run.params, 2, 10.0)
+    division, raw_batches = noise(run.params, 2, 10.0)
     before = peak_kib()
     for _ in range(2):
-        take(run, pieces, division, 0, 1e-4, False)
+        optimizer_step(run, raw_batches, division, 0, 1e-4, False)
     return (peak_kib() - before) // 1024
 
 

@@ -9,15 +9,19 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.dcls_bench import INPUT, MODELS, RESULTS, Bench, full_size_model, step_of
+from dcls import use_convolution
 from harness.base.files import write_text
 
 BATCH, ROWS = 8, 12
 
 
 def main() -> None:
+    use_convolution("measured")  # as the benchmark
     bench = Bench(torch.device("cpu"), BATCH)
     inputs = torch.randn(BATCH, *INPUT).contiguous(memory_format=torch.channels_last)
-    lines = [f"batch {BATCH}, {torch.get_num_threads()} threads, float32, torch {torch.__version__}"]
+    lines = [
+        f"batch {BATCH}, {torch.get_num_threads()} threads, float32, convolutions measured, torch {torch.__version__}"
+    ]
     for name in MODELS:
         model = full_size_model(name, "spread", bench)
         for what in ("eval", "training step"):

@@ -17,7 +17,7 @@ PLACES = ("initial", "spread")
 
 
 def table(path: Path) -> str:
-    """Markdown: what was measured, with elements as they start and spread over the kernel, and the goal.
+    """Markdown: what was timed with which choice of convolution, elements near the centre and spread, and the goal.
 
     `path` is a CSV that `benchmarks.dcls_bench` wrote; its record lies beside it as JSON.
     """
@@ -25,7 +25,11 @@ def table(path: Path) -> str:
         rows = list(csv.DictReader(file))
     record = json.loads(path.with_suffix(".json").read_text())
     device, memory = record["device"], record["peak_extra_memory_bytes"]
-    lines = ["| what | elements near the centre | spread over the kernel | goal |", "|---|---:|---:|---:|"]
+    choice = "measured" if any(one["milliseconds"] for one in record["convolutions"]) else "rule"
+    lines = [
+        f'| what, with `use_convolution("{choice}")` | elements near the centre | spread over the kernel | goal |',
+        "|---|---:|---:|---:|",
+    ]
     for what, goals in KERNEL_GOALS.items():
         cells = [_range([row for row in rows if _kernel(row, what) and row["positions"] == at]) for at in PLACES]
         lines.append(_line(f"dense kernel, {what}, against the published package", *cells, _times(goals.get(device))))

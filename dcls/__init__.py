@@ -1,4 +1,4 @@
-"""Dilated Convolution with Learnable Spacings: exact, and quick on a CPU."""
+"""Dilated Convolution with Learnable Spacings: exact, and fast on a CPU."""
 
 from pathlib import Path
 
@@ -11,8 +11,10 @@ if __name__ == "DCLS" or Path(__file__).with_name("construct").is_dir():
 
 from .base import DclsNd
 from .choice import convolution_choices, forget_convolution_choices, use_convolution
-from .kernels import axis_of, dense_kernel
+from .elements import axis_of
+from .kernels import dense_kernel
 from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
+from .quick_backward import use_quick_backward
 from .replace import fuse, replace_depthwise
 from .training import clamp_positions, parameter_groups, position_statistics
 
@@ -34,4 +36,5 @@ __all__ = [
     "position_statistics",
     "replace_depthwise",
     "use_convolution",
+    "use_quick_backward",
 ]

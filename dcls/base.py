@@ -1,15 +1,16 @@
 """What all DCLS layers share: parameters, dense kernel, forward."""
 
 import math
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from . import compiled
+from . import operators
+from .cache import cached, forget, is_readable
 from .convolution import convolve
-from .kernels import check_version, cropped_kernel, dense_kernel, shared_elements, wants_slopes
-from .memory import forget, is_plain, remembered
+from .elements import cached_elements, check_version, needs_derivatives
+from .kernels import cropped_kernel, dense_kernel
 
 Size = int | tuple[int, ...]
 CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
@@ -20,7 +21,7 @@ CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
 
 
 def to_tuple(value: Size, dimensions: int, name: str) -> tuple[int, ...]:
-    """Repeat one number once per dimension; raise RuntimeError, in torch's words, where their count does not fit."""
+    """Repeat a single number for every dimension; RuntimeError, in torch's words, for a wrong count of numbers."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(values) not in (1, dimensions):
         raise RuntimeError(
@@ -30,16 +31,28 @@ def to_tuple(value: Size, dimensions: int, name: str) -> tuple[int, ...]:
     return values * dimensions if len(values) == 1 else values
 
 
+def padding_per_side(padding: tuple[int, ...] | str, kernel_size: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Cells that padding adds before and after each axis; "same" adds the odd one after, as torch does."""
+    if padding == "same":
+        return [((size - 1) // 2, size // 2) for size in kernel_size]
+    return [(0, 0)] * len(kernel_size) if isinstance(padding, str) else [(cells, cells) for cells in padding]
+
+
 class DclsNd(nn.Module):
     """Convolution with learnable positions (arXiv 2112.03740, section 2) along some or all kernel axes.
 
-    weight is (out, in // groups, *dense_kernel_size, kernel_count); P and SIG have one index more in front, for
-    the learned axes, and are in cells. Arguments, shapes, initial values and state dicts are those of the
-    published package 0.1.1. ``dcls.axis_of`` tells which kernel axis an index of P moves along.
+    A layer class says how many kernel axes have learned positions, and how many before those are dense. weight is
+    (out, in // groups, *dense_kernel_size, kernel_count); P and SIG have one more index in front, one for each learned
+    axis, and are in cells. Arguments, shapes, initial values and state dicts are those of the published package 0.1.1.
+    ``dcls.axis_of`` tells which kernel axis an index of P moves along.
 
     Input (N, C, *cells) or (C, *cells), any floating dtype. Raises what ``torch.nn.Conv1d`` to ``Conv3d`` raise
     for impossible arguments, and ValueError for an unknown version, a size of 0 or a count below 1.
     """
+
+    learned_axes: ClassVar[int]
+    dense_axes: ClassVar[int] = 0
+    dense_kernel_size: tuple[int, ...] = ()  # layers with dense axes set it before they call ``__init__`` below
 
     SIG: nn.Parameter | None
     bias: nn.Parameter | None
@@ -49,61 +62,60 @@ class DclsNd(nn.Module):
         in_channels: int,
         out_channels: int,
         kernel_count: int,
-        stride: Size,
-        padding: Size | str,
-        dense_kernel_size: tuple[int, ...],
-        dilated_kernel_size: tuple[int, ...],
-        kernel_size: tuple[int, ...],
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        version: str,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilated_kernel_size: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        version: str = "gauss",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_version(version)
         if kernel_count < 1:
             raise ValueError(f"kernel_count must be a positive integer, but got {kernel_count}")
-        dimensions = len(kernel_size)
-        stride = to_tuple(stride, dimensions, "stride")
-        padding = padding if isinstance(padding, str) else to_tuple(padding, dimensions, "padding")
-        # torch's own checks and messages, at no cost in memory
-        twin = CONVOLUTIONS[dimensions](
-            in_channels,
-            out_channels,
-            cast(Any, kernel_size),
-            cast(Any, stride),
-            cast(Any, padding),
-            1,
-            groups,
-            False,
-            cast(Any, padding_mode),
-            device="meta",
-        )
-        if min(kernel_size) < 1:
-            raise ValueError(f"dilated_kernel_size must be positive, but got {dilated_kernel_size}")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_count = kernel_count
-        self.stride = stride
-        self.padding = padding
-        self.dense_kernel_size = dense_kernel_size
-        self.dilated_kernel_size = dilated_kernel_size
-        self.kernel_size = kernel_size
+        self.dilated_kernel_size = to_tuple(dilated_kernel_size, self.learned_axes, "dilated_kernel_size")
+        self.kernel_size = self.whole_kernel_size()
+        self.stride = to_tuple(stride, len(self.kernel_size), "stride")
+        self.padding = padding if isinstance(padding, str) else to_tuple(padding, len(self.kernel_size), "padding")
         self.groups = groups
         self.padding_mode = padding_mode
         self.version = version
-        doubled = twin._reversed_padding_repeated_twice
-        self.pads = [(doubled[i], doubled[i + 1]) for i in range(0, len(doubled), 2)][::-1]
-        shape = (out_channels, in_channels // groups, *dense_kernel_size, kernel_count)
+        self.plain_convolution(bias=False, device="meta")  # torch's own checks and messages, at no cost in memory
+        if min(self.kernel_size) < 1:
+            raise ValueError(f"dilated_kernel_size must be positive, but got {self.dilated_kernel_size}")
+        self.pads = padding_per_side(self.padding, self.kernel_size)
+        shape = (out_channels, in_channels // groups, *self.dense_kernel_size, kernel_count)
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        shape = (len(dilated_kernel_size), *shape)
+        shape = (self.learned_axes, *shape)
         self.P = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         has_spread = version in ("gauss", "max")
         self.SIG = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if has_spread else None
         self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
+
+    def whole_kernel_size(self) -> tuple[int, ...]:
+        """Cells of the dense kernel along all its axes: dense ones first, then those with learned positions."""
+        return (*self.dense_kernel_size, *self.dilated_kernel_size)
+
+    def plain_convolution(self, bias: bool, **placement: Any) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+        """Torch's convolution with the arguments of this layer and the size of its dense kernel."""
+        return CONVOLUTIONS[len(self.kernel_size)](
+            self.in_channels,
+            self.out_channels,
+            cast(Any, self.kernel_size),
+            cast(Any, self.stride),
+            cast(Any, self.padding),
+            groups=self.groups,
+            bias=bias,
+            padding_mode=cast(Any, self.padding_mode),
+            **placement,
+        )
 
     def reset_parameters(self) -> None:
         """Weights and bias as in torch's convolutions, positions normal(0, 0.5), SIG 0.23 (gauss) or 0."""
@@ -132,30 +144,30 @@ class DclsNd(nn.Module):
         sources = (self.weight, self.P, self.SIG)
         learning = torch.is_grad_enabled() and any(s is not None and s.requires_grad for s in sources)
         if torch.compiler.is_dynamo_compiling() and not learning:
-            kernel = compiled.remembered_kernel(*sources, self.dilated_kernel_size, self.version)
+            kernel = operators.cached_kernel(*sources, self.dilated_kernel_size, self.version)
             kernel, pads = kernel.reshape(*self.weight.shape[:2], *self.kernel_size), self.pads
         elif torch.compiler.is_compiling() or torch.jit.is_tracing():
             kernel, pads = self.kernel(), self.pads
         elif learning:
             kernel, pads = self.kernel_and_pads()
         else:
-            kernel, pads = remembered(self.weight, sources, self.version, self.kernel_and_pads, by_version=True)
+            kernel, pads = cached(self.weight, sources, self.version, self.kernel_and_pads, by_version=True)
         return convolve(input, kernel, self.bias, self.stride, pads, self.padding_mode, self.groups)
 
     def kernel_and_pads(self) -> tuple[Tensor, list[tuple[int, int]]]:
-        """Dense kernel and padding, both without outer cells that no element touches: often most of them."""
+        """Dense kernel and padding, both without the outer cells that no element touches, often most of the kernel."""
         simple = self.kernel_size == self.dilated_kernel_size and self.padding_mode == "zeros"
-        if not simple or not is_plain(self.P) or self.P.dtype not in (torch.float32, torch.float64):
+        if not simple or not is_readable(self.P) or self.P.dtype not in (torch.float32, torch.float64):
             return self.kernel(), self.pads
-        slopes = wants_slopes(self.P, self.SIG)
-        elements = shared_elements(self.P, self.SIG, self.dilated_kernel_size, self.version, slopes)
+        derivatives = needs_derivatives(self.P, self.SIG)
+        elements = cached_elements(self.P, self.SIG, self.dilated_kernel_size, self.version, derivatives)
         margins = tuple(max(0, min(m, *pad)) for m, pad in zip(elements.margins, self.pads, strict=True))
         kernel = cropped_kernel(self.weight, self.P, self.SIG, self.dilated_kernel_size, self.version, margins)
         pads = [(pad[0] - m, pad[1] - m) for m, pad in zip(margins, self.pads, strict=True)]
         return kernel, pads
 
     def train(self, mode: bool = True) -> Self:
-        """As torch's; on a GPU, what was remembered is forgotten: there writes through ``.data`` are not noticed."""
+        """As torch's. Clears the cached kernel too, since on a GPU writes through ``.data`` go unnoticed."""
         forget(self.weight)
         return super().train(mode)
 

@@ -1,4 +1,4 @@
-"""Which way a depthwise convolution is computed: the fastest, measured at first use and remembered for the process."""
+"""Which backend computes a depthwise convolution: by a fixed rule, or if asked for, the fastest as measured here."""
 
 import functools
 import time
@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .depthwise import BACKENDS, memory_format_of
-from .memory import is_real
+from .backends import BACKENDS, memory_format_of
+from .cache import is_ordinary
 
 FFT_SIDE = 48  # the rule: on a CPU, maps of this height or width have their kernel gradient by FFT (measured)
+FFT_KERNEL = 11  # if the kernel is at least this high or wide: for smaller ones a convolution is quicker (measured)
 ROUNDS = 3  # timed runs of each backend
-HOPELESS = 4  # a backend whose first sample took this many times as long as the fastest is not run whole
+MUCH_SLOWER = 4  # a backend that takes this many times as long as the fastest for one sample is timed no further
 
 
 class Problem(NamedTuple):
-    """What the time of a backend depends on. ``operation`` is ``convolution`` or ``kernel_gradient``."""
+    """All that the time of a backend depends on. ``operation`` is ``convolution`` or ``kernel_gradient``."""
 
     operation: str
     device: str
@@ -29,33 +30,36 @@ class Problem(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The backend for a problem; milliseconds of those that were timed whole, and why others failed."""
+    """The backend for a problem; milliseconds of those timed with the whole batch, and why others failed."""
 
     backend: str
     milliseconds: dict[str, float]
     failed: dict[str, str]
 
 
-_mode = "measured"
+_mode = "rule"
 _fixed: dict[Problem, str] = {}  # as recorded by an earlier process
 _choices: dict[Problem, Choice] = {}
+# private in torch; without it a counter of operations also counts the runs that are timed
+_dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 
 
 def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
-    """Say, for this process, how depthwise convolutions of stride 1 are computed on a CPU or a CUDA device.
+    """Set, for this process, how depthwise convolutions of stride 1 are computed on a CPU or a CUDA device.
 
-    - ``"measured"``, as it is at first: the fastest backend for the shape, dtype and device, measured at first use;
-    - ``"rule"``: by shape, memory format, dtype and kind of device alone, so that a rerun gives the same bits;
-    - the name of a backend (``dcls.depthwise.BACKENDS``): that backend, and RuntimeError where it cannot run;
-    - what ``convolution_choices()`` gave in another process: the same again, and the rule for all else.
+    - ``"rule"``, the default: by shape, memory format, dtype and kind of device, so that a rerun gives the same bits;
+    - ``"measured"``: the fastest backend for each shape, dtype and device, timed at first use. As with
+      ``torch.backends.cudnn.benchmark``, two runs may then choose differently and differ in their last bits;
+    - the name of a backend (``dcls.backends.BACKENDS``): that backend, and RuntimeError where it cannot run;
+    - what ``convolution_choices()`` returned in another process: the same choices, and the rule for everything else.
 
-    Results agree within the rounding of the dtype. With ``torch.use_deterministic_algorithms(True)`` "measured" is
-    "rule". Raises ValueError for any other word, and for records that are none.
+    Results agree within the rounding of the dtype. With ``torch.use_deterministic_algorithms(True)`` "measured" means
+    "rule". Raises ValueError for any other word, and for records that ``convolution_choices()`` did not make.
     """
     global _mode
     if isinstance(choice, str):
-        if choice not in ("measured", "rule", *BACKENDS):
-            raise ValueError(f"choice must be one of {('measured', 'rule', *BACKENDS)}, or records, but got {choice!r}")
+        if choice not in ("rule", "measured", *BACKENDS):
+            raise ValueError(f"choice must be one of {('rule', 'measured', *BACKENDS)}, or records, but got {choice!r}")
         fixed = {}
     else:
         fixed = dict(map(_from_record, choice))
@@ -66,7 +70,7 @@ def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
 
 
 def convolution_choices() -> list[dict[str, Any]]:
-    """What was chosen so far, in order of first use, as JSON values: fields of ``Problem``, then of ``Choice``."""
+    """The choices made so far, in order of first use, as JSON values: fields of ``Problem``, then of ``Choice``."""
     return [
         {
             **{name: list(value) if isinstance(value, tuple) else value for name, value in problem._asdict().items()},
@@ -77,7 +81,7 @@ def convolution_choices() -> list[dict[str, Any]]:
 
 
 def forget_convolution_choices() -> None:
-    """Measure anew from here on, and empty ``convolution_choices()``. What ``use_convolution`` said stays."""
+    """Empty ``convolution_choices()``, so that "measured" measures again. What ``use_convolution`` set stays."""
     _choices.clear()
 
 
@@ -105,11 +109,11 @@ def _backend(
     operation: str, input: Tensor, kernel: Sequence[int], padding: Sequence[int], run: Callable[[int, str], Tensor]
 ) -> str:
     """The name of the backend; ``run(n, name)`` computes with the first n samples."""
-    if not _can_look(input):
-        return _by_rule(operation, input)
+    if not _is_free_to_choose(input):
+        return _by_rule(operation, input, kernel)
     problem = Problem(
         operation,
-        _name_of(input.device),
+        _device_name(input.device),
         str(input.dtype).removeprefix("torch."),
         tuple(input.shape),
         tuple(kernel),
@@ -124,42 +128,45 @@ def _backend(
 
 
 @functools.cache
-def _name_of(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _can_look(input: Tensor) -> bool:
-    """Whether backends can be tried out: not on fake tensors, under a transform or while something counts operations.
+def _is_free_to_choose(input: Tensor) -> bool:
+    """Whether any backend can run, and run more than once.
 
-    Nor where gradients are on, in a backward that is itself differentiated: there only torch's operations will do.
+    Not on fake tensors, in a transform of ``torch.func``, or while a dispatch mode, such as torch's counter of
+    operations, would see the extra runs. Nor with gradients on, in a backward that is itself differentiated, where only
+    torch's own operations work.
     """
-    return not torch.is_grad_enabled() and is_real(input) and torch._C._len_torch_dispatch_stack() == 0
+    return not torch.is_grad_enabled() and is_ordinary(input) and _dispatch_modes() == 0
 
 
 def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
     named = _fixed.get(problem, _mode)
     if named in BACKENDS:
-        if not BACKENDS[named].takes(input):
+        if not BACKENDS[named].can_run(input):
             raise RuntimeError(f"the convolution {named!r} cannot run on {problem.device} in {problem.dtype}")
         return Choice(named, {}, {})
     measuring = _mode == "measured" and not torch.are_deterministic_algorithms_enabled()
     if not measuring or (input.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return Choice(_by_rule(problem.operation, input), {}, {})
-    return _measured(problem.operation, input, run)
+        return Choice(_by_rule(problem.operation, input, problem.kernel), {}, {})
+    return _measured(problem, input, run)
 
 
-def _by_rule(operation: str, input: Tensor) -> str:
-    """On a CPU channels_last, and FFT for the kernel gradient of large maps; else torch's own, as the input lies."""
+def _by_rule(operation: str, input: Tensor, kernel: Sequence[int]) -> str:
+    """On a CPU channels_last, and FFT for the gradient of large kernels on large maps; else torch as input lies."""
     if input.device.type == "cpu":
-        by_fft = operation == "kernel_gradient" and max(input.shape[2:]) >= FFT_SIDE
+        is_large = max(input.shape[2:]) >= FFT_SIDE and max(kernel[2:]) >= FFT_KERNEL
+        by_fft = operation == "kernel_gradient" and is_large
         return "fft" if by_fft else "torch_channels_last"
     return "torch_channels_last" if memory_format_of(input) is torch.channels_last else "torch_contiguous"
 
 
-def _measured(operation: str, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
-    """Time one sample, then the whole, but for backends that are hopeless or fail; they take turns."""
-    # Triton's interpreter, which is what takes a CPU's tensors, is for tests and never fast
-    names = [name for name, one in BACKENDS.items() if one.takes(input) and (input.is_cuda or one.differentiable)]
+def _measured(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
+    """Time one sample with every backend, then the whole batch, in turns, with those that are not much slower."""
+    # Triton on a CPU is its interpreter, which is for tests and never fast
+    names = [name for name, one in BACKENDS.items() if one.can_run(input) and (input.is_cuda or one.differentiable)]
     first: dict[str, float] = {}
     best: dict[str, float] = {}
     failed: dict[str, str] = {}
@@ -167,24 +174,24 @@ def _measured(operation: str, input: Tensor, run: Callable[[int, str], Tensor]) 
     def seconds(n: int, name: str) -> float | None:
         try:
             return _seconds(input, lambda: run(n, name))
-        except Exception as error:  # out of memory, no such kernel, a compiler's complaint: many kinds
+        except Exception as error:  # out of memory, no such kernel, a compiler error: many kinds
             failed[name] = " ".join(str(error).split())[:200] or type(error).__name__
             return None
 
     for name in names:
         seconds(1, name)  # compiles, plans, allocates
-        if name not in failed and (taken := seconds(1, name)) is not None:
-            first[name] = taken
+        if name not in failed and (one_sample := seconds(1, name)) is not None:
+            first[name] = one_sample
     for turn in range(ROUNDS + 1):
-        for name, taken in first.items():
-            if name in failed or taken > HOPELESS * min(first.values()):
+        for name, one_sample in first.items():
+            if name in failed or one_sample > MUCH_SLOWER * min(first.values()):
                 continue
             whole = seconds(input.shape[0], name)
             if turn and whole is not None:  # the first warms up
                 best[name] = min(whole, best.get(name, whole))
     best = {name: value for name, value in best.items() if name not in failed}
-    if not best:  # let the rule's backend raise what there is to raise
-        return Choice(_by_rule(operation, input), {}, failed)
+    if not best:  # the rule's backend then raises its own error
+        return Choice(_by_rule(problem.operation, input, problem.kernel), {}, failed)
     return Choice(min(best, key=best.__getitem__), {name: 1000 * value for name, value in best.items()}, failed)
 
 

@@ -1,4 +1,4 @@
-"""Convolution with large dense kernels, quick where it is depthwise."""
+"""Convolution with large dense kernels, fast where it is depthwise."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice, compiled
-from .depthwise import memory_format_of, turned
+from . import choice, operators
+from .backends import flipped_padding, memory_format_of
 from .kernels import without_autocast
 
 Pads = Sequence[tuple[int, int]]  # cells before and after, per axis
 
 PLAIN = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-QUICK_DTYPES = {"cpu": DTYPES if torch.backends.mkldnn.is_available() else (), "cuda": DTYPES}
+FAST_DTYPES = {"cpu": DTYPES if torch.backends.mkldnn.is_available() else (), "cuda": DTYPES}
 
 
 def convolve(
@@ -29,7 +29,7 @@ def convolve(
 ) -> Tensor:
     """Convolution of input (N, C, *cells) or (C, *cells) with kernel (out, C // groups, *size).
 
-    The same as torch's convolution, and raises what it raises; a depthwise one of stride 1 is computed the way that
+    The same as torch's convolution, with the same errors; a depthwise one of stride 1 is computed by the backend that
     ``use_convolution`` says.
     """
     dimensions = len(pads)
@@ -38,26 +38,26 @@ def convolve(
         input = F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
         pads = [(0, 0)] * dimensions
     padding = tuple(before for before, _ in pads)
-    compiling = torch.compiler.is_dynamo_compiling()  # by torch.compile; what is exported has torch's operators only
+    compiling = torch.compiler.is_dynamo_compiling()  # by torch.compile; an exported graph gets torch's operators only
     if torch.jit.is_tracing() or (torch.compiler.is_compiling() and not compiling):
         return PLAIN[dimensions](input, kernel, bias, stride, padding, 1, groups)
     if not input.is_meta and torch.is_autocast_enabled(input.device.type):
         dtype = torch.get_autocast_dtype(input.device.type)
         input, kernel, bias = input.to(dtype), kernel.to(dtype), None if bias is None else bias.to(dtype)
     with without_autocast(input):
-        if not is_quick(input, kernel, stride, padding, groups):
+        if not has_backends(input, kernel, stride, padding, groups):
             return PLAIN[dimensions](input, kernel, bias, stride, padding, 1, groups)
-        quick = compiled.depthwise if compiling else DepthwiseConvolution.apply
+        depthwise = operators.depthwise if compiling else DepthwiseConvolution.apply
         if dimensions == 1:
-            row = quick(input.unsqueeze(2), kernel.unsqueeze(2), bias, (0, *padding))
+            row = depthwise(input.unsqueeze(2), kernel.unsqueeze(2), bias, (0, *padding))
             return row.squeeze(2)
-        return quick(input, kernel, bias, padding)
+        return depthwise(input, kernel, bias, padding)
 
 
-def is_quick(input: Tensor, kernel: Tensor, stride: tuple[int, ...], padding: tuple[int, ...], groups: int) -> bool:
-    """Whether there is more than one way to compute this convolution."""
+def has_backends(input: Tensor, kernel: Tensor, stride: tuple[int, ...], padding: tuple[int, ...], groups: int) -> bool:
+    """Whether this convolution is one that ``dcls.backends`` computes."""
     return (
-        input.dtype in QUICK_DTYPES.get(input.device.type, ())
+        input.dtype in FAST_DTYPES.get(input.device.type, ())
         and input.dtype == kernel.dtype
         and input.dim() == kernel.dim() in (3, 4)
         and groups == kernel.shape[0] == input.shape[1] > 1
@@ -73,7 +73,7 @@ class DepthwiseConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-        return depthwise(input, kernel, bias, padding, input)
+        return choice.convolve(input, kernel, bias, padding, memory_format_of(input))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -85,15 +85,11 @@ class DepthwiseConvolution(torch.autograd.Function):
         input, kernel = ctx.saved_tensors
         by_input = by_kernel = by_bias = None
         if ctx.needs_input_grad[0]:
-            # itself a convolution: with the kernel turned around, about 1.5 times faster than oneDNN's own
-            by_input = depthwise(grad, kernel.flip(2, 3), None, turned(kernel, ctx.padding), input)
+            # a convolution with the flipped kernel, about 1.5 times faster than oneDNN's own backward
+            padding = flipped_padding(kernel, ctx.padding)
+            by_input = choice.convolve(grad, kernel.flip(2, 3), None, padding, memory_format_of(input))
         if ctx.needs_input_grad[1]:
             by_kernel = choice.correlate(input, grad, kernel.shape[2:], ctx.padding)
         if ctx.needs_input_grad[2]:
             by_bias = grad.sum((0, 2, 3))
         return by_input, by_kernel, by_bias, None
-
-
-def depthwise(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int], like: Tensor) -> Tensor:
-    """Depthwise convolution; the result has the memory format of ``like``."""
-    return choice.convolve(input, kernel, bias, padding, memory_format_of(like))

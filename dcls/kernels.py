@@ -1,47 +1,27 @@
-"""Dense kernels from the weights, positions and spreads of their elements."""
+"""Dense kernels: the sum of their elements, with a backward that reuses the elements of shared positions."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from math import log, prod
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from . import triton_ready
-from .memory import is_real, remembered
-
-VERSIONS = ("gauss", "max", "v1", "v0")
-EPSILON = 1e-7  # added to the sum over the grid of one element
-MIN_SPREAD = 0.27  # standard deviation of a Gaussian element whose SIG is 0
-# smaller heights count as 0: products of them would be denormal, on which a CPU convolves 100 times slower
-NEGLIGIBLE = {torch.float32: 1e-14, torch.float64: 1e-100}
-
-
-class Axis(NamedTuple):
-    """Heights of the elements along one kernel axis, (n, cells, kernel_count), and their derivatives if asked for."""
-
-    height: Tensor
-    by_position: Tensor | None
-    by_spread: Tensor | None
-
-
-class Elements(NamedTuple):
-    """Elements along all kernel axes, and how many cells at both ends of each axis none of them touches."""
-
-    axes: list[Axis]
-    margins: tuple[int, ...]
-
-
-def axis_of(version: str, dimensions: int) -> tuple[int, ...]:
-    """Kernel axis that each index of P moves along, as the published package 0.1.1 has it.
-
-    gauss, max and v1 count the axes from the last; v0 from the first, but in 3d with 1 and 2 swapped.
-    """
-    if version != "v0":
-        return tuple(reversed(range(dimensions)))
-    return (0, 2, 1) if dimensions == 3 else tuple(range(dimensions))
+from .cache import is_ordinary
+from .elements import (
+    EPSILON,
+    NEGLIGIBLE,
+    Axis,
+    axes_of_elements,
+    axis_of,
+    cached_elements,
+    check_version,
+    crop,
+    needs_derivatives,
+)
 
 
 def dense_kernel(weight: Tensor, P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str) -> Tensor:
@@ -74,10 +54,10 @@ def cropped_kernel(
         if torch.compiler.is_dynamo_compiling() and is_fused(weight, P, size):
             kernel = torch.ops.dcls.dense_kernel(weight, P, SIG, list(size), version)
         elif torch.compiler.is_compiling() or torch.jit.is_tracing():
-            axes = crop(axes_of_elements(P, SIG, size, version, slopes=False), margins)
+            axes = crop(axes_of_elements(P, SIG, size, version, derivatives=False), margins)
             kernel = combine(weight, [axis.height for axis in axes], version)
         else:
-            kernel = DenseKernel.apply(weight, P, SIG, tuple(size), version, margins, wants_slopes(P, SIG))
+            kernel = DenseKernel.apply(weight, P, SIG, tuple(size), version, margins, needs_derivatives(P, SIG))
     return kernel.to(dtype)
 
 
@@ -86,63 +66,11 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)
 
 
-def check_version(version: str) -> None:
-    """Raise ValueError for an unknown version."""
-    if version not in VERSIONS:
-        raise ValueError(f"version must be one of {VERSIONS}, but got version='{version}'")
-
-
 def is_fused(weight: Tensor, P: Tensor, size: Sequence[int]) -> bool:
-    """Whether this kernel is built in one step of ``dcls.triton_kernel``: two-dimensional, float32, on CUDA."""
-    return len(size) == 2 and weight.is_cuda and weight.dtype == P.dtype == torch.float32 and triton_ready.takes(weight)
-
-
-def wants_slopes(P: Tensor, SIG: Tensor | None) -> bool:
-    """Whether a backward pass will need the derivatives of the heights; they take as long as the heights."""
-    return torch.is_grad_enabled() and (P.requires_grad or (SIG is not None and SIG.requires_grad))
-
-
-def axes_of_elements(P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str, slopes: bool) -> list[Axis]:
-    """Heights and, with slopes, derivatives of all elements along each kernel axis, in the order of the kernel axes.
-
-    They are contiguous, whatever P is: a model in channels_last has its P so too, and a batched product of matrices
-    that are not contiguous is computed one by one.
-    """
-    axes: list[Any] = [None] * len(size)
-    for d, axis in enumerate(axis_of(version, len(size))):
-        position = P[d].flatten(0, -2).contiguous().unsqueeze(-2) + size[d] // 2
-        spread = None if SIG is None else SIG[d].flatten(0, -2).contiguous().unsqueeze(-2)
-        cells = torch.arange(size[axis], device=P.device, dtype=P.dtype).unsqueeze(-1)
-        axes[axis] = heights(cells, position, spread, version, slopes)
-    return axes
-
-
-def heights(cells: Tensor, position: Tensor, spread: Tensor | None, version: str, slopes: bool) -> Axis:
-    """Heights over cells (cells, 1) of elements at position (n, 1, kernel_count); see ``dense_kernel``."""
-    if version == "v0":  # the derivative at a cell is that to its right, as in the published package
-        lower = position.detach().floor()
-        right = position - lower
-        at_lower, at_upper = (cells == lower).to(position.dtype), (cells == lower + 1).to(position.dtype)
-        return Axis(at_lower * (1 - right) + at_upper * right, at_upper - at_lower, None)
-    distance = cells - position
-    if version == "gauss":
-        assert spread is not None
-        deviation = MIN_SPREAD + spread.abs()
-        scaled = distance / deviation
-        negligible = NEGLIGIBLE[position.dtype]
-        # clamped to just below what counts as 0: an exponential that is denormal takes 20 times as long
-        exponent = (-0.5 * scaled.square()).clamp(min=log(negligible) - 1)
-        height = F.threshold(torch.exp(exponent), negligible, 0.0)
-        if not slopes:
-            return Axis(height, None, None)
-        by_position = height * scaled / deviation
-        return Axis(height, by_position, by_position * scaled * spread.sign())
-    reach = 1 - distance.abs() if spread is None else 1 + spread.abs() - distance.abs()
-    height = torch.relu(reach)
-    if not slopes:
-        return Axis(height, None, None)
-    inside = (height > 0).to(height.dtype)
-    return Axis(height, distance.sign() * inside, None if spread is None else spread.sign() * inside)
+    """Whether ``dcls.triton_kernel`` builds this kernel in one step: two-dimensional, float32, on CUDA."""
+    return (
+        len(size) == 2 and weight.is_cuda and weight.dtype == P.dtype == torch.float32 and triton_ready.can_run(weight)
+    )
 
 
 def combine(weight: Tensor, heights: list[Tensor], version: str) -> Tensor:
@@ -175,7 +103,7 @@ def grid_sum(heights: list[Tensor]) -> Tensor:
 
 
 class DenseKernel(torch.autograd.Function):
-    """``dense_kernel`` with a backward that reuses the heights, which layers of a stage share."""
+    """``dense_kernel`` with a backward that reuses the heights, which the layers of a stage share."""
 
     @staticmethod
     def forward(
@@ -185,13 +113,13 @@ class DenseKernel(torch.autograd.Function):
         size: tuple[int, ...],
         version: str,
         margins: tuple[int, ...],
-        slopes: bool,
+        derivatives: bool,
     ) -> Tensor:
-        if is_real(weight) and is_fused(weight, P, size) and not any(margins):
-            from .triton_kernel import dense  # imported where it runs: Triton comes only with CUDA builds of torch
+        if is_ordinary(weight) and is_fused(weight, P, size) and not any(margins):
+            from .triton_kernel import dense  # here, since only CUDA builds of torch come with Triton
 
             return dense(weight, P, SIG, size, version)
-        axes = crop(shared_elements(P, SIG, size, version, slopes).axes, margins)
+        axes = crop(cached_elements(P, SIG, size, version, derivatives).axes, margins)
         return combine(weight, [axis.height for axis in axes], version)
 
     @staticmethod
@@ -202,15 +130,15 @@ class DenseKernel(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         weight, P, SIG = ctx.saved_tensors
-        if not torch.is_grad_enabled() and is_real(grad) and is_fused(weight, P, ctx.size) and not any(ctx.margins):
+        if not torch.is_grad_enabled() and is_ordinary(grad) and is_fused(weight, P, ctx.size) and not any(ctx.margins):
             from .triton_kernel import gradients
 
             return *gradients(grad, weight, P, SIG, ctx.size, ctx.version), None, None, None, None
-        # with gradients on (double backward) the heights must carry a graph, and remembered ones carry none
+        # with gradients on (double backward) the heights need a graph, and cached ones have none
         if torch.is_grad_enabled():
-            axes = axes_of_elements(P, SIG, ctx.size, ctx.version, slopes=True)
+            axes = axes_of_elements(P, SIG, ctx.size, ctx.version, derivatives=True)
         else:
-            axes = shared_elements(P, SIG, ctx.size, ctx.version, slopes=True).axes
+            axes = cached_elements(P, SIG, ctx.size, ctx.version, derivatives=True).axes
         axes = crop(axes, ctx.margins)
         sums = [axis.height.sum(1) for axis in axes]
         flat = weight.flatten(0, -2)
@@ -238,42 +166,6 @@ class DenseKernel(torch.autograd.Function):
             None,
             None,
         )
-
-
-def shared_elements(P: Tensor, SIG: Tensor | None, size: tuple[int, ...], version: str, slopes: bool) -> Elements:
-    """Elements without a graph, computed once for all layers that share P, until it changes."""
-
-    def compute() -> Elements:
-        axes = axes_of_elements(P, SIG, size, version, slopes)
-        return Elements(axes, tuple(margin_of(axis) for axis in axes))
-
-    return remembered(P, (P, SIG), (size, version, slopes), compute)
-
-
-def margin_of(axis: Axis) -> int:
-    """Cells at both ends of an axis on which all heights and derivatives asked for are 0; 0 elsewhere than on a CPU."""
-    cells = axis.height.shape[1]
-    if axis.height.device.type != "cpu" or axis.height.numel() == 0:  # to look would be to wait for the device
-        return 0
-    highest = axis.height.amax(0)
-    if axis.by_position is not None:
-        highest = highest + axis.by_position.abs().amax(0)
-    touched = highest.sum(1).nonzero().flatten().tolist()
-    if not touched:
-        return (cells - 1) // 2
-    return min(touched[0], cells - 1 - touched[-1], (cells - 1) // 2)
-
-
-def crop(axes: list[Axis], margins: tuple[int, ...]) -> list[Axis]:
-    """Leave out the outer cells of every axis."""
-
-    def inner(heights: Tensor, margin: int) -> Tensor:
-        return heights[:, margin : heights.shape[1] - margin]
-
-    return [
-        Axis(*(None if part is None else inner(part, margin) for part in axis))  # type: ignore[arg-type]
-        for axis, margin in zip(axes, margins, strict=True)
-    ]
 
 
 def grad_along(grad: Tensor, axes: list[Axis], axis: int) -> Tensor:

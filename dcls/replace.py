@@ -1,7 +1,7 @@
 """Swap the depthwise convolutions of a model for DCLS layers, and DCLS layers for plain convolutions."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -24,19 +24,18 @@ def replace_depthwise(
 
     ``where(name, module)`` picks among the depthwise convolutions whose kernel has more than one cell; all by
     default. A convolution class with a forward of its own is never picked. Stride, groups, padding mode, dtype,
-    device and whether there is a bias stay, and so does the output size. Weights start normal(0, 0.02), biases 0.
+    device, output size and whether there is a bias stay the same. Weights start normal(0, 0.02), biases 0.
 
     ``share="stage"``: consecutive layers share one P and one SIG, and a new pair starts where the channel count
-    changes (arXiv 2309.13972, section 3); ``share="layer"``, or None, which says the same: a layer shares with no
-    other, its P and SIG are its own. Within a layer every channel always has its own positions.
+    changes (arXiv 2309.13972, section 3). ``share="layer"``, or None: every layer has its own. Within a layer every
+    channel always has its own positions.
 
-    Raises ValueError for an unknown ``share``, where there is nothing to replace, and where no padding keeps the
-    output size.
+    Raises ValueError for an unknown ``share``, if there is nothing to replace, or if no padding keeps the output size.
     """
     if share not in ("stage", "layer", None):
         raise ValueError(f"share must be 'stage', 'layer' or None, but got share={share!r}")
     replaced: dict[str, DclsNd] = {}
-    made: dict[nn.Module, DclsNd] = {}  # one convolution may sit at two names
+    made: dict[nn.Module, DclsNd] = {}  # one convolution may have two names
     previous: DclsNd | None = None
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if not name or not is_depthwise(module) or (where is not None and not where(name, module)):
@@ -127,19 +126,8 @@ def fuse(model: nn.Module) -> nn.Module:
 
 def fused(layer: DclsNd) -> nn.Module:
     """Plain convolution with the dense kernel and the bias of a DCLS layer."""
-    convolution = CONVOLUTIONS[len(layer.kernel_size)](
-        layer.in_channels,
-        layer.out_channels,
-        cast(Any, layer.kernel_size),
-        cast(Any, layer.stride),
-        cast(Any, layer.padding),
-        1,
-        layer.groups,
-        layer.bias is not None,
-        cast(Any, layer.padding_mode),
-        device=layer.weight.device,
-        dtype=layer.weight.dtype,
-    )
+    has_bias = layer.bias is not None
+    convolution = layer.plain_convolution(has_bias, device=layer.weight.device, dtype=layer.weight.dtype)
     convolution.weight.copy_(layer.kernel())
     if layer.bias is not None and convolution.bias is not None:
         convolution.bias.copy_(layer.bias)

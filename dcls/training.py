@@ -1,4 +1,4 @@
-"""What a training loop needs for the positions: clamping, parameter groups, statistics."""
+"""For training loops: clamping of positions, parameter groups, statistics."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ import torch
 from torch import nn
 
 from .base import DclsNd
-from .kernels import MIN_SPREAD, axis_of
+from .elements import MIN_SPREAD, axis_of
 
-POSITION_RATE = 5  # learning rate of P and SIG against that of all else (arXiv 2309.13972, section 3)
+POSITION_RATE = 5  # learning rate of P and SIG over that of all other parameters (arXiv 2309.13972, section 3)
 
 
-def layers_of(model: nn.Module) -> list[tuple[str, DclsNd]]:
+def dcls_layers(model: nn.Module) -> list[tuple[str, DclsNd]]:
     """Names and DCLS layers of a model."""
     return [(name, module) for name, module in model.named_modules() if isinstance(module, DclsNd)]
 
 
 def clamp_positions(model: nn.Module) -> None:
     """Bring the positions of every DCLS layer of a model back into its kernel; call after each optimizer step."""
-    for _, layer in layers_of(model):
+    for _, layer in dcls_layers(model):
         layer.clamp_parameters()
 
 
@@ -28,7 +28,7 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[d
     Positions are P and SIG of the DCLS layers: no decay and five times the learning rate (arXiv 2309.13972,
     section 3). Not decayed are parameters of one dimension and biases. Parameters that need no gradient are left out.
     """
-    learned = {id(p) for _, layer in layers_of(model) for p in (layer.P, layer.SIG) if p is not None}
+    learned = {id(p) for _, layer in dcls_layers(model) for p in (layer.P, layer.SIG) if p is not None}
     decayed, plain, positions = [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -56,7 +56,7 @@ def position_statistics(model: nn.Module) -> list[dict[str, Any]]:
     for gauss, 1 + abs(SIG) for max, 1 for v1 and v0). at_border is the share of elements at or beyond the clamp.
     """
     rows: list[dict[str, Any]] = []
-    for name, layer in layers_of(model):
+    for name, layer in dcls_layers(model):
         axes = axis_of(layer.version, len(layer.dilated_kernel_size))
         for index, size in enumerate(layer.dilated_kernel_size):
             position = layer.P[index].float()

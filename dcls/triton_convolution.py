@@ -1,9 +1,9 @@
 """Depthwise convolution of stride 1 as an implicit matrix product, in Triton, for the tensor cores of a GPU.
 
 For one channel and one row of the kernel, ``output[r, w] = sum_x input[r', x] T[x, w]``: r runs over the output rows of
-all samples, r' is the input row that the kernel's row puts beside it, and ``T[x, w] = kernel[x - w + padding]`` is a
+all samples, r' is the input row that the kernel's row aligns with it, and ``T[x, w] = kernel[x - w + padding]`` is a
 banded matrix that is read straight from the kernel. Cells outside the map never enter, so on a map smaller than the
-kernel little is computed in vain. The gradient of the kernel is the transposed product, ``S[w, x] = sum_r grad[r, w]
+kernel little work is wasted. The gradient of the kernel is the transposed product, ``S[w, x] = sum_r grad[r, w]
 input[r', x]``, added up along its diagonals; nothing is added atomically, so each result has the same bits every time.
 Sums are float32. (A band as an operand of a matrix product is the idea of RepLKNet's implicit GEMM, arXiv 2203.06717.)
 """
@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-COLUMNS = 32  # output columns that a program takes, less on narrow maps
+COLUMNS = 32  # output columns that a program computes, fewer on narrow maps
 DEPTH = 16  # input columns in one step of the product
 
 
@@ -148,7 +148,7 @@ def _correlate(
 
 
 def convolve(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequence[int], rows: int) -> Tensor:
-    """Depthwise convolution, contiguous (N, C, *outputs), in the dtype of input; a program takes ``rows`` rows.
+    """Depthwise convolution, contiguous (N, C, *outputs), in the dtype of input; a program computes ``rows`` rows.
 
     input (N, C, H, W), kernel (C, 1, *size) and bias (C,) are float32, float16 or bfloat16, on CUDA, in any memory
     format.
@@ -179,7 +179,7 @@ def convolve(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: Sequen
         COLUMNS=columns,
         DEPTH=DEPTH,
         BIASED=bias is not None,
-        PRECISION=precision(input),
+        PRECISION=_precision(input),
         WIDEN=_widen(input),
     )
     return output
@@ -209,14 +209,14 @@ def correlate(input: Tensor, grad: Tensor, size: Sequence[int], padding: Sequenc
         ROWS=rows,
         COLUMNS=columns,
         DEPTH=DEPTH,
-        PRECISION=precision(input),
+        PRECISION=_precision(input),
         WIDEN=_widen(input),
     )
     return result.to(grad.dtype)
 
 
-def precision(input: Tensor) -> str:
-    """Of float32 factors: as torch is told to take them in its own convolutions."""
+def _precision(input: Tensor) -> str:
+    """How float32 factors are multiplied: as torch is set to do in its own convolutions."""
     return "tf32" if input.is_cuda and torch.backends.cudnn.allow_tf32 else "ieee"
 
 

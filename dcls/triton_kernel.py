@@ -1,8 +1,8 @@
 """The dense kernel of two-dimensional DCLS layers, and its gradients, each in one fused step, in Triton for CUDA.
 
-One program computes the kernel of one channel: heights of the elements along both axes, the normaliser and the sum over
-elements, which is a small matrix product, without a tensor in between that would go through memory. The formulas are
-those of ``dcls.kernels`` (arXiv 2306.00817, section 2; 2112.03740, section 2).
+One program computes the kernel of one channel: heights of the elements along both axes, the normaliser, and the sum
+over elements, a small matrix product. No intermediate tensor goes through the GPU's memory. The formulas are those of
+``dcls.dense_kernel`` (arXiv 2306.00817, section 2; 2112.03740, section 2).
 """
 
 import torch
@@ -10,9 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .kernels import EPSILON, MIN_SPREAD, NEGLIGIBLE, axis_of
+from .elements import EPSILON, MIN_SPREAD, NEGLIGIBLE, axis_of
 
-SMALLEST = 16  # of a side of a matrix product
+SMALLEST = 16  # sides of a matrix product in Triton are at least this
 
 
 @triton.jit
@@ -168,7 +168,7 @@ def _backward(
 
 
 def dense(weight: Tensor, P: Tensor, SIG: Tensor | None, size: tuple[int, ...], version: str) -> Tensor:
-    """``dcls.kernels.dense_kernel`` of float32 tensors and two axes: (*leading, *size)."""
+    """``dcls.dense_kernel`` of float32 tensors and two axes: (*leading, *size)."""
     weight, P, SIG = weight.contiguous(), P.contiguous(), None if SIG is None else SIG.contiguous()
     kernel = weight.new_empty(*weight.shape[:-1], *size)
     pairs = _by_axis(P, SIG, weight, version)
@@ -179,7 +179,7 @@ def dense(weight: Tensor, P: Tensor, SIG: Tensor | None, size: tuple[int, ...], 
 def gradients(
     grad: Tensor, weight: Tensor, P: Tensor, SIG: Tensor | None, size: tuple[int, ...], version: str
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Of the dense kernel by weight, P and SIG, from its gradient (*leading, *size)."""
+    """Gradients by weight, P and SIG, from that by the dense kernel, (*leading, *size)."""
     grad, weight, P = grad.contiguous(), weight.contiguous(), P.contiguous()
     SIG = None if SIG is None else SIG.contiguous()
     by_weight, by_P, by_SIG = torch.empty_like(weight), torch.empty_like(P), torch.empty_like(P)
@@ -191,7 +191,7 @@ def gradients(
 
 
 def _by_axis(P: Tensor, SIG: Tensor | None, weight: Tensor, version: str) -> tuple[Tensor, ...]:
-    """P of kernel axes 0 and 1, then SIG; where there is no SIG, the weight, which is not read."""
+    """P of kernel axes 0 and 1, then SIG; without SIG the weight stands in, and is not read."""
     first, second = (axis_of(version, 2).index(axis) for axis in (0, 1))
     return (P[first], P[second], *((weight, weight) if SIG is None else (SIG[first], SIG[second])))
 
@@ -202,7 +202,7 @@ def _constants(weight: Tensor, size: tuple[int, ...], version: str) -> dict[str,
     return {
         "HEIGHT": size[0],
         "WIDTH": size[1],
-        "CENTRE0": size[first] // 2,  # of the index of P, whichever axis it moves along
+        "CENTRE0": size[first] // 2,  # from the size at the index of P, not from that of the axis
         "CENTRE1": size[second] // 2,
         "COUNT": weight.shape[-1],
         "ROWS": sides[0],

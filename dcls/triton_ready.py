@@ -1,4 +1,4 @@
-"""Whether Triton's kernels can run here. Imports Triton only where the answer is yes or nearly so."""
+"""Whether Triton's kernels can run here. Does not import Triton, which not every build of torch brings."""
 
 import functools
 import importlib.util
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 
-def takes(input: Tensor) -> bool:
-    """Whether Triton's kernels take this tensor: on CUDA from compute capability 8.0 on, 16 or 32 bits.
+def can_run(input: Tensor) -> bool:
+    """Whether Triton's kernels can run on this tensor: on CUDA from compute capability 8.0 on, 16 or 32 bits.
 
     On a CPU only in Triton's interpreter (TRITON_INTERPRET=1), which is for tests.
     """

@@ -24,7 +24,12 @@ COMPARE = (
     "Other test data, other seeds, or a model in only one commit are named, and do not count. "
     "Exit status: 0, 1 where a metric fell so, 2 for a commit that is not there."
 )
-
+REPRO = (
+    "Each stage runs as `dvc repro --single-item`, on one thread; one that times something runs alone, on all cores. "
+    "Ctrl-C stops all that run: training writes its checkpoint, and the next call goes on from there. Where a stage "
+    "fails, those that do not need it still run. What each printed is kept in .cache/repro. Exit status: 0, 1 where a "
+    "stage failed, 130 or 143 after Ctrl-C or SIGTERM, 2 where DVC cannot read the pipeline or works on it already."
+)
 
 # Commands that are no stage of dvc.yaml: the module and function of each, as in STAGES.
 COMMANDS = {
@@ -32,6 +37,7 @@ COMMANDS = {
     "submit": ("harness.running.submit", "submit"),
     "import-checkpoint": ("harness.training.published", "import_checkpoint"),
     "show": ("harness.report.show", "show"),
+    "verify": ("harness.records.verify", "verify"),
 }
 
 
@@ -66,6 +72,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from harness.revisions.table import compare_revisions
 
         return compare_revisions(arguments.a, arguments.b, arguments.html)
+    if command == "repro":
+        from harness.running.side_by_side import reproduce
+
+        return reproduce(arguments.jobs)
     if command == "hardware":
         from harness.records.hardware import write_hardware
 
@@ -74,17 +84,30 @@ def _run(arguments: argparse.Namespace) -> int:
         from harness.config.presets import switch
 
         switch(arguments.name)
-    elif command == "figures" and arguments.results is not None:
-        from harness.report.figures import figures
-        from harness.report.selection import selection_in
-
-        figures(selection_in(arguments.results))
+    elif command in ("figures", "page"):
+        _show_results(arguments)
     else:
-        _run_with_params(command, arguments)
+        return _run_with_params(command, arguments)
     return 0
 
 
-def _run_with_params(command: str, arguments: argparse.Namespace) -> None:
+def _show_results(arguments: argparse.Namespace) -> None:
+    """The figures or the page, of the parameters' preset or of the folder that was named."""
+    if arguments.results is not None:
+        from harness.report.selection import selection_in
+
+        chosen: Any = selection_in(arguments.results)
+    else:
+        from harness.config.params import load
+
+        chosen = load(arguments.params)
+    module, function = STAGES[arguments.stage]
+    given = (arguments.format,) if arguments.stage == "figures" else ()
+    getattr(importlib.import_module(module), function)(chosen, *given)
+
+
+def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
+    """The exit status: what the command's function returns, 0 where that is nothing."""
     from harness.config.params import load
 
     params = load(arguments.params)
@@ -102,6 +125,8 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> None:
         given = (arguments.dump,)
     elif command == "submit":
         given = arguments.params, _allocation(arguments), arguments.folder, arguments.dry_run
+    elif command == "verify":
+        given = (arguments.summary,)
     elif command == "throughput":
         _quiet_profiler()
         given = (arguments.all,)
@@ -109,9 +134,9 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> None:
         from harness.throughput.quick import quick
 
         quick(params)
-        return
+        return 0
     module, function = (STAGES | COMMANDS)[command]
-    getattr(importlib.import_module(module), function)(params, *given)
+    return getattr(importlib.import_module(module), function)(params, *given) or 0
 
 
 def _quiet_profiler() -> None:
@@ -155,12 +180,15 @@ def _parser() -> argparse.ArgumentParser:
     _throughput_options(stages.choices["throughput"])
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
-    text = (
-        "draw what this folder, say results/instruments, holds, whatever params.yaml is; needs no data and no training"
-    )
-    stages.choices["figures"].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
+    text = "file type (default: %(default)s); svg and pdf write the figures alone, which Git ignores"
+    stages.choices["figures"].add_argument("--format", choices=("png", "svg", "pdf"), default="png", help=text)
     _add(stages, "page", "the whole report in one HTML file, into results")
+    text = "show what this folder, say results/instruments, holds, whatever params.yaml is; needs no data, no training"
+    for name in ("figures", "page"):
+        stages.choices[name].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "show", "print the results table and where the report lies")
+    _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
+    stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
     stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
@@ -168,6 +196,10 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
     text = "print one HTML page instead, with the cells and figures that moved side by side"
     compare.add_argument("--html", action="store_true", help=text)
+    text = "run what is out of date of the pipeline, stages that do not depend on each other side by side"
+    repro = stages.add_parser("repro", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=REPRO)
+    text = "stages at a time (default: one for each GPU, or for each core where there is no GPU)"
+    repro.add_argument("--jobs", type=int, metavar="N", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser

@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 STAGES = (
     "replay",
+    "repro",
     "submit",
     "fetch",
     "featurize",

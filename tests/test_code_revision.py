@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records.provenance import code_revision
+from harness.records.git_history import code_revision
 
 WRITTEN = ("results/a.csv", "benchmarks/results/a.csv", "paper_tables/a.md", "dvc.lock")
 

@@ -22,6 +22,7 @@ import yaml
 from harness.config.params import load
 from harness.config.systems import MODELS, is_dcls
 from harness.data.clips.clips import open_clips
+from harness.records.git_history import revision_with
 from harness.throughput.rows import read as read_rows
 from tests.conftest import ROOT
 
@@ -86,8 +87,14 @@ def commit(clone: Path, message: str) -> None:
 
 
 def new_clone(clone: Path) -> Path:
-    """A clone of this checkout, with what is not committed yet."""
-    run(ROOT, "git", "clone", "--quiet", str(ROOT), str(clone))
+    """A clone of this checkout, with what is not committed yet; of an unpacked archive, a copy in a new repository."""
+    if not (ROOT / ".git").exists():
+        left_out = shutil.ignore_patterns(".venv", ".cache", "data", "runs", "predictions", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, clone, ignore=left_out)
+        run(clone, "git", "init", "--quiet")
+        commit(clone, "the archive")
+        return clone
+    run(ROOT, "git", "clone", "--quiet", f"file://{ROOT}", str(clone))  # of a path, a shallow one would not do
     names = run(ROOT, "git", "ls-files", "-z", "--modified", "--others", "--exclude-standard").split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():
@@ -120,8 +127,10 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
         metrics = json.loads((results / "runs" / f"{model}-0" / "evaluation" / "metrics.json").read_text())
         assert 0 < metrics["mAP_low"] <= metrics["mAP"] <= metrics["mAP_high"] <= 1 and metrics["clips"] == 60
         record = json.loads((results / "runs" / f"{model}-0" / "training" / "run.json").read_text())
-        assert record["code"]["dirty"] is False and record["code"]["revision"] and record["device"]
-        timed = [row for row in timings if (row["model"], row["revision"]) == (model, record["code"]["revision"])]
+        log = json.loads((clone / "runs" / "instruments" / f"{model}-0.log.json").read_text())
+        assert log["dirty"] is False and log["seconds"] > 0 and log["host"]["cores"] and record["device"]
+        assert revision_with("train", record["code_fingerprint"], clone) == log["revision"]
+        timed = [row for row in timings if (row["model"], row["revision"]) == (model, log["revision"])]
         assert [row["mode"] for row in timed] == ["inference", "training"]
         assert all(row["status"] == "ok" and float(row["throughput"]) > 0 for row in timed)
         assert int(timed[0]["parameters_1000"]) > 20e6 and timed[0]["dirty"] == "no" and timed[0]["revision"]
@@ -147,6 +156,33 @@ def test_nothing_to_do_takes_seconds(clone: Path) -> None:
     assert time.monotonic() - started < 15
 
 
+def test_a_rerun_on_a_fresh_clone_leaves_the_tree_clean(clone: Path, tmp_path: Path, tarballs: Path) -> None:
+    """All is trained and scored again, to the same bytes; the timings of this device are there and stay."""
+    fresh = tmp_path / "a clone with späces"
+    run(clone, "git", "clone", "--quiet", f"file://{clone}", str(fresh))
+    (fresh / ".cache").mkdir()
+    shutil.copytree(tarballs, fresh / ".cache" / "downloads")
+    run(fresh, sys.executable, "-m", "harness", "hardware")
+    done = stages_run(run(fresh, "dvc", "repro"))
+    assert {f"{stage}@{model}-0" for stage in ("train", "evaluate") for model in MODELS} <= done
+    assert "throughput" not in done
+    assert run(fresh, "git", "status", "--porcelain") == ""
+    count = len(MODELS) + 1
+    verified = run(fresh, sys.executable, "-m", "harness", "verify")
+    assert verified.splitlines()[-1] == f"reproduced: {count} of {count} runs to the bit"
+    history = fresh / "results" / "instruments" / "runs" / f"{MODELS[0]}-0" / "training" / "history.csv"
+    for digit, status, said in ((5e-6, 0, "within 0.0001"), (0.5, 1, "differs")):
+        header, row = (history.read_text() if digit < 0.1 else git_text(fresh, history)).splitlines()
+        cells = row.split(",")
+        history.write_text(f"{header}\n{','.join([*cells[:3], str(float(cells[3]) + digit)])}\n")
+        verified = run(fresh, sys.executable, "-m", "harness", "verify", status=status)
+        assert f"{MODELS[0]}-0: {said} (history.csv, row 1, val_mAP" in verified
+
+
+def git_text(clone: Path, path: Path) -> str:
+    return run(clone, "git", "show", f"HEAD:{path.relative_to(clone).as_posix()}")
+
+
 def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path) -> None:
     model = "convnext_dcls_audio_tiny"
     edit(clone, lambda params: params["per_model"][model].update(learning_rate=1.25e-3))
@@ -167,7 +203,7 @@ def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path)
 
 
 def test_a_changed_plot_reruns_no_training(clone: Path) -> None:
-    with (clone / "harness" / "report" / "style.py").open("a") as file:
+    with (clone / "harness" / "report" / "reading.py").open("a") as file:
         file.write("\n# changed\n")
     try:
         assert stages_due(clone) == {"tables", "figures", "page"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -71,7 +72,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "data" / "packed" / "instruments").mkdir(parents=True)
     (tmp_path / "data" / "packed" / "instruments" / "summary.json").write_text('{"fingerprint": "abc"}')
     made_by = {"parameters": evaluation_parameters(load(tmp_path / "params.yaml"), MODEL), "data_fingerprint": "abc"}
-    made_by["finished"] = "2026-01-01T00:00:00+00:00"
+    made_by["weights_sha256"] = hashlib.sha256(b"").hexdigest()  # of the stand-in's empty weights
     (tmp_path / "made_by.json").write_text(json.dumps(made_by))
     (tmp_path / "last").write_text("3")
     (tmp_path / "harness").mkdir()
@@ -94,7 +95,7 @@ def finish(root: Path, model: str, seed: int, parameters_of: str, fingerprint: s
     record = {
         "parameters": evaluation_parameters(load(root / "params.yaml"), parameters_of),
         "data_fingerprint": fingerprint,
-        "finished": "2026-01-02T00:00:00+00:00",
+        "weights_sha256": hashlib.sha256(b"").hexdigest(),
     }
     result = root / "results" / "instruments" / "runs" / f"{model}-{seed}"
     weights = root / "runs" / "instruments" / f"{model}-{seed}" / "model.safetensors"
@@ -283,8 +284,8 @@ def test_finished_runs_are_left_out_and_those_of_other_parameters_or_data_are_no
     assert titles() == [f"{MODELS[0]}-1", f"{MODELS[1]}-1"]
     finish(root, MODELS[0], 1, MODELS[0], "other data")
     assert f"{MODELS[0]}-1" in titles()
-    record = root / "results" / "instruments" / "runs" / f"{MODELS[1]}-0" / "evaluation" / "evaluation.json"
-    record.write_text(record.read_text().replace("2026-01-02", "2026-01-01"))  # of weights before these
+    weights = root / "runs" / "instruments" / f"{MODELS[1]}-0" / "model.safetensors"
+    weights.write_text("trained again")  # what was evaluated are the weights before these
     assert f"{MODELS[1]}-0" in titles()
     finish(root, MODELS[1], 0, MODELS[1])
     assert f"{MODELS[1]}-0" not in titles()

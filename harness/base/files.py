@@ -72,6 +72,16 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read as JSON ({error}); delete it and run its stage again") from error
 
 
+def read_text(path: Path) -> str:
+    """Raises UserError, naming the file, where it is missing or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; run the stage that writes it (`dvc repro` runs all)") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete it and run its stage again") from error
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> None:
     """A CSV with `\\n` line ends; rows are sequences in the header's order, or mappings with its keys."""
     text = io.StringIO()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-HARDWARE = Path("results/hardware.json")
+HARDWARE = Path("runs/hardware.json")  # on which machine this checkout is: outside Git
 THROUGHPUT = Path("results/throughput")  # one CSV a device, whatever the preset
+TIMED_DEVICE = THROUGHPUT / "device.json"  # that the tables show: the one that was timed last
 PUBLISHED = Path("paper_tables/published.csv")
 DOWNLOADS = Path(".cache/downloads")  # outside DVC's outputs: an interrupted download goes on here
 RESUME = Path(".cache/resume")  # outside DVC's outputs: DVC would restore a stale checkpoint
@@ -33,6 +34,11 @@ def run(preset: str, model: str, seed: int) -> Path:
     return Path("runs") / preset / f"{model}-{seed}"
 
 
+def log(preset: str, name: str) -> Path:
+    """When, where and how fast a result was computed: outside Git, and outside DVC's outputs."""
+    return Path("runs") / preset / f"{name}.log.json"
+
+
 def predictions(preset: str, model: str, seed: int) -> Path:
     return Path("predictions") / preset / f"{model}-{seed}.npz"
 
@@ -40,6 +46,11 @@ def predictions(preset: str, model: str, seed: int) -> Path:
 def results(preset: str) -> Path:
     """Small files, committed to Git."""
     return Path("results") / preset
+
+
+def tables(preset: str) -> Path:
+    """Beside the published one."""
+    return PUBLISHED.parent / preset
 
 
 def run_results(preset: str, model: str, seed: int) -> Path:

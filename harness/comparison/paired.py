@@ -18,7 +18,7 @@ from harness.base.errors import UserError
 from harness.base.files import read_json, write_csv, write_json
 from harness.config.params import Params
 from harness.config.systems import MODELS, baseline_of, is_dcls
-from harness.records.provenance import as_plain, data_parameters, provenance
+from harness.records.provenance import as_plain, data_parameters, provenance, write_log
 from harness.records.schemas import PER_CLASS_DIFFERENCE, SCHEMA_VERSION, Comparison, checked
 from harness.scoring.metrics import (
     average_precisions,
@@ -90,7 +90,8 @@ def compare(params: Params) -> None:
         checked(Comparison, {"schema_version": SCHEMA_VERSION, "resamples": params.evaluate.bootstrap, "pairs": pairs}),
     )
     write_csv(folder / "per_class_difference.csv", PER_CLASS_DIFFERENCE, rows)
-    write_json(folder / "comparison.run.json", _record(params, time.perf_counter() - started))
+    write_json(folder / "comparison.run.json", _record(params))
+    write_log(params.preset, "comparison", time.perf_counter() - started)
 
 
 def conclusion(differences: Sequence[float], clips: tuple[float, float]) -> dict[str, Any]:
@@ -224,7 +225,7 @@ def _require_equal(name: str, one: Predictions, other: Predictions) -> None:
         raise UserError(f"{one.path}: its {name} differ from those of {other.path}; run `evaluate` of both again")
 
 
-def _record(params: Params, seconds: float) -> dict[str, Any]:
+def _record(params: Params) -> dict[str, Any]:
     """What made the comparison; its data are those that the predictions were scored on."""
     files = [paths.evaluation_results(params.preset, model, seed) for model in params.models for seed in params.seeds]
     fingerprints = dict.fromkeys(read_json(folder / "evaluation.json")["data_fingerprint"] for folder in files)
@@ -235,5 +236,4 @@ def _record(params: Params, seconds: float) -> dict[str, Any]:
         "cpu",
         models=list(params.models),
         seeds=list(params.seeds),
-        seconds=round(seconds, 1),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,17 @@ import torch
 import dcls
 from harness.audio.front_end import FrontEnd
 from harness.base import paths
-from harness.base.files import write_atomic, write_csv, write_json
+from harness.base.files import sha256_of, write_atomic, write_csv, write_json
 from harness.config.params import Params
 from harness.data.clips.clips import Clips, open_clips
 from harness.evaluation.calibration import calibration, calibration_error
 from harness.models.build import build_model
-from harness.models.device import device_name
+from harness.models.device import device_name, instruction_set
 from harness.models.precision import exact_float32
-from harness.records.provenance import data_fingerprint, evaluation_parameters, provenance
+from harness.records.provenance import data_fingerprint, evaluation_parameters, provenance, write_log
 from harness.records.schemas import CALIBRATION, PER_CLASS, Metrics, checked
 from harness.running.checkpoint import load_weights
-from harness.running.processes import World, joined
+from harness.running.processes import World, joined, use_threads
 from harness.scoring.metrics import summarize
 from harness.scoring.scores import score
 
@@ -31,28 +32,38 @@ def evaluate(params: Params, model_name: str, seed: int) -> None:
 
     Raises UserError where weights or packed clips are missing.
     """
+    use_threads(params.execution.threads)
     with joined() as world:
         _evaluate(params, model_name, seed, world)
 
 
 def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
-    device = world.device
+    started, device = time.perf_counter(), world.device
     exact_float32()
     dcls.use_convolution("rule")
     clips = open_clips(params, "test", seed=seed)
     model = build_model(model_name, params.per_model[model_name], params.dcls, len(clips.labels))
-    load_weights(paths.run(params.preset, model_name, seed) / "model.safetensors", model)
+    weights = paths.run(params.preset, model_name, seed) / "model.safetensors"
+    load_weights(weights, model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     scores = score(model, FrontEnd().to(device), clips, params.evaluate.batch, world)
     if not world.is_first:
         return
     parameters = evaluation_parameters(params, model_name)
     record = provenance(
-        "evaluation", parameters, data_fingerprint(params), device_name(device), model=model_name, seed=seed
+        "evaluation",
+        parameters,
+        data_fingerprint(params),
+        device_name(device),
+        instruction_set=instruction_set(device),
+        model=model_name,
+        seed=seed,
+        weights_sha256=sha256_of(weights),
     )
     predictions = paths.predictions(params.preset, model_name, seed)
     result = paths.evaluation_results(params.preset, model_name, seed)
     metrics = write_evaluation(params, clips, scores, predictions, result, record)
+    write_log(params.preset, f"{model_name}-{seed}.evaluation", time.perf_counter() - started)
     print(f"{model_name}-{seed}: test mAP {metrics['mAP']:.3f} ({metrics['mAP_low']:.3f} to {metrics['mAP_high']:.3f})")
 
 

@@ -18,7 +18,9 @@ from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
 from harness.data.clips.clips import Clips, open_clips
 from harness.evaluation.evaluate import write_evaluation
-from harness.records.provenance import as_plain, data_fingerprint, data_parameters, provenance
+from harness.models.device import instruction_set
+from harness.records.provenance import as_plain, data_fingerprint, data_parameters, provenance, write_log
+from harness.running.processes import use_threads
 from harness.scoring.metrics import mean_average_precision
 from harness.scoring.scores import read_batch
 
@@ -30,6 +32,7 @@ def linear_baseline(params: Params, seed: int) -> None:
 
     The seed picks what it picks in training: the epoch whose mixtures are drawn (`instruments`), the folds (`esc10`).
     """
+    use_threads(params.execution.threads)
     started = time.perf_counter()
     train, val, test = (open_clips(params, split, epoch=seed, seed=seed) for split in ("train", "val", "test"))
     train_features, val_features, test_features = (statistics(clips) for clips in (train, val, test))
@@ -51,11 +54,12 @@ def linear_baseline(params: Params, seed: int) -> None:
         train_clips=len(train),
         inverse_penalty=inverse_penalty,
         val_mAP=val_map,
-        seconds=round(time.perf_counter() - started, 1),
+        instruction_set=instruction_set(torch.device("cpu")),
     )
     predictions = paths.predictions(params.preset, LINEAR_BASELINE, seed)
     result = paths.evaluation_results(params.preset, LINEAR_BASELINE, seed)
     metrics = write_evaluation(params, test, scores, predictions, result, record)
+    write_log(params.preset, f"{LINEAR_BASELINE}-{seed}", time.perf_counter() - started)
     print(
         f"{LINEAR_BASELINE}-{seed}: test mAP {metrics['mAP']:.3f} "
         f"({metrics['mAP_low']:.3f} to {metrics['mAP_high']:.3f})"

@@ -24,8 +24,8 @@ STAGES = {
     "count-parameters": ("harness.counting.parameters", "count_parameters"),
     "throughput": ("harness.throughput.sweep", "throughput"),
     "tables": ("harness.report.tables", "tables"),
-    "figures": ("harness.report.figures", "figures"),
-    "page": ("harness.report.page.build", "page"),
+    "figures": ("harness.report.figures.draw", "draw_figures"),
+    "page": ("harness.report.page.build", "write_page"),
 }
 # Code that no result depends on, and why. A folder stands for all modules in it.
 PLUMBING = {

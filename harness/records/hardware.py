@@ -9,7 +9,7 @@ from harness.records.provenance import hardware
 
 
 def write_hardware() -> None:
-    """Write results/hardware.json where it differs from what is there (a damaged file counts as different)."""
+    """Write runs/hardware.json where it differs from what is there (a damaged file counts as different)."""
     found = hardware()
     try:
         known = read_json(paths.HARDWARE)

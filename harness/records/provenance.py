@@ -18,12 +18,21 @@ from typing import Any
 from pydantic import BaseModel
 
 from harness.base import paths
-from harness.base.files import read_json
+from harness.base.files import read_json, write_json
 from harness.config.params import Params
-from harness.records.schemas import RECORDS, SCHEMA_VERSION, checked
+from harness.records.code_closure import stage_fingerprint
+from harness.records.git_history import code_revision
+from harness.records.schemas import RECORDS, SCHEMA_VERSION, Log, checked
 
 LIBRARIES = ("torch", "torchaudio", "timm", "numpy", "scikit-learn", "soundfile", "soxr")
-WRITTEN_BY_RUNS = ("results", "paper_tables", "dvc.lock", "benchmarks/results")  # not counted as changed code
+STAGE_OF = {  # that writes each kind of record
+    "training": "train",
+    "evaluation": "evaluate",
+    "linear_baseline": "linear-baseline",
+    "comparison": "compare-models",
+    "examples": "examples",
+    "parameters": "count-parameters",
+}
 
 
 def provenance(
@@ -35,34 +44,47 @@ def provenance(
     **more: Any,
 ) -> dict[str, Any]:
     """The record of a result, as `schemas.RECORDS[kind]` has it; `parameters` are those that the result depends on."""
-    return checked(
-        RECORDS[kind],
-        {
-            "schema_version": SCHEMA_VERSION,
-            "kind": kind,
-            **more,
-            "parameters": parameters,
-            "data_fingerprint": data_fingerprint,
-            "code": code_revision(),
-            "versions": {"python": platform.python_version(), **versions(*LIBRARIES)},
-            "device": device,
-            "precision": precision,
-            "command": " ".join(["python", "-m", "harness", *sys.argv[1:]]),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    )
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": kind,
+        "instruction_set": None,
+        **more,
+        "parameters": parameters,
+        "data_fingerprint": data_fingerprint,
+        "code_fingerprint": stage_fingerprint(STAGE_OF[kind]),
+        "versions": {"python": platform.python_version(), **versions(*LIBRARIES)},
+        "device": device,
+        "precision": precision,
+    }
+    return checked(RECORDS[kind], content)
 
 
-def code_revision() -> dict[str, Any]:
-    """Git revision, and whether tracked files other than results were changed; nulls outside a repository."""
-    try:
-        revision = _git("rev-parse", "HEAD")
-        changed = _git(
-            "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{name}" for name in WRITTEN_BY_RUNS)
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {"revision": None, "dirty": None}
-    return {"revision": revision, "dirty": bool(changed)}
+def write_log(preset: str, name: str, seconds: float | None = None, **more: Any) -> None:
+    """What is true of this run alone (schemas.Log), into runs/PRESET/NAME.log.json."""
+    content = run_context() | {"seconds": None if seconds is None else round(seconds, 1), "host": hardware(), **more}
+    write_json(paths.log(preset, name), checked(Log, content))
+
+
+def run_context() -> dict[str, Any]:
+    """When, by which command, and from which commit of the repository something is computed."""
+    return {
+        "command": " ".join(["python", "-m", "harness", *sys.argv[1:]]),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **code_revision(),
+    }
+
+
+def benchmark_record(command: str, parameters: dict[str, Any], device: str, **more: Any) -> dict[str, Any]:
+    """What made the numbers of a benchmark, which belong to a machine and a moment."""
+    return {
+        "parameters": parameters,
+        **more,
+        "versions": {"python": platform.python_version(), **versions(*LIBRARIES)},
+        "device": device,
+        "hardware": hardware(),
+        **run_context(),
+        "command": command,
+    }
 
 
 def data_fingerprint(params: Params) -> str:
@@ -146,7 +168,3 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()

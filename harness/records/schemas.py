@@ -51,26 +51,34 @@ class Result(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Code(Result):
-    """`dirty`: tracked files other than results were changed; both null outside a Git repository."""
-
-    revision: str | None
-    dirty: bool | None
-
-
 class Record(Result):
-    """What made a result."""
+    """What was computed and what determines it: the same parameters, data, code, libraries and device give the same
+    record. When and where it was computed, and how long that took, is in a Log."""
 
     schema_version: Literal[2]
     kind: str
-    parameters: dict[str, JsonValue]  # those that the result depends on
+    parameters: dict[str, Any]  # those that the result depends on
     data_fingerprint: str  # of the packed clips; `none` where no clip is read
-    code: Code
+    code_fingerprint: str | None  # of the code of its stage (code_closure.stage_fingerprint)
     versions: dict[str, str | None]
     device: str
+    instruction_set: str | None  # that PyTorch computes with on a CPU, such as AVX2; null where it computes nothing
     precision: str
+    revision: str | None = None  # of the repository, in results that are older than code fingerprints
+
+
+class Log(Result):
+    """runs/PRESET/NAME.log.json, beside the weights and outside Git: what changes from one run to the next."""
+
     command: str
     finished: str  # ISO 8601, UTC
+    seconds: float | None
+    revision: str | None  # null outside a Git repository
+    dirty: bool | None  # tracked files other than results were changed
+    host: dict[str, JsonValue]
+    resumed_at: tuple[int, int] | None = None  # epoch and step at which the last session of a training began
+    clips_per_second: float | None = None
+    waiting_fraction: float | None = None  # of a training step's time, spent waiting for clips
 
 
 class TrainingRecord(Record):
@@ -85,10 +93,6 @@ class TrainingRecord(Record):
     classes: int
     trained_parameters: int
     convolutions: Literal["rule"] | list[dict[str, JsonValue]]  # what was chosen, where it was measured
-    seconds: float
-    resumed_at: tuple[int, int] | None  # epoch and step at which the last session of the run began
-    samples_per_s: float | None
-    waiting_fraction: float | None  # of a step's time, spent waiting for clips
 
 
 class EvaluationRecord(Record):
@@ -97,6 +101,7 @@ class EvaluationRecord(Record):
     kind: Literal["evaluation"]
     model: str
     seed: int
+    weights_sha256: str | None = None  # of the model.safetensors that was scored; older results lack it
 
 
 class LinearBaselineRecord(Record):
@@ -108,7 +113,6 @@ class LinearBaselineRecord(Record):
     train_clips: int
     inverse_penalty: float  # scikit-learn's C, the best on the validation clips
     val_mAP: float
-    seconds: float
 
 
 class ComparisonRecord(Record):
@@ -117,7 +121,6 @@ class ComparisonRecord(Record):
     kind: Literal["comparison"]
     models: list[str]
     seeds: list[int]
-    seconds: float
 
 
 class ExamplesRecord(Record):
@@ -241,7 +244,7 @@ class DataSummary(Result):
 
 
 class Hardware(Result):
-    """hardware.json: what timings depend on."""
+    """runs/hardware.json: what timings depend on."""
 
     schema_version: Literal[2]
     processor: str
@@ -249,6 +252,13 @@ class Hardware(Result):
     gpus: list[str]
     system: str
     torch: str | None
+
+
+class TimedDevice(Result):
+    """results/throughput/device.json: the device whose timings the tables show, by its label."""
+
+    schema_version: Literal[2]
+    device: str
 
 
 T = TypeVar("T", bound=Result)

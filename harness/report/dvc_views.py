@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+import pandas as pd
 
 from harness.base import paths
-from harness.base.files import write_csv, write_json
-from harness.config.systems import is_dcls, method_of
-from harness.report.load import Results, read_numbers
-from harness.report.summary import summary
+from harness.base.files import write_json, write_text
+from harness.report.frames import Frames
+from harness.report.paper_tables.table1 import CHANCE, table1_rows
 
-HISTORY = ("backbone", "method", "seed", "epoch", "train_loss", "val_mAP_percent")
-POSITIONS = ("backbone", "seed", "stage", "epoch", "mean_displacement_cells")
-DIFFERENCES = ("backbone", "label", "difference_points", "low", "high")
+HISTORY = ["backbone", "method", "seed", "epoch", "train_loss", "val_mAP_percent"]
+POSITIONS = ["backbone", "seed", "stage", "epoch", "mean_displacement_cells"]
+DIFFERENCES = ["backbone", "label", "difference_points", "low", "high"]
 
 
-def write_dvc_views(results: Results, classes: Sequence[Mapping[str, Any]]) -> None:
-    """Write results/PRESET/summary.json and results/PRESET/plots/*.csv; `classes` are the rows of per_class.csv.
+def write_dvc_views(frames: Frames) -> None:
+    """Write results/PRESET/summary.json and results/PRESET/plots/*.csv.
 
     Raises UserError where a history.csv or positions.csv cannot be read.
     """
-    folder = paths.results(results.preset)
-    write_json(folder / "summary.json", headline(results))
-    write_csv(folder / "plots" / "history.csv", HISTORY, _history(results))
-    write_csv(folder / "plots" / "positions.csv", POSITIONS, _positions(results))
-    write_csv(folder / "plots" / "class_differences.csv", DIFFERENCES, _differences(results, classes))
+    folder = paths.results(frames.preset)
+    histories = frames.histories.assign(val_mAP_percent=100 * frames.histories.val_mAP)
+    positions = frames.positions.rename(columns={"mean_displacement": "mean_displacement_cells"})
+    plots = {
+        "history": histories[HISTORY],
+        "positions": positions[POSITIONS],
+        "class_differences": _differences(frames),
+    }
+    write_json(folder / "summary.json", headline(frames))
+    for name, plot in plots.items():
+        write_text(folder / "plots" / f"{name}.csv", plot.to_csv(index=False))
 
 
-def headline(results: Results) -> dict[str, dict[str, float]]:
+def headline(frames: Frames) -> dict[str, dict[str, float]]:
     """What a reader of a diff wants to know: mAP in percent by model, what DCLS adds to it, and its relative speed."""
-    rows = summary(results)
+    rows = table1_rows(frames)
     return {
-        "mAP_percent": {row.model: row.map_mean for row in rows if row.map_mean is not None and row.model != "chance"},
+        "mAP_percent": {row.model: row.map_mean for row in rows if row.model != CHANCE},
         "mAP_points_DCLS_minus_baseline": {
-            str(row.backbone): row.map_difference_mean for row in rows if row.map_difference_mean is not None
+            row.backbone: row.map_difference_mean for row in rows if pd.notna(row.map_difference_mean)
         },
         "speed_DCLS_over_baseline": {
-            str(row.backbone): row.speed_ratio_527 for row in rows if row.speed_ratio_527 is not None
+            row.backbone: row.speed_ratio_527 for row in rows if pd.notna(row.speed_ratio_527)
         },
     }
 
 
-def _history(results: Results) -> Iterator[tuple[Any, ...]]:
-    for model, runs in results.runs.items():
-        for run in runs:
-            path = paths.training_results(results.preset, model, run.seed) / "history.csv"
-            for epoch, loss, precision in read_numbers(path, ("epoch", "train_loss", "val_mAP")):
-                yield results.published[model].backbone, method_of(model), run.seed, int(epoch), loss, 100 * precision
-
-
-def _positions(results: Results) -> Iterator[tuple[Any, ...]]:
-    for model in filter(is_dcls, results.models):
-        for run in results.runs[model]:
-            path = paths.training_results(results.preset, model, run.seed) / "positions.csv"
-            for stage, epoch, moved in read_numbers(path, ("stage", "epoch", "mean_displacement")):
-                yield results.published[model].backbone, run.seed, int(stage), int(epoch), moved
-
-
-def _differences(results: Results, classes: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    for model in results.compared:
-        for row in classes:
-            if row[f"{model}_difference"] is not None:
-                difference, low, high = (row[f"{model}_{name}"] for name in ("difference", "low", "high"))
-                yield results.published[model].backbone, row["label"], difference, low, high
+def _differences(frames: Frames) -> pd.DataFrame:
+    """In percentage points; of the classes that have one."""
+    if frames.comparisons.empty:
+        return pd.DataFrame(columns=DIFFERENCES)
+    found = frames.class_differences[frames.class_differences.model.isin(frames.comparisons.model)]
+    found = found[found.difference.notna()].rename(columns={"difference": "difference_points"})
+    percent = {name: 100 * found[name] for name in DIFFERENCES[2:]}
+    return found.assign(**percent)[DIFFERENCES]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.load import Results
-from harness.report.summary import chance, clips_tested
+import pandas as pd
+
+from harness.base import paths
+from harness.config.systems import LINEAR_BASELINE
+from harness.records.schemas import Record, TrainingRecord
+from harness.report.frames import Frames
+from harness.report.run_rows import code_name
+from harness.report.timing_frames import condition_of
 
 PAPER_EPOCHS = 60
 DATA = {
@@ -16,10 +22,8 @@ DATA = {
     "folder": "the user's clips",
     "audioset": "AudioSet-2M",
 }
+RANDOM, PUBLISHED = "random", "the authors' published weights"  # what training began with
 NAMED = 3  # files named where they disagree; of more, the count
-
-Record = dict[str, Any]
-Records = list[tuple[str, Record]]
 
 
 @dataclass(frozen=True)
@@ -32,232 +36,199 @@ class MadeBy:
     disagreements: tuple[str, ...]
 
 
-def made_by(results: Results) -> MadeBy:
+def made_by(frames: Frames) -> MadeBy:
     """Facts, warnings and disagreements of the files that the tables and figures are made of."""
-    every = list(results.records())
-    trained = [one for one in every if one[0].endswith("/run.json")]
-    timed = list(results.timing_records())
-    metrics, covered = results.scored[0].metrics, coverage(results)
-    here = [one for one in trained if one[1]["parameters"]["model"]["start"] != "published"]
-    scored = [one for one in every if one[1]["kind"] == "evaluation"]
-    started = any(record["parameters"]["model"]["start"] != "random" for _, record in trained)
+    files = files_in_words(frames)
+    trained, scored, timed = (files[files.kind == kind] for kind in ("training", "evaluation", "timing"))
+    here = trained[trained.epochs != PUBLISHED]  # the others were trained by the authors
+    metrics, covered = frames.runs.iloc[0], coverage(frames)
+    clips = f"{clips_tested(frames):,}"
+    tested = f"{_in_folds(frames)}{f' ({covered})' if covered else ''}"
+    left_out = f" ({metrics.classes_left_out} without a positive left out)" if metrics.classes_left_out else ""
     facts = (
         (
             "Data",
-            f"preset {results.preset} ({_values(every, _data)}), test split of {clips_tested(results):,} clips"
-            f"{_in_folds(results)}{f' ({covered})' if covered else ''} and {metrics['classes']} "
-            f"classes{_left_out(metrics)}; chance (mean prevalence) is mAP {chance(results):.2f}%; "
-            f"data fingerprint {_values(every, _fingerprint)}",
+            f"preset {frames.preset} ({_all(files.data)}), test split of {clips} clips{tested} and {metrics.classes} "
+            f"classes{left_out}; chance (mean prevalence) is mAP {frames.chance:.2f}%; data fingerprint "
+            f"{_all(files.fingerprint)}",
         ),
-        ("Trained models", f"{_by_model(results, _trained_model)}; DCLS of {_values(trained, _dcls)}"),
-        *([("Starting weights", _by_model(results, _start))] if started else []),
-        ("Training", _training(results, here, scored)),
-        ("Timing", f"full-size models, {_values(timed, _timing)}"),
-        ("Code", f"{_values(every + timed, _code)}; torch {_values(every + timed, _torch)}"),
+        ("Trained models", f"{_by_model(trained, 'trained_model')}; DCLS of {_all(trained.dcls)}"),
+        *([("Starting weights", _by_model(trained, "start"))] if (trained.start != RANDOM).any() else []),
+        ("Training", _training(frames, here, scored)),
+        ("Timing", f"full-size models, {_all(timed.timing)}"),
+        ("Code", f"{_code(files)}; torch {_all(files.torch)}"),
     )
     line = (
-        f"{results.preset}: {clips_tested(results):,} test clips{_in_folds(results)}"
-        f"{f' ({covered})' if covered else ''}, {metrics['classes']} classes; "
-        f"{_values(trained, _short_scale)}, {_values(trained, _epochs)} on {_values(here or scored, _device)}; "
-        f"full-size timing on {_values(timed, _device)}"
+        f"{frames.preset}: {clips} test clips{tested}, {metrics.classes} classes; {_all(trained.scale)}, "
+        f"{_all(trained.epochs)} on {_all((here if len(here) else scored).device)}; full-size timing on "
+        f"{_all(timed.device)}"
     )
-    return MadeBy(line, facts, tuple(_warnings(results)), tuple(_disagreements(results, every, trained, timed)))
+    return MadeBy(line, facts, tuple(_warnings(frames)), tuple(_disagreements(frames.models, files)))
 
 
-def counted_by(record: Record) -> tuple[tuple[str, str], ...]:
+def files_in_words(frames: Frames) -> pd.DataFrame:
+    """A line a result file and a line a timing, with what made it; NaN in what does not apply to it."""
+    folder = paths.results(frames.preset)
+    found = []
+    for file, record in frames.records.items():
+        line = {"file": file.removeprefix(f"{folder}/"), **_record_in_words(record)}
+        found.append(line | (_training_in_words(record) if isinstance(record, TrainingRecord) else {}))
+    shown = frames.shown_timings
+    for _, one in shown[shown.model.isin(frames.models)].iterrows():
+        line = {"file": f"{one.source} ({one.model})", "kind": "timing", "code": f"revision {one.revision[:10]}"}
+        line |= {"torch": one.torch, "device": one.device, "dcls": _dcls(one)}
+        found.append(line | {"timing": f"{condition_of(one).words}, on {one.device} (threads: {one.threads:.0f})"})
+    files = pd.DataFrame(found)
+    return files[files.kind != "parameters"]
+
+
+def counted_by(frames: Frames) -> tuple[tuple[str, str], ...]:
     """Facts on what counted the parameters."""
+    record = frames.records[str(paths.results(frames.preset) / "parameters.run.json")]
+    torch = record.versions["torch"]
     return (
-        ("Counted", f"full-size models, DCLS of {_dcls(record)}"),
-        ("Code", f"{_code(record)}; torch {_torch(record)}"),
+        ("Counted", f"full-size models, DCLS of {_dcls(pd.Series(record.parameters['dcls']))}"),
+        ("Code", f"{code_name(record)}; torch {torch}"),
     )
 
 
-def coverage(results: Results) -> str:
+def coverage(frames: Frames) -> str:
     """How much of AudioSet's own eval list the test clips are; empty for other data, or where nothing is known."""
-    if results.kind != "audioset" or "test" not in results.coverage:
+    if frames.kind != "audioset" or "test" not in frames.coverage:
         return ""
-    listed, there = results.coverage["test"]["listed"], results.coverage["test"]["ok"]
+    listed, there = frames.coverage["test"]["listed"], frames.coverage["test"]["ok"]
     if not listed or there is None:
         return "share of the official eval clips unknown, no list of them was given"
     return f"{100 * there / listed:.1f}% of the {listed:,} listed eval clips"
 
 
-def _in_folds(results: Results) -> str:
-    """` in 5 folds of 80`, where there are folds."""
-    if not results.folds:
-        return ""
-    fewest, most = min(results.folds.values()), max(results.folds.values())
-    size = str(most) if fewest == most else f"{fewest} to {most}"
-    return f" in {len(results.folds)} fold{'s' if len(results.folds) > 1 else ''} of {size}"
+def clips_tested(frames: Frames) -> int:
+    """Clips of all the test sets of the seeds, each counted once."""
+    return sum(frames.folds.values()) or int(frames.runs.clips.iloc[0])
 
 
-def _training(results: Results, here: Records, scored: Records) -> str:
-    if not here:
-        return f"none here; scored on {_values(scored, _device)}, {_values(scored, _precision)}"
-    seeds = f"seeds {', '.join(map(str, results.seeds))}"
-    if results.folds:
-        seeds += " (seed s tests on fold s mod 5 + 1)"
-    return f"{_values(here, _batch)}, {seeds}, on {_values(here, _device_and_threads)}, {_values(here, _precision)}"
-
-
-def unlike_the_paper(results: Results) -> tuple[str, ...]:
+def unlike_the_paper(frames: Frames) -> tuple[str, ...]:
     """Why the reproduced mAP does not compare with the paper's; none where all is as in the paper."""
-    trained = [(model, run.training) for model in results.models for run in results.runs[model]]
+    runs = frames.runs[frames.runs.model != LINEAR_BASELINE]
     reasons = []
-    if any(record["parameters"]["data"]["kind"] != "audioset" for _, record in trained):
+    if (runs.data != "audioset").any():
         reasons.append("not AudioSet")
-    if any(record["parameters"]["model"]["scale"] != "full" for _, record in trained):
+    if not frames.full_size:
         reasons.append("reduced models")
-    models = [record["parameters"]["model"] for _, record in trained]
-    epochs = {model["epochs"] for model in models if model["start"] != "published"}
-    if epochs - {PAPER_EPOCHS}:
-        counts = ", ".join(map(str, sorted(epochs)))
-        reasons.append(f"{counts} epoch{'' if counts == '1' else 's'} instead of {PAPER_EPOCHS}")
-    random = [model for model, record in trained if record["parameters"]["model"]["start"] == "random"]
-    if any(results.published[model].imagenet for model in random):
+    epochs = sorted({int(one) for one in runs[runs.start != "published"].epochs})
+    if set(epochs) - {PAPER_EPOCHS}:
+        reasons.append(f"{', '.join(map(str, epochs))} epoch{'' if epochs == [1] else 's'} instead of {PAPER_EPOCHS}")
+    pretrained = set(frames.published[frames.published.imagenet].model)
+    if runs[runs.start == "random"].model.isin(pretrained).any():
         reasons.append("no ImageNet weights at the start")
     return tuple(reasons)
 
 
-def _warnings(results: Results) -> Iterable[str]:
-    reasons = unlike_the_paper(results)
+def _in_folds(frames: Frames) -> str:
+    """` in 5 folds of 80`, where there are folds."""
+    sizes = sorted(set(frames.folds.values()))
+    if not sizes:
+        return ""
+    size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f" in {len(frames.folds)} fold{'s' if len(frames.folds) > 1 else ''} of {size}"
+
+
+def _training(frames: Frames, here: pd.DataFrame, scored: pd.DataFrame) -> str:
+    if here.empty:
+        return f"none here; scored on {_all(scored.device)}, {_all(scored.precision)}"
+    seeds = f"seeds {', '.join(map(str, frames.seeds))}"
+    if frames.folds:
+        seeds += " (seed s tests on fold s mod 5 + 1)"
+    return f"{_all(here.batch)}, {seeds}, on {_all(here.device_and_threads)}, {_all(here.precision)}"
+
+
+def _code(files: pd.DataFrame) -> str:
+    """The one code of all results, or that of each kind of result."""
+    if files.code.nunique() == 1:
+        return _all(files.code)
+    return ", ".join(f"{_kind(kind)} {_all(some.code)}" for kind, some in files.groupby("kind", sort=False))
+
+
+def _kind(kind: Any) -> str:
+    return str(kind).replace("_", " ")
+
+
+def _warnings(frames: Frames) -> Iterable[str]:
+    reasons = unlike_the_paper(frames)
     if reasons:
         yield f"Not the paper's experiment ({'; '.join(reasons)}): the published and the reproduced mAP do not compare."
 
 
-def _disagreements(results: Results, every: Records, trained: Records, timed: Records) -> Iterable[str]:
-    for what, records, value in (
-        ("code revision", every + timed, _code),
-        ("data fingerprint", every, _fingerprint),
-        ("data settings", every, _data),
-        ("training device", trained, _device),
-        ("timing device", timed, _timing),
-        ("version of torch", every + timed, _torch),
-        ("batch", trained, _batch),
-        *_settings_of_models(results, trained),
-        ("DCLS settings", trained + timed, _dcls),
-    ):
-        if len(_groups(records, value)) > 1:
-            yield f"The result files disagree in {what}: {_listed(records, value)}."
+def _disagreements(models: Iterable[str], files: pd.DataFrame) -> Iterable[str]:
+    trained = files[files.kind == "training"]
+    checked = [(f"{_kind(kind)} code", some, "code") for kind, some in files.groupby("kind", sort=False)]
+    checked += [("data fingerprint", files, "fingerprint"), ("data settings", files, "data")]
+    checked += [("training device", trained, "device"), ("timing device", files, "timing")]
+    checked += [("version of torch", files, "torch"), ("batch", trained, "batch")]
+    for model in models:  # may differ from backbone to backbone, but not between the seeds of a model
+        checked.append((f"scale and epochs of {model}", trained[trained.model == model], "trained_model"))
+        checked.append((f"starting weights of {model}", trained[trained.model == model], "start"))
+    checked.append(("DCLS settings", files, "dcls"))
+    for what, some, column in checked:
+        if some[column].nunique() > 1:
+            told = (f"{value} in {_listed(list(one))}" for value, one in some.groupby(column, sort=False).file)
+            yield f"The result files disagree in {what}: {'; '.join(told)}."
 
 
-def _settings_of_models(results: Results, trained: Records) -> Iterable[tuple[str, Records, Callable[[Record], str]]]:
-    """Epochs and sizes may differ from backbone to backbone, but not between the seeds of a model."""
-    for model in results.models:
-        records = [one for one in trained if one[1]["model"] == model]
-        yield f"scale and epochs of {model}", records, _trained_model
-        yield f"starting weights of {model}", records, _start
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} files"
 
 
-def _groups(records: Records, value: Callable[[Record], str]) -> dict[str, list[str]]:
-    """Files by the value that their record gives, in order of appearance."""
-    groups: dict[str, list[str]] = {}
-    for name, record in records:
-        groups.setdefault(value(record), []).append(name)
-    return groups
+def _all(values: pd.Series) -> str:
+    """The value that all files give, or those that they give."""
+    return " | ".join(values.dropna().unique())
 
 
-def _values(records: Records, value: Callable[[Record], str]) -> str:
-    """The value that all records give, or those that they give."""
-    return " | ".join(_groups(records, value))
-
-
-def _by_model(results: Results, value: Callable[[Record], str]) -> str:
-    """The value that all training records give, or each with the models that it is of."""
-    groups = _groups([(model, run.training) for model in results.models for run in results.runs[model]], value)
+def _by_model(files: pd.DataFrame, column: str) -> str:
+    """The value that all files give, or each with the models that it is of."""
+    groups = {value: some.model.unique() for value, some in files.groupby(column, sort=False)}
     if len(groups) == 1:
-        return next(iter(groups))
-    return "; ".join(f"{one} ({', '.join(dict.fromkeys(models))})" for one, models in groups.items())
+        return str(next(iter(groups)))
+    return "; ".join(f"{value} ({', '.join(models)})" for value, models in groups.items())
 
 
-def _listed(records: Records, value: Callable[[Record], str]) -> str:
-    return "; ".join(
-        f"{one} in {', '.join(names) if len(names) <= NAMED else f'{len(names)} files'}"
-        for one, names in _groups(records, value).items()
-    )
+def _record_in_words(record: Record) -> dict[str, Any]:
+    found = {"kind": record.kind, "code": code_name(record), "torch": str(record.versions["torch"])}
+    found |= {"device": "CPU" if record.device == "cpu" else record.device, "precision": record.precision}
+    data: Any = record.parameters.get("data")
+    if data:
+        found["data"] = f"{DATA.get(data['kind'], data['kind'])}, {data['clip_seconds']:g} s clips"
+        found["fingerprint"] = record.data_fingerprint[:12]
+    return found
 
 
-def _data(record: Record) -> str:
-    data = record["parameters"]["data"]
-    return f"{DATA.get(data['kind'], data['kind'])}, {data['clip_seconds']:g} s clips"
-
-
-def _fingerprint(record: Record) -> str:
-    return record["data_fingerprint"][:12]
-
-
-def _left_out(metrics: dict[str, Any]) -> str:
-    count = metrics["classes_left_out"]
-    return f" ({count} without a positive left out)" if count else ""
-
-
-def _short_scale(record: Record) -> str:
-    return "full-size models" if record["parameters"]["model"]["scale"] == "full" else "reduced models"
-
-
-def _trained_model(record: Record) -> str:
-    model = record["parameters"]["model"]
-    size = "full-size models"
+def _training_in_words(record: TrainingRecord) -> dict[str, Any]:
+    parameters: Any = record.parameters
+    model, batch, micro = parameters["model"], parameters["train"]["batch"], parameters["train"].get("micro_batch")
+    size = full = "full-size models"
     if model["scale"] != "full":
-        size = f"reduced models (depths {_dashed(model['depths'])}, widths {_dashed(model['widths'])})"
+        depths, widths = ("-".join(map(str, model[name])) for name in ("depths", "widths"))
+        size, full = f"reduced models (depths {depths}, widths {widths})", "reduced models"
+    epochs = (
+        PUBLISHED if model["start"] == "published" else f"{model['epochs']} epoch{'s' if model['epochs'] > 1 else ''}"
+    )
     begun = {"random": ", from scratch", "imagenet": ", from ImageNet weights", "published": ""}[model["start"]]
-    return f"{size}, {_epochs(record)}{begun}"
+    device = "CPU" if record.device == "cpu" else record.device
+    start = RANDOM
+    if model["start"] != "random":
+        start = f"{record.start['source']}, SHA-256 {str(record.start['sha256'])[:12]}"
+    return {
+        "model": record.model,
+        "scale": full,
+        "epochs": epochs,
+        "trained_model": f"{size}, {epochs}{begun}",
+        "start": start,
+        "dcls": _dcls(pd.Series(parameters["dcls"])),
+        "batch": f"batch {batch}{f' in micro-batches of {micro}' if micro not in (None, batch) else ''}",
+        "device_and_threads": f"{device}{f' (threads: {record.threads})' if record.device == 'cpu' else ''}",
+    }
 
 
-def _start(record: Record) -> str:
-    """Where the weights that training began with came from, and which bytes they were."""
-    if record["parameters"]["model"]["start"] == "random":
-        return "random"
-    start = record["start"]
-    return f"{start['source']}, SHA-256 {start['sha256'][:12]}"
-
-
-def _dcls(record: Record) -> str:
-    dcls = record["parameters"]["dcls"]
-    size = dcls["dilated_kernel_size"]
-    return f"{dcls['kernel_count']} elements in {size}x{size}, {dcls['version']}"
-
-
-def _dashed(numbers: list[int]) -> str:
-    return "-".join(map(str, numbers))
-
-
-def _epochs(record: Record) -> str:
-    model = record["parameters"]["model"]
-    if model["start"] == "published":
-        return "the authors' published weights"
-    return f"{model['epochs']} epoch{'s' if model['epochs'] > 1 else ''}"
-
-
-def _batch(record: Record) -> str:
-    train = record["parameters"]["train"]
-    micro = train.get("micro_batch")
-    return f"batch {train['batch']}{f' in micro-batches of {micro}' if micro not in (None, train['batch']) else ''}"
-
-
-def _device(record: Record) -> str:
-    return "CPU" if record["device"] == "cpu" else record["device"]
-
-
-def _device_and_threads(record: Record) -> str:
-    threads = f" (threads: {record['threads']})" if record["device"] == "cpu" else ""
-    return f"{_device(record)}{threads}"
-
-
-def _precision(record: Record) -> str:
-    return record["precision"]
-
-
-def _timing(record: Record) -> str:
-    return f"{record['condition']}, on {record['device']} (threads: {record['threads']})"
-
-
-def _code(record: Record) -> str:
-    code = record["code"]
-    if code["revision"] is None:
-        return "not from a Git checkout"
-    return f"revision {code['revision'][:10]}{' with uncommitted changes' if code['dirty'] else ''}"
-
-
-def _torch(record: Record) -> str:
-    return str(record["versions"]["torch"])
+def _dcls(one: pd.Series) -> str:
+    size = f"{one.dilated_kernel_size:.0f}"
+    return f"{one.kernel_count:.0f} elements in {size}x{size}, {one.version}"

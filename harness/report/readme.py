@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import shutil
 import subprocess
@@ -16,16 +14,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.base.files import sha256_of, write_atomic, write_text
-from harness.config.params import Params, load
-from harness.report.grid import markdown_grid
-from harness.report.load import load_results, read_text
-from harness.report.show import show
-from harness.report.summary import summary
-from harness.report.tables import grids
+from harness.base.files import read_text, sha256_of, write_atomic, write_text
+from harness.report.show import shown
 
 README, SCREENSHOT = Path("README.md"), Path("docs/page.png")
-PRESET = Path("presets/instruments.yaml")  # whose results the README shows
+PRESET = "instruments"  # whose results the README shows
 SOURCE = "page_sha256"  # in the screenshot: of which page it is
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE = "1280,900"
@@ -33,17 +26,14 @@ TABLE = re.compile(r"(?<=<!-- table -->\n\n).*?(?=\n\n<!-- end of table -->)", r
 SHOWN = re.compile(r"^ +mAP % .*?^page    [^\n]*$", re.DOTALL | re.MULTILINE)
 
 
-def renewed(text: str, params: Params) -> str:
-    """The README with the table and the printed results of today's result files.
+def renewed(text: str, preset: str) -> str:
+    """The README with the table and the output of `show` that `tables` wrote last.
 
-    Raises UserError where the places are not there, or a result file is missing.
+    Raises UserError where the places are not there, or `tables` has not run.
     """
-    results = load_results(params)
-    table = markdown_grid(grids(results, summary(results))[0])
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        show(params)
-    for place, new in ((TABLE, table), (SHOWN, printed.getvalue().rstrip("\n"))):
+    page = read_text(paths.tables(preset) / "table1.md")
+    table = page[page.index("\n| ") + 1 :].partition("\n\n")[0]  # the first one
+    for place, new in ((TABLE, table), (SHOWN, shown(preset))):
         if len(place.findall(text)) != 1:
             raise UserError(f"{README}: has no single place for {new.splitlines()[0][:40]!r}; restore it from Git")
         text = place.sub(lambda _, new=new: new, text)  # type: ignore[misc]
@@ -75,10 +65,9 @@ def take_screenshot(page: Path, target: Path) -> None:
 
 
 def main() -> int:
-    params = load(PRESET)
     try:
-        text = renewed(read_text(README), params)
-        take_screenshot(paths.results(params.preset) / "index.html", SCREENSHOT)
+        text = renewed(read_text(README), PRESET)
+        take_screenshot(paths.results(PRESET) / "index.html", SCREENSHOT)
         write_text(README, text)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

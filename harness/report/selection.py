@@ -48,7 +48,7 @@ def selection_in(folder: Path) -> Selection:
         models, seeds = tuple(record["models"]), tuple(record["seeds"])
         training = read_json(paths.training_results(preset, models[0], seeds[0]) / "run.json")
         linear = sorted(
-            int(path.parent.name.rpartition("-")[2])
+            int(path.parents[1].name.rpartition("-")[2])
             for path in paths.results(preset).glob(f"runs/{LINEAR_BASELINE}-*/evaluation/evaluation.json")
         )
         return Selection(

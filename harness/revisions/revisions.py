@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.base.errors import UserError
 from harness.config.params import parse_yaml
-from harness.records.provenance import WRITTEN_BY_RUNS
+from harness.records.git_history import WRITTEN_BY_RUNS
 
 READ = re.compile(
     r"params\.yaml|dvc\.yaml|\.dvcignore|results/[^/]+/comparison\.json|results/hardware\.json|results/throughput/[^/]+\.csv|"

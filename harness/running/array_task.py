@@ -22,6 +22,7 @@ from submitit.helpers import DelayedSubmission
 
 from harness.base import paths
 from harness.base.errors import UserError
+from harness.base.files import sha256_of
 from harness.config.params import Params, load
 from harness.records.provenance import data_fingerprint, evaluation_parameters, stage_parameters
 
@@ -92,32 +93,29 @@ class Task:
 
 def is_trained(params: Params, model: str, seed: int) -> bool:
     """Whether weights are here, and made with these parameters and this data."""
+    record = paths.training_results(params.preset, model, seed) / "run.json"
     weights = paths.run(params.preset, model, seed) / "model.safetensors"
-    return weights.is_file() and bool(_trained_at(params, model, seed))
+    return weights.is_file() and _made_with(record, stage_parameters(params, model), params) is not None
 
 
 def is_evaluated(params: Params, model: str, seed: int) -> bool:
-    """Whether predictions are here, made with these parameters and this data, and not before the weights."""
-    run = (params.preset, model, seed)
-    record = paths.evaluation_results(*run) / "evaluation.json"
-    evaluated_at = _finished_at(record, evaluation_parameters(params, model), params)
-    return "" < _trained_at(params, model, seed) <= evaluated_at and paths.predictions(*run).is_file()
+    """Whether predictions are here, made with these parameters and this data, and from the weights that are here."""
+    if not (is_trained(params, model, seed) and paths.predictions(params.preset, model, seed).is_file()):
+        return False
+    record = paths.evaluation_results(params.preset, model, seed) / "evaluation.json"
+    made = _made_with(record, evaluation_parameters(params, model), params)
+    weights = paths.run(params.preset, model, seed) / "model.safetensors"
+    return made is not None and made.get("weights_sha256") == sha256_of(weights)
 
 
-def _trained_at(params: Params, model: str, seed: int) -> str:
-    record = paths.training_results(params.preset, model, seed) / "run.json"
-    return _finished_at(record, stage_parameters(params, model), params)
-
-
-def _finished_at(record: Path, parameters: dict[str, Any], params: Params) -> str:
-    """When a result was finished; empty where it is not here, or was made with other parameters or data."""
+def _made_with(record: Path, parameters: dict[str, Any], params: Params) -> dict[str, Any] | None:
+    """The record of a result; None where it is not here, or is of other parameters or data."""
     try:
-        content = json.loads(record.read_text())
-        made_with = {name: content["parameters"][name] for name in parameters}
-        same = made_with == parameters and content["data_fingerprint"] == data_fingerprint(params)
-        return content["finished"] if same else ""
+        content: dict[str, Any] = json.loads(record.read_text())
+        same = {name: content["parameters"][name] for name in parameters} == parameters
+        return content if same and content["data_fingerprint"] == data_fingerprint(params) else None
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return None
 
 
 def stage_command(task: Task, stage: str) -> list[str]:

@@ -18,7 +18,7 @@ from harness.config.systems import family_of, is_dcls
 from harness.counting.operations import INPUT
 from harness.models import build as models
 from harness.models import precision
-from harness.throughput.condition import Condition
+from harness.throughput.condition import QUICK, Condition
 from harness.training.recipe import build_optimizer, set_learning_rate
 
 DROP_PATH = 0.4  # the paper's
@@ -35,14 +35,27 @@ class Contender:
     fusion: str
 
 
-def prepare(name: str, condition: Condition, params: Params, device: torch.device) -> Contender:
-    """Build model and step; the same weights and clips each time. Sets this process's switches of precision."""
+def prepare(
+    name: str,
+    condition: Condition,
+    params: Params,
+    device: torch.device,
+    change: Callable[[nn.Module], nn.Module] = lambda model: model,
+) -> Contender:
+    """Build model and step; the same weights and clips each time. Sets this process's switches of precision.
+
+    `change` may put other layers into the model before its optimizer is made, to compare with.
+    """
     precision.exact_float32(condition.precision != "tf32")
     torch.manual_seed(0)
     changes = {"drop_path": DROP_PATH, "optimizer": "lamb" if family_of(name) == "convformer" else "adamw"}
     settings = models.FULL_SIZE.model_copy(update=changes)
-    model = models.build_model(name, settings, params.dcls, condition.classes).train(condition.mode == "training")
-    spread_positions(model)
+    with device:  # drawing the weights of a full-size model takes a CPU a second
+        model = models.build_model(name, settings, params.dcls, condition.classes).train(condition.mode == "training")
+        spread_positions(model)
+    if condition.baseline_depthwise == QUICK:
+        dcls.use_quick_backward(model, models.is_replaced)
+    model = change(model)
     fusion = fuse(name, model) if condition.fused else ""
     layout = torch.channels_last if condition.channels_last else torch.contiguous_format
     model = model.to(device, memory_format=layout)  # type: ignore[call-overload]

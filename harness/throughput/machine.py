@@ -12,7 +12,7 @@ import torch
 
 from harness.base.errors import UserError
 from harness.models.device import default_device
-from harness.records import provenance
+from harness.records import git_history, provenance
 from harness.throughput.device import label
 
 
@@ -31,7 +31,7 @@ def this_machine() -> Machine:
     on_gpu = device.type == "cuda"
     if on_gpu and not hardware["gpus"]:
         raise UserError("nvidia-smi: lists no GPU, but PyTorch has one; put nvidia-smi on the PATH")
-    code, versions = provenance.code_revision(), provenance.versions("torch", "timm", "triton")
+    code, versions = git_history.code_revision(), provenance.versions("torch", "timm", "triton")
     return Machine(
         device,
         label(hardware, on_gpu),

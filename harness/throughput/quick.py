@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 
 from tqdm import tqdm
 
+import dcls
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.files import read_text
 from harness.config.params import Params
-from harness.config.systems import MODELS, baseline_of
-from harness.report.load import load_published
+from harness.config.systems import baseline_of
 from harness.throughput import verdict
 from harness.throughput.condition import plain_conditions
 from harness.throughput.machine import this_machine
@@ -21,17 +25,27 @@ SECONDS = 8.0  # of timed rounds a pair
 
 def quick(params: Params) -> None:
     """Time float32 inference of one clip, eager and channels_last, and print ratio, interval, noise and verdict."""
-    machine, published = this_machine(), load_published(MODELS)
+    machine, published = this_machine(), _published_throughput()
+    dcls.use_convolution("measured")
     (condition,) = plain_conditions(machine.label, (1,), ())
     lines = [("model", "clips/s", "paper", "here", "95% interval", "noise", "in words")]
     for model in tqdm(PAIRS, unit="pair", disable=not sys.stderr.isatty()):
         row = measure(model, condition, params, machine, SECONDS).rows[1]
-        ratio = published[model].throughput / published[baseline_of(model)].throughput
-        lines.append((model, *_numbers(row, ratio)))
+        lines.append((model, *_numbers(row, published[model] / published[baseline_of(model)])))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print(f"DCLS / baseline, {condition.words}, on {machine.label}, threads: {machine.made_by['threads']}")
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _published_throughput() -> dict[str, float]:
+    """The paper's, by model. Raises UserError where its table is not as committed."""
+    rows = csv.DictReader(read_text(paths.PUBLISHED).splitlines())
+    try:
+        published = {row["model"]: float(row["throughput_samples_per_s"]) for row in rows}
+        return {model: published[model] for pair in PAIRS for model in (pair, baseline_of(pair))}
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{paths.PUBLISHED}: {error!r}; restore the file from Git") from error
 
 
 def _numbers(row: dict[str, object], published: float) -> tuple[str, ...]:

@@ -11,11 +11,14 @@ from typing import Any
 from tqdm import tqdm
 
 import dcls
+from harness.base import paths
+from harness.base.files import write_json
 from harness.config.params import Params
 from harness.config.systems import MODELS, baseline_of, is_dcls
+from harness.records.schemas import SCHEMA_VERSION, TimedDevice, checked
 from harness.throughput import rows
 from harness.throughput.breakdown import write_breakdown
-from harness.throughput.condition import Condition, all_conditions, plain_conditions
+from harness.throughput.condition import Condition, all_conditions, plain_conditions, with_quick_baselines
 from harness.throughput.device import choices_file, timings_file
 from harness.throughput.machine import Machine, precisions_of, this_machine
 from harness.throughput.pair import Measured, measure
@@ -38,6 +41,8 @@ def throughput(params: Params, every: bool) -> None:
         conditions = all_conditions(machine.label, precisions_of(machine.device), *batches)
     else:
         conditions = plain_conditions(machine.label, *batches)
+    if machine.device.type == "cpu":
+        conditions = with_quick_baselines(conditions)
     jobs = [(model, condition) for condition in conditions for model in PAIRS]
     if every:
         jobs = _not_measured_yet(jobs, params, machine)
@@ -48,6 +53,7 @@ def throughput(params: Params, every: bool) -> None:
         rows.upsert_choices(choices_file(machine.label), _records(job[1], found, params))
         failures += sum(row["status"].startswith("failed") for row in found.rows)
     write_breakdown(params, machine)
+    write_json(paths.TIMED_DEVICE, checked(TimedDevice, {"schema_version": SCHEMA_VERSION, "device": machine.label}))
     said = f"; {failures} rows failed, their status says why" if failures else ""
     print(f"{timings_file(machine.label)}: {3 * len(conditions)} pairs and conditions{said}")
 

@@ -20,11 +20,12 @@ from harness.config.params import Dcls, Params, mirror
 from harness.config.systems import family_of, is_dcls
 from harness.data.clips.clips import open_clips
 from harness.models.build import build_model, parameter_count
-from harness.models.device import default_device, device_name
+from harness.models.device import default_device, device_name, instruction_set
 from harness.models.weights import CLASSIFIERS, difference, read_checkpoint, translated
-from harness.records.provenance import data_fingerprint, provenance, stage_parameters
+from harness.records.provenance import data_fingerprint, provenance, stage_parameters, write_log
 from harness.records.schemas import HISTORY
 from harness.running import checkpoint
+from harness.running.processes import use_threads
 from harness.training import positions
 
 ZENODO = "https://zenodo.org"
@@ -56,6 +57,7 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
     params.per_model[model_name] nor the packed label list.
     """
     started = time.perf_counter()
+    use_threads(params.execution.threads)
     if file_or_url is None or "://" in file_or_url:
         classes = _classes(params, model_name)  # before anything is downloaded
         path, source = _fetched(params, file_or_url, model_name)
@@ -84,6 +86,7 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
         stage_parameters(params, model_name),
         data_fingerprint(params),
         device_name(default_device()),
+        instruction_set=instruction_set(default_device()),
         model=model_name,
         seed=seed,
         start={"start": "published", "source": source, "sha256": sha256_of(path), **metadata},
@@ -92,12 +95,9 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
         classes=classes,
         trained_parameters=parameter_count(model),
         convolutions="rule",
-        seconds=round(time.perf_counter() - started, 1),
-        resumed_at=None,
-        samples_per_s=None,
-        waiting_fraction=None,
     )
     write_json(result / "run.json", record)
+    write_log(params.preset, f"{model_name}-{seed}", time.perf_counter() - started)
     print(f"{model_name}-{seed}: published weights from {source}", flush=True)
 
 

@@ -17,13 +17,13 @@ from harness.base.files import remove_leftovers, write_bytes, write_csv, write_j
 from harness.config.params import Params
 from harness.data.clips.clips import open_clips
 from harness.models.build import parameter_count
-from harness.models.device import device_name
+from harness.models.device import device_name, instruction_set
 from harness.records.code_closure import stage_fingerprint
-from harness.records.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters
+from harness.records.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters, write_log
 from harness.records.schemas import HISTORY
 from harness.running import resume, signals
 from harness.running.checkpoint import save_weights
-from harness.running.processes import World, joined
+from harness.running.processes import World, joined, use_threads
 from harness.training import positions
 from harness.training.loop import SessionTimes, remaining_epochs, say
 from harness.training.published import import_checkpoint
@@ -37,6 +37,7 @@ def train(params: Params, model_name: str, seed: int) -> None:
     the weights to start from are missing, or the loss is not finite; Stopped after SIGTERM or Ctrl-C, once a checkpoint
     is written.
     """
+    use_threads(params.execution.threads)
     settings = params.per_model[model_name]
     if settings.start == "published":
         import_checkpoint(params, settings.weights, model_name, seed)
@@ -67,6 +68,7 @@ def _train(params: Params, name: str, seed: int, world: World, stop_requests: li
         data,
         device_name(world.device),
         params.train.precision,
+        instruction_set=instruction_set(world.device),
         model=name,
         seed=seed,
         start=start,
@@ -75,12 +77,16 @@ def _train(params: Params, name: str, seed: int, world: World, stop_requests: li
         classes=classes,
         trained_parameters=parameter_count(run.trainee.model),
         convolutions=dcls.convolution_choices() if params.train.convolution == "measured" else "rule",
-        seconds=round(time.perf_counter() - started, 1),
-        resumed_at=[resumed.epoch, resumed.step],
-        samples_per_s=round(float(np.median(times.clips_per_second)), 2) if times.clips_per_second else None,
-        waiting_fraction=round(times.waited / times.seconds, 4) if times.seconds else None,
     )
     _write(run, progress, folder, record)
+    write_log(
+        params.preset,
+        run.title,
+        time.perf_counter() - started,
+        resumed_at=(resumed.epoch, resumed.step),
+        clips_per_second=round(float(np.median(times.clips_per_second)), 2) if times.clips_per_second else None,
+        waiting_fraction=round(times.waited / times.seconds, 4) if times.seconds else None,
+    )
 
 
 def _write(run: Run, progress: resume.Progress, folder: Path, record: dict[str, Any]) -> None:

@@ -15,8 +15,6 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def _chosen_by_rule():
-    """The same bits in every run, and no time spent on measuring but where a test asks for it."""
+def _default_choice():
+    """Every test starts with the default, whatever the one before it chose."""
     dcls.use_convolution("rule")
-    yield
-    dcls.use_convolution("measured")

@@ -11,14 +11,12 @@ import torch
 from torch.nn import functional as F
 
 import dcls
-from dcls import choice, depthwise
+from dcls import backends, choice
 from dcls.convolution import convolve
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton in this build of torch")
-BACKENDS = [
-    pytest.param(name, marks=needs_triton) if name.startswith("triton") else name for name in depthwise.BACKENDS
-]
+BACKENDS = [pytest.param(name, marks=needs_triton) if name.startswith("triton") else name for name in backends.BACKENDS]
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}  # of the largest value
 SHAPES = [  # samples, channels, cells, kernel, padding
     (3, 4, (20, 9), (7, 5), (3, 2)),
@@ -50,9 +48,9 @@ def relative(ours, exact):
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_all_agree_with_float64(name, dtype, device):
-    """Convolution, gradient of the input (the convolution with the kernel turned around) and of the kernel."""
+    """Convolution, and the gradients of the input (a convolution with the flipped kernel) and of the kernel."""
     torch.manual_seed(0)
-    backend = depthwise.BACKENDS[name]
+    backend = backends.BACKENDS[name]
     for n, c, cells, size, padding in (*SHAPES, *random_shapes(2)):
         input = torch.randn(n, c, *cells, dtype=dtype, device=device).requires_grad_()
         kernel = torch.randn(c, 1, *size, dtype=dtype, device=device).requires_grad_()
@@ -62,10 +60,10 @@ def test_all_agree_with_float64(name, dtype, device):
         by_input, by_kernel = torch.autograd.grad(exact, (input, kernel), grad.double())
         with torch.no_grad():
             output = backend.convolve(input, kernel, bias, padding)
-            turned = depthwise.turned(kernel, padding)
+            flipped = backends.flipped_padding(kernel, padding)
             ours = (
                 output,
-                backend.convolve(grad, kernel.flip(2, 3), None, turned),
+                backend.convolve(grad, kernel.flip(2, 3), None, flipped),
                 backend.correlate(input, grad, size, padding),
             )
         for one, two in zip(ours, (exact, by_input, by_kernel), strict=True):
@@ -139,6 +137,17 @@ def test_recorded_choices_give_the_same_bits_again():
     assert [record["backend"] for record in dcls.convolution_choices()[2:]] == ["torch_channels_last"] * 2
 
 
+def test_a_new_process_measures_nothing():
+    """Measuring is opted into: the default is the rule."""
+    code = (
+        "import torch, dcls; layer = dcls.Dcls2d(8, 8, 5, 1, 4, 9, 8)\n"
+        "layer(torch.randn(2, 8, 12, 10, requires_grad=True)).sum().backward()\n"
+        "print(len(dcls.convolution_choices()), [one for one in dcls.convolution_choices() if one['milliseconds']])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "2 []"
+
+
 def test_deterministic_algorithms_are_not_measured():
     dcls.use_convolution("measured")
     torch.use_deterministic_algorithms(True)
@@ -153,8 +162,8 @@ def test_a_backend_that_fails_is_not_chosen_and_says_why(monkeypatch):
     def out_of_memory(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 80.00 GiB")
 
-    fft = depthwise.BACKENDS["fft"]._replace(convolve=out_of_memory, correlate=out_of_memory)
-    monkeypatch.setitem(depthwise.BACKENDS, "fft", fft)
+    fft = backends.BACKENDS["fft"]._replace(convolve=out_of_memory, correlate=out_of_memory)
+    monkeypatch.setitem(backends.BACKENDS, "fft", fft)
     dcls.use_convolution("measured")
     step(*layer_and_input())
     for record in dcls.convolution_choices():
@@ -166,15 +175,15 @@ def test_where_all_fail_the_error_is_the_convolutions_own(monkeypatch):
     def fails(*arguments):
         raise RuntimeError("no engine")
 
-    for name, backend in depthwise.BACKENDS.items():
-        monkeypatch.setitem(depthwise.BACKENDS, name, backend._replace(convolve=fails))
+    for name, backend in backends.BACKENDS.items():
+        monkeypatch.setitem(backends.BACKENDS, name, backend._replace(convolve=fails))
     dcls.use_convolution("measured")
     with pytest.raises(RuntimeError, match="no engine"):
         step(*layer_and_input())
 
 
 def test_what_cannot_be_chosen():
-    with pytest.raises(ValueError, match=r"'measured', 'rule', 'torch_channels_last'.*got 'fastest'"):
+    with pytest.raises(ValueError, match=r"'rule', 'measured', 'torch_channels_last'.*got 'fastest'"):
         dcls.use_convolution("fastest")
     with pytest.raises(ValueError, match="not a record"):
         dcls.use_convolution([{"backend": "fft"}])
@@ -250,4 +259,4 @@ def test_on_a_cpu_the_interpreter_is_never_a_choice():
     step(*layer_and_input())
     timed = {name for record in dcls.convolution_choices() for name in (*record["milliseconds"], *record["failed"])}
     assert not any(name.startswith("triton") for name in timed)
-    assert choice.BACKENDS["triton_64"].takes(torch.zeros(1))  # though it could run
+    assert choice.BACKENDS["triton_64"].can_run(torch.zeros(1))  # though it could run

@@ -9,10 +9,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 import dcls
-from dcls import memory
+from dcls import cache, elements
 
 
 def depthwise(version="gauss", channels=8, size=9, **kwargs):
@@ -26,7 +27,7 @@ def input():
 
 
 def fresh(layer, input):
-    """Output computed from a layer's parameters without anything remembered."""
+    """Output computed from a layer's parameters without anything cached."""
     other = dcls.fuse(copy.deepcopy(layer))
     with torch.no_grad():
         return other(input)
@@ -51,7 +52,7 @@ UNSEEN = ("in place", "spread")  # by a version counter, which is what is looked
 def compared(request, monkeypatch):
     """What of the parameters is compared: their values, as on a CPU, or their versions, as on a GPU."""
     if request.param == "versions":
-        monkeypatch.setattr(memory, "has_values", lambda tensor: False)
+        monkeypatch.setattr(cache, "is_on_cpu", lambda tensor: False)
     return request.param
 
 
@@ -69,7 +70,7 @@ def test_kernel_is_computed_once_in_evaluation(input, mode, compared, monkeypatc
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_remembered_kernel_follows_its_parameters(input, change, mode, compared):
+def test_cached_kernel_follows_its_parameters(input, change, mode, compared):
     layer = depthwise()
     with mode():
         before = layer(input)
@@ -80,7 +81,7 @@ def test_remembered_kernel_follows_its_parameters(input, change, mode, compared)
     if compared == "versions" and change in UNSEEN:
         with mode():
             assert torch.equal(layer(input), before)
-        layer.eval()  # forgets what was remembered
+        layer.eval()  # clears the cached kernel
     input = input.to(layer.weight.dtype)
     with mode():
         after = layer(input)
@@ -88,7 +89,7 @@ def test_remembered_kernel_follows_its_parameters(input, change, mode, compared)
     assert torch.allclose(after, fresh(layer, input), atol=1e-6)
 
 
-def test_remembered_kernel_is_not_shared_with_a_copy(input):
+def test_cached_kernel_is_not_shared_with_a_copy(input):
     layer = depthwise()
     with torch.no_grad():
         layer(input)
@@ -99,7 +100,7 @@ def test_remembered_kernel_is_not_shared_with_a_copy(input):
 
 
 def test_frozen_layer_after_inference_mode_passes_gradients(input):
-    """A kernel remembered in inference mode must still serve a backward to the input."""
+    """A kernel cached in inference mode must still serve a backward to the input."""
     layer = depthwise().requires_grad_(False)
     with torch.inference_mode():
         layer(input)
@@ -307,6 +308,32 @@ def test_functional_gradient(input):
         assert torch.allclose(gradients[name], parameter.grad, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        torch.func.grad,
+        torch.func.vmap,
+        torch.func.functionalize,
+        lambda f: lambda x: torch.func.jvp(f, (x,), (x,)),
+        lambda f: lambda x: torch.func.vmap(torch.func.grad(f))(x),
+    ],
+    ids=["grad", "vmap", "functionalize", "jvp", "vmap of grad"],
+)
+def test_nothing_is_cached_from_inside_a_transform(transform):
+    found = []
+
+    def look(x):
+        found.append(cache.is_ordinary(x))
+        return x.sum()
+
+    x = torch.randn(3, 2)
+    transform(look)(x)
+    assert found == [False]
+    assert cache.is_ordinary(x) and cache.is_ordinary(nn.Parameter(x)) and cache.is_ordinary(x.to("meta"))
+    with FakeTensorMode() as mode:
+        assert not cache.is_ordinary(mode.from_tensor(x))
+
+
 @pytest.mark.parametrize("groups", [1, 8])
 def test_memory_format_of_the_output(input, groups):
     layer = dcls.Dcls2d(8, 8, 4, 1, 4, 9, groups)
@@ -316,13 +343,13 @@ def test_memory_format_of_the_output(input, groups):
     assert torch.allclose(last, layer(input), atol=1e-5)
 
 
-@pytest.mark.parametrize("version", dcls.kernels.VERSIONS)
+@pytest.mark.parametrize("version", elements.VERSIONS)
 def test_heights_are_contiguous_where_the_parameters_are_not(version):
     """Else batched products of matrices are computed one by one, which doubled a training step in channels_last."""
     layer, other = depthwise(version), depthwise(version).to(memory_format=torch.channels_last)
     assert not other.P[0].flatten(0, -2).is_contiguous()
-    for slopes in (False, True):
-        for axis in dcls.kernels.axes_of_elements(other.P, other.SIG, (9, 9), version, slopes):
+    for derivatives in (False, True):
+        for axis in elements.axes_of_elements(other.P, other.SIG, (9, 9), version, derivatives):
             assert all(part is None or part.is_contiguous() for part in axis)
     assert torch.equal(other.kernel(), layer.kernel())
 

@@ -6,11 +6,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from torch._inductor import config, cpp_builder, exc
 
 import dcls
+
+timm = pytest.importorskip("timm", reason="timm is not installed")
 
 
 def missing():

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dcls
 
 ROOT = Path(dcls.__file__).parent.parent
@@ -14,6 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def test_learn_where_to_look(tmp_path):
     """A few steps in: a picture, and DCLS ahead of the plain convolutions, none of which it begins with."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     picture = tmp_path / "new" / "picture.png"
     command = [sys.executable, "-m", "examples.learn_where_to_look", "--steps", "40", "--picture", str(picture)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -36,6 +39,7 @@ def test_the_committed_picture_is_small():
 
 
 def test_the_lines_of_the_readme():
+    pytest.importorskip("timm", reason="timm is not installed")
     text = (ROOT / "dcls" / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
     names = {}

@@ -9,6 +9,7 @@ import torch
 
 import dcls
 from dcls import kernels
+from dcls.elements import axes_of_elements
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton in this build of torch")
 VERSIONS = ["gauss", "max", "v1", "v0"]
@@ -42,7 +43,7 @@ def test_kernel_and_gradients(version, size, device):
     doubles = [source.detach().double().requires_grad_() for source in sources]
     SIG, SIG64 = (sources[2], doubles[2]) if len(sources) == 3 else (None, None)
     kernel = dcls.dense_kernel(sources[0], sources[1], SIG, size, version)
-    axes = kernels.axes_of_elements(doubles[1], SIG64, size, version, slopes=False)
+    axes = axes_of_elements(doubles[1], SIG64, size, version, derivatives=False)
     exact = kernels.combine(doubles[0], [axis.height for axis in axes], version)
     assert kernel.shape == (3, 2, *size)
     assert relative(kernel, exact) <= 2e-6  # a float32 position near 16 cells is known to 1e-6 cells
@@ -68,7 +69,7 @@ def test_double_backward(device):
     kernel = dcls.dense_kernel(weight, P, SIG, (9, 9), "gauss")
     first = torch.autograd.grad(kernel.square().sum(), (weight, P), create_graph=True)
     ours = torch.autograd.grad(sum(part.square().sum() for part in first), (weight, P, SIG))
-    axes = kernels.axes_of_elements(P, SIG, (9, 9), "gauss", slopes=False)
+    axes = axes_of_elements(P, SIG, (9, 9), "gauss", derivatives=False)
     plain = kernels.combine(weight, [axis.height for axis in axes], "gauss")
     first = torch.autograd.grad(plain.square().sum(), (weight, P), create_graph=True)
     theirs = torch.autograd.grad(sum(part.square().sum() for part in first), (weight, P, SIG))
@@ -112,7 +113,7 @@ def test_a_compiled_graph_calls_our_operators(device):
     compiled(input)
     with torch.no_grad():
         compiled(input)
-    assert called == [{"dcls.depthwise", f"dcls.{kernel}"} for kernel in ("dense_kernel", "remembered_kernel")]
+    assert called == [{"dcls.depthwise", f"dcls.{kernel}"} for kernel in ("dense_kernel", "cached_kernel")]
     exported = torch.export.export(layer, (input,))
     assert "dcls" not in {str(node.target).partition(".")[0] for node in exported.graph.nodes}
 
@@ -122,9 +123,7 @@ def test_operators_keep_their_promises(device):
     """torch.library.opcheck: schemas, fake results and gradients."""
     weight, P, SIG = elements("gauss", device)
     torch.library.opcheck(torch.ops.dcls.dense_kernel, (weight, P, SIG, [9, 9], "gauss"))
-    torch.library.opcheck(
-        torch.ops.dcls.remembered_kernel, (weight.detach(), P.detach(), SIG.detach(), [9, 9], "gauss")
-    )
+    torch.library.opcheck(torch.ops.dcls.cached_kernel, (weight.detach(), P.detach(), SIG.detach(), [9, 9], "gauss"))
     input, kernel = torch.randn(2, 4, 8, 7, device=device), torch.randn(4, 1, 5, 3, device=device)
     arguments = (input.requires_grad_(), kernel.requires_grad_(), torch.randn(4, device=device), [2, 1])
     for last in (False, True):
@@ -132,7 +131,7 @@ def test_operators_keep_their_promises(device):
 
 
 COMPILE = """
-import sys
+import inspect
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -141,9 +140,12 @@ from dcls.triton_convolution import DEPTH, COLUMNS
 
 def ptx(function, pointers, dtype, numbers, constants, capability):
     signature = {name: f"*{dtype}" for name in pointers} | {name: "i32" for name in numbers}
-    signature |= {name: "constexpr" for name in constants}
-    signature = {name: signature[name] for name in function.arg_names}
-    source = ASTSource(function, signature, constexprs=constants)
+    if "constexprs" in inspect.signature(ASTSource).parameters:
+        signature |= {name: "constexpr" for name in constants}
+        signature = {name: signature[name] for name in function.arg_names}
+        source = ASTSource(function, signature, constexprs=constants)
+    else:  # older Triton
+        source = ASTSource(function, signature, constants=constants)
     return compile(source, target=GPUTarget("cuda", capability, 32)).asm["ptx"]
 
 maps = dict(HEIGHT=16, WIDTH=31, OUT_HEIGHT=16, OUT_WIDTH=31, KERNEL_HEIGHT=23, KERNEL_WIDTH=23, PAD_HEIGHT=11,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import dcls
 from dcls.convolution import convolve
-from dcls.kernels import axes_of_elements, combine
+from dcls.elements import axes_of_elements
+from dcls.kernels import combine
 
 VERSIONS = ["gauss", "max", "v1", "v0"]
 SIZES = [(5,), (4, 5), (3, 3, 4)]
@@ -84,7 +85,7 @@ def test_double_backward_of_a_layer(version, beyond):
         first = torch.autograd.grad(output.square().sum(), (input, layer.weight, layer.P), create_graph=True)
         return torch.autograd.grad(sum(part.square().mean() for part in first), (input, *sources))
 
-    axes = axes_of_elements(layer.P, layer.SIG, (15, 15), version, slopes=False)  # no backward of our own in these
+    axes = axes_of_elements(layer.P, layer.SIG, (15, 15), version, derivatives=False)  # no backward of our own in these
     plain = combine(layer.weight, [axis.height for axis in axes], version)
     expected = penalty(torch.nn.functional.conv2d(input, plain, layer.bias, 1, 7, 1, 4))
     for ours, theirs in zip(penalty(layer(input)), expected, strict=True):

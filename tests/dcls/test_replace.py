@@ -5,12 +5,13 @@ import itertools
 import random
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 import dcls
 from dcls.replace import is_depthwise
+
+timm = pytest.importorskip("timm", reason="timm is not installed")
 
 # what `drawn_models` draws, so that nobody here chose them; test_every_family_of_timm draws them again
 DRAWN = [
@@ -240,7 +241,7 @@ def test_padding_modes(dimensions, mode, padding):
 
 
 def test_fused_model_in_onnx(small, tmp_path):
-    import onnxruntime
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
     model = copy.deepcopy(small)
     dcls.replace_depthwise(model, 5, 9)

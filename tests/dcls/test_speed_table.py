@@ -1,9 +1,11 @@
 """The figures of dcls/README.md are those of the committed benchmark results."""
 
+from pathlib import Path
+
 import pytest
 
+import dcls
 from benchmarks.table import RESULTS, table
-from tests.conftest import ROOT
 
 COMMITTED = sorted(RESULTS.glob("dcls-*.csv"))
 
@@ -14,4 +16,4 @@ def test_there_are_results() -> None:
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_the_readme_has_the_measured_table(path) -> None:
-    assert table(path) in (ROOT / "dcls" / "README.md").read_text()
+    assert table(path) in Path(dcls.__file__).with_name("README.md").read_text()

@@ -25,10 +25,10 @@ from harness.config.systems import LINEAR_BASELINE
 from harness.evaluation import evaluate as evaluation
 from harness.records import provenance
 from harness.records.schemas import HISTORY
-from harness.report import style
+from harness.report.figures import theme
 from harness.report.tables import tables
-from harness.report.timings import current_file
 from harness.throughput import rows
+from harness.throughput.device import timings_file
 from harness.training import positions
 from tests.made_up_timings import COUNTS, write_timings
 
@@ -83,8 +83,8 @@ def made(workplace: Path, report_params: Params) -> Path:
 @pytest.fixture
 def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made and not written, which takes most of the time."""
-    monkeypatch.setattr(style, "draw", lambda _, figure: figure() is not None)
-    monkeypatch.setattr(style, "animate", lambda _, frames: bool(frames()))
+    monkeypatch.setattr(theme, "save", lambda _, draw, *__: draw() is not None)
+    monkeypatch.setattr(theme, "save_animation", lambda _, draw: bool(draw()))
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +139,6 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
             train_clips=512,
             inverse_penalty=0.1,
             val_mAP=0.4,
-            seconds=1.0,
         )
         write_scores(params, LINEAR_BASELINE, seed, 0.5, random, record)
     comparison.compare(params)
@@ -163,11 +162,7 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
             threads=2,
             classes=CLASSES,
             trained_parameters=1_234_567,
-            seconds=12.3,
             convolutions="rule",
-            resumed_at=(0, 0),
-            samples_per_s=50.0,
-            waiting_fraction=0.1,
         ),
     )
     skill = SKILL[model.split("_")[0]] + (0.1 if "_dcls_" in model else 0.0) + 0.05 * random.standard_normal()
@@ -269,17 +264,22 @@ def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
     return recorded
 
 
+def timed_file() -> Path:
+    """Of the device whose timings the tables show."""
+    return timings_file(json.loads(paths.TIMED_DEVICE.read_text())["device"])
+
+
 def edit_timings(change: Callable[[dict[str, str]], None]) -> None:
     """Let `change` loose on every row of this machine's timings."""
-    found = rows.read(current_file())
+    found = rows.read(timed_file())
     for row in found:
         change(row)
-    rows.upsert(current_file(), found)
+    rows.upsert(timed_file(), found)
 
 
 def timing_of(model: str) -> dict[str, str]:
     """The row of results/throughput that the tables take: inference at the largest batch."""
-    found = [row for row in rows.read(current_file()) if (row["model"], row["mode"]) == (model, "inference")]
+    found = [row for row in rows.read(timed_file()) if (row["model"], row["mode"]) == (model, "inference")]
     return max(found, key=lambda row: int(row["batch"]))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -13,27 +12,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from PIL import Image
 
+from harness import __main__ as cli
 from harness.base.errors import UserError
 from harness.base.files import write_csv
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.report import style
-from harness.report.class_differences import ABOVE, BELOW, MOST, class_differences
-from harness.report.element_paths import element_paths
-from harness.report.figures import figures
-from harness.report.kernel_motion import kernel_motion
-from harness.report.kernel_pictures import kernel_pictures
-from harness.report.learning_curves import learning_curves
-from harness.report.load import load_results
-from harness.report.position_animation import position_animation
-from harness.report.position_maps import position_maps
-from harness.report.speed_and_map import map_against_throughput
+from harness.report.figures import theme
+from harness.report.figures.accuracy_and_cost import accuracy_and_cost
+from harness.report.figures.class_differences import MOST, class_differences
+from harness.report.figures.dense_kernels import dense_kernels
+from harness.report.figures.draw import draw_figures, pictures
+from harness.report.figures.kernel_motion import kernel_motion
+from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
+from harness.report.figures.learning_curves import learning_curves
+from harness.report.frames import load_frames
 from harness.report.tables import tables
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of, timing_of
+
+STAGE_1 = "stage 1\n2 bands x\n160 ms a cell"
 
 
 def _columns(path: Path, *names: str) -> np.ndarray:
@@ -41,93 +42,102 @@ def _columns(path: Path, *names: str) -> np.ndarray:
         return np.array([[float(row[name]) for name in names] for row in csv.DictReader(file)])
 
 
-def test_page_and_pictures(workplace: Path, report_params: Params) -> None:
+def test_report_and_pictures(workplace: Path, report_params: Params) -> None:
     params = report_params.model_copy(
         update={"models": (DCLS, BASELINE), "seeds": (0, 1), "linear_baseline_seeds": (0, 1)}
     )
     compare(params)
     tables(params)
-    figures(params)
-    page = (RESULTS / "report.md").read_text()
-    assert page.startswith(Path("paper_tables/instruments/table1.md").read_text().rstrip())
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
-    names = ["learning_curves", "class_differences", "map_against_throughput", "map_against_parameters", "calibration"]
-    names += ["throughput_by_batch", "step_time"]
-    names += [f"{name}_{DCLS}" for name in ("positions", "paths", "motion", "kernels", "examples")]
-    assert [Path(one).stem for one in pictures] == names and "not recorded" not in page
-    for one in pictures:
-        with Image.open(RESULTS / one) as picture:
+    folder = RESULTS / "figures"
+    folder.mkdir()
+    (folder / "of_another_run.png").touch()
+    draw_figures(params)
+    report = (RESULTS / "report.md").read_text()
+    assert report.startswith(Path("paper_tables/instruments/table1.md").read_text().rstrip())
+    names = ["learning_curves", "class_differences", "accuracy_and_cost", "calibration", "throughput_by_batch"]
+    names += ["step_time", *(f"{name}_{DCLS}" for name in ("positions", "motion", "kernels")), "example_clips"]
+    assert re.findall(r"!\[.*?\]\((.*?)\)", report) == [f"figures/{name}.png" for name in names]
+    assert "not recorded" not in report
+    written = {*(f"{name}.png" for name in names), f"positions_{DCLS}.gif", "figures.json"}
+    assert {path.name for path in folder.iterdir()} == written
+    for name in names:
+        with Image.open(folder / f"{name}.png") as picture:
             assert picture.size[0] in (1050, 2100) and picture.info["dpi"][0] == pytest.approx(300, abs=0.1)
             assert "Software" not in picture.info
-        vector = (RESULTS / one).with_suffix(".svg")
-        assert ElementTree.parse(vector).getroot().tag.endswith("svg")
-        assert "dc:date" not in vector.read_text()
-    with Image.open(RESULTS / "figures" / f"positions_{DCLS}.gif") as moving:
-        assert moving.n_frames == 5 and f"positions_{DCLS}.gif" in page
-    assert (RESULTS / "figures" / f"positions_{DCLS}.gif").stat().st_size < 2_000_000
-    assert page.count("160 test clips, 10 classes; reduced models, 8 epochs on CPU") == len(pictures)
+    with Image.open(folder / f"positions_{DCLS}.gif") as moving:
+        assert moving.n_frames == 5 and f"positions_{DCLS}.gif" in report
+    assert (folder / f"positions_{DCLS}.gif").stat().st_size < 2_000_000
+    assert report.count("160 test clips, 10 classes; reduced models, 8 epochs on CPU") == len(names)
+    for one in json.loads((folder / "figures.json").read_text()):
+        assert one["caption"] in report and len(re.findall(r"\.(?: |$)", one["caption"])) <= 2  # sentences
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+def test_vector_formats_are_asked_for(made: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """From the numbers alone, beside the PNG files, and the report stays as it is."""
+    shutil.rmtree("predictions")
+    monkeypatch.setattr("harness.report.figures.draw.pictures", lambda frames: list(pictures(frames))[:2])
+    monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", str(RESULTS), "--format", suffix])
+    assert cli.main() == 0
+    written = sorted((RESULTS / "figures").iterdir())
+    assert [path.name for path in written] == [f"class_differences.{suffix}", f"learning_curves.{suffix}"]
+    for path in written:
+        if suffix == "svg":
+            assert ElementTree.parse(path).getroot().tag.endswith("svg") and "dc:date" not in path.read_text()
+        else:
+            assert path.read_bytes().startswith(b"%PDF-") and b"CreationDate" not in path.read_bytes()
+    before = [path.read_bytes() for path in written]
+    assert cli.main() == 0 and [path.read_bytes() for path in written] == before
+    assert not (RESULTS / "report.md").exists()
 
 
 def test_figures_need_the_table(workplace: Path, report_params: Params) -> None:
     with pytest.raises(UserError, match=r"^paper_tables/instruments/table1.md: missing"):
-        figures(report_params)
+        draw_figures(report_params)
 
 
 @pytest.mark.parametrize("missing", ["history.csv", "positions.csv", "position_density.csv"])
 def test_a_missing_file_is_named(workplace: Path, report_params: Params, missing: str) -> None:
     path = folder_of(DCLS, 1) / "training" / missing
     path.unlink()
-    results = load_results(report_params)
+    frames = load_frames(report_params)
     with pytest.raises(UserError, match=f"^{re.escape(str(path))}: missing"):
         {
             "history.csv": learning_curves,
             "positions.csv": partial(kernel_motion, model=DCLS),
-            "position_density.csv": partial(position_maps, model=DCLS),
-        }[missing](results)
+            "position_density.csv": partial(kernel_positions, model=DCLS),
+        }[missing](frames)
 
 
 def test_a_broken_file_is_named(workplace: Path, report_params: Params) -> None:
     (folder_of(DCLS, 1) / "training" / "history.csv").write_text(
         "epoch,learning_rate,train_loss,val_mAP\n1,0.1,high,0.2\n"
     )
-    with pytest.raises(UserError, match=r"history.csv: could not convert string to float: 'high'"):
-        learning_curves(load_results(report_params))
+    with pytest.raises(UserError, match=r"history.csv: column train_loss: .*high"):
+        learning_curves(load_frames(report_params))
 
 
 def test_the_same_results_give_the_same_bytes(workplace: Path, report_params: Params) -> None:
-    results = load_results(report_params.model_copy(update={"models": (DCLS, BASELINE)}))
-    for figure in (learning_curves, class_differences, map_against_throughput, partial(position_maps, model=DCLS)):
+    frames = load_frames(report_params.model_copy(update={"models": (DCLS, BASELINE)}))
+    for draw in (learning_curves, class_differences, accuracy_and_cost, partial(kernel_positions, model=DCLS)):
         for name in ("one", "two"):
-            style.draw(Path(name), partial(figure, results))
+            theme.save(Path(name), partial(draw, frames))
         assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
-        assert Path("one.svg").read_bytes() == Path("two.svg").read_bytes()
-
-
-def test_the_last_bit_of_a_place_changes_no_byte(tmp_path: Path) -> None:
-    left = 0.1
     for name in ("one", "two"):
-        figure = Figure()
-        for place in (left, 0.6):
-            figure.add_axes((place, 0.1, 0.3, 0.8)).plot([1, 2])
-        style.draw(tmp_path / name, lambda figure=figure: figure)  # type: ignore[misc]
-        left = math.nextafter(left, 1)
-    said = (tmp_path / "one.svg").read_text()
-    assert said == (tmp_path / "two.svg").read_text()
-    assert (
-        set(re.findall(r"url\(#(\w+)\)", said)) == set(re.findall(r'<clipPath id="(\w+)"', said)) == {"clip1", "clip2"}
-    )
+        theme.save_animation(Path(name), partial(kernel_animation, frames, DCLS))
+    assert Path("one.gif").read_bytes() == Path("two.gif").read_bytes()
 
 
 def test_curves_are_the_histories_and_their_mean(workplace: Path, report_params: Params) -> None:
-    figure = learning_curves(load_results(report_params))
+    figure = learning_curves(load_frames(report_params))
     assert figure is not None
     titles = [axes.get_title() for axes in figure.axes[:3]]
     assert titles == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
     histories = [_columns(folder_of(DCLS, seed) / "training" / "history.csv", "epoch", "val_mAP") for seed in (0, 1, 2)]
     values = 100 * np.array([one[:, 1] for one in histories])
-    (line,) = (line for line in figure.axes[5].lines if line.get_color() == style.DCLS)
+    (line,) = (line for line in figure.axes[5].lines if to_hex(line.get_color()).upper() == theme.DCLS)
     np.testing.assert_allclose(line.get_ydata(), values.mean(0))
-    (band,) = (one for one in figure.axes[5].collections if to_hex(one.get_facecolor()[0]).upper() == style.DCLS)
+    (band,) = (one for one in figure.axes[5].collections if to_hex(one.get_facecolor()[0]).upper() == theme.DCLS)
     corners = band.get_paths()[0].vertices
     for epoch, low, high in zip(histories[0][:, 0], values.min(0), values.max(0), strict=True):
         heights = corners[corners[:, 0] == epoch, 1]
@@ -142,31 +152,38 @@ def test_heat_maps_have_frequency_upwards_and_time_rightwards(workplace: Path, r
             ("epoch", "stage", "row", "column", "count"),
             [(0, 1, 22, 11, 5), (0, 1, 0, 11, 15)],
         )
-    figure = position_maps(load_results(report_params), DCLS)
+    figure = kernel_positions(load_frames(report_params), DCLS)
     assert figure is not None
     axes = figure.axes[0]
-    image = axes.images[0]
-    shown = np.ma.filled(image.get_array(), 0)
+    shown = np.ma.filled(axes.collections[0].get_array(), 0).reshape(23, 23)
+    assert shown[22, 11] == 25 and shown[0, 11] == 75 and np.nansum(shown) == 100  # percent, seeds together
+    assert axes.get_ylim() == (0, 23) and axes.get_xlim() == (0, 23) and axes.get_ylabel() == STAGE_1
     # 23 cells of 160 ms and 2 bands
-    assert image.origin == "lower" and image.get_extent() == [-1840, 1840, -23, 23]
-    assert shown[22, 11] == 25 and shown[0, 11] == 75 and shown.sum() == 100  # percent, seeds together
-    assert axes.get_ylim() == (-23, 23) and axes.get_ylabel() == "stage 1\n2 bands x\n160 ms a cell"
+    for axis, offset in ((axes.xaxis, "1600"), (axes.yaxis, "20")):
+        ticks = dict(zip(axis.get_ticklocs(), (tick.get_text() for tick in axis.get_ticklabels()), strict=True))
+        assert ticks == {1.5: f"\N{MINUS SIGN}{offset}", 11.5: "0", 21.5: offset}
 
 
 def test_points_are_the_numbers_and_arrows_join_the_pairs(workplace: Path, report_params: Params) -> None:
-    figure = map_against_throughput(load_results(report_params.model_copy(update={"models": (BASELINE, DCLS)})))
-    here, paper = figure.axes
+    figure = accuracy_and_cost(load_frames(report_params.model_copy(update={"models": (BASELINE, DCLS)})))
+    speed, parameters, published_speed, published_parameters = figure.axes
     for place, model in enumerate((BASELINE, DCLS)):
         maps = [
             100 * json.loads((folder_of(model, seed) / "evaluation" / "metrics.json").read_text())["mAP"]
             for seed in (0, 1, 2)
         ]
-        point = here.containers[place].lines[0]
-        assert point.get_xdata()[0] == float(timing_of(model)["throughput"])
-        assert point.get_ydata()[0] == pytest.approx(np.mean(maps))
-    assert [container.lines[0].get_ydata()[0] for container in paper.containers] == [44.83, 45.52]
-    arrow = next(text for text in paper.texts if text.arrow_patch is not None)
-    assert (arrow.xyann, arrow.xy) == ((591.4, 44.83), (509.4, 45.52))
+        for axes, x in ((speed, float(timing_of(model)["throughput"])), (parameters, 1.234567)):
+            point, _, bars = axes.containers[place].lines
+            assert point.get_xdata()[0] == x
+            assert point.get_ydata()[0] == pytest.approx(np.mean(maps))
+            ends = bars[-1].get_segments()[0][:, 1]
+            assert ends == pytest.approx([np.mean(maps) - np.std(maps, ddof=1), np.mean(maps) + np.std(maps, ddof=1)])
+    for axes, wanted in ((published_speed, [591.4, 509.4]), (published_parameters, [28.6, 28.6])):
+        points = [container.lines[0] for container in axes.containers]
+        assert [point.get_xdata()[0] for point in points] == wanted
+        assert [point.get_ydata()[0] for point in points] == [44.83, 45.52]
+        arrow = next(text for text in axes.texts if text.arrow_patch is not None)
+        assert (arrow.xyann, arrow.xy) == ((wanted[0], 44.83), (wanted[1], 45.52))
 
 
 @pytest.mark.parametrize("models", [(DCLS,), (BASELINE,), (DCLS, "fastvit_audio_sa24")])
@@ -182,27 +199,27 @@ def test_one_seed_one_epoch_and_missing_partners(
             (folder / name).write_text("\n".join([lines[0], *(one for one in lines[1:] if one[0] == "0")]) + "\n")
     params = report_params.model_copy(update={"models": models, "seeds": (0,), "linear_baseline_seeds": (0,)})
     compare(params)
-    results = load_results(params)
-    assert not style.draw(Path("classes"), partial(class_differences, results))
-    style.draw(Path("curves"), partial(learning_curves, results))
-    style.draw(Path("speed"), partial(map_against_throughput, results))
+    frames = load_frames(params)
+    assert not theme.save(Path("classes"), partial(class_differences, frames))
+    assert theme.save(Path("curves"), partial(learning_curves, frames))
+    assert theme.save(Path("costs"), partial(accuracy_and_cost, frames))
     if DCLS in models:
-        assert style.draw(Path("positions"), partial(position_maps, results, DCLS))
-        assert style.draw(Path("kernels"), partial(kernel_pictures, results, DCLS))
-        for moving in (element_paths, kernel_motion):
-            assert not style.draw(Path("moving"), partial(moving, results, DCLS))
-        assert not style.animate(Path("moving"), partial(position_animation, results, DCLS))
-    shutil.copy(
-        folder_of(BASELINE, 0) / "training" / "position_density.csv",
-        folder_of(DCLS, 0) / "training" / "position_density.csv",
-    )
-    assert (
-        not style.draw(Path("nothing"), lambda: position_maps(results, models[0])) and not Path("nothing.png").exists()
-    )
+        assert theme.save(Path("kernels"), partial(dense_kernels, frames, DCLS))
+        maps = kernel_positions(frames, DCLS)
+        assert maps is not None and [axes.get_title() for axes in maps.axes[:2]] == ["start", ""]  # and no paths
+        assert theme.save(Path("positions"), lambda: maps)
+        assert not theme.save(Path("moving"), partial(kernel_motion, frames, DCLS))
+        assert not theme.save_animation(Path("moving"), partial(kernel_animation, frames, DCLS))
+        shutil.copy(
+            folder_of(BASELINE, 0) / "training" / "position_density.csv",
+            folder_of(DCLS, 0) / "training" / "position_density.csv",
+        )
+        assert not theme.save(Path("nothing"), partial(kernel_positions, load_frames(params), DCLS))
+        assert not Path("nothing.png").exists()
 
 
 def test_class_differences_are_the_rows_sorted(workplace: Path, report_params: Params) -> None:
-    figure = class_differences(load_results(report_params))
+    figure = class_differences(load_frames(report_params))
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
     with open(RESULTS / "per_class_difference.csv", newline="") as file:
@@ -210,12 +227,24 @@ def test_class_differences_are_the_rows_sorted(workplace: Path, report_params: P
     rows.sort(key=lambda row: -float(row["difference"]))
     axes = figure.axes[2]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [row["label"] for row in rows]
-    points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
-    assert [line.get_xdata()[0] for line in points] == [100 * float(row["difference"]) for row in rows]
-    bars = [line for line in axes.lines if line.get_marker() == "None" and len(set(line.get_ydata())) == 1]
-    for bar, row in zip(bars, rows, strict=True):
-        np.testing.assert_array_equal(bar.get_xdata(), [100 * float(row["low"]), 100 * float(row["high"])])
+    points = [(y, x) for _, _, places in _points(axes) for x, y in places]
+    assert sorted(points) == [(place, 100 * float(row["difference"])) for place, row in enumerate(rows)]
+    (bars,) = (one for one in axes.collections if isinstance(one, LineCollection))
+    for place, (bar, row) in enumerate(zip(bars.get_segments(), rows, strict=True)):
+        ends = [(100 * float(row[name]), place) for name in ("low", "high")]
+        np.testing.assert_array_equal(bar, ends)
     assert axes.yaxis_inverted()  # the best class is on top
+
+
+def _points(axes: Axes) -> list[tuple[str, str, np.ndarray]]:
+    """Colour of the edge, whether it is a filled square, a filled circle or a ring, and the places, of each outcome."""
+    found = []
+    for one in axes.collections:
+        if isinstance(one, PathCollection):
+            shape = "square" if len(one.get_paths()[0].vertices) == 5 else "circle"
+            shape = "ring" if to_hex(one.get_facecolor()[0]) == "#ffffff" else shape
+            found.append((to_hex(one.get_edgecolor()[0]).upper(), shape, np.asarray(one.get_offsets())))
+    return found
 
 
 def _class_rows(count: int) -> None:
@@ -231,26 +260,26 @@ def _class_rows(count: int) -> None:
 def test_of_many_classes_the_two_ends_are_shown_and_the_others_counted(workplace: Path, report_params: Params) -> None:
     params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     _class_rows(527)
-    figure = class_differences(load_results(params))
+    figure = class_differences(load_frames(params))
     assert figure is not None
     axes = figure.axes[0]
     names = [tick.get_text() for tick in axes.get_yticklabels()]
     assert len(names) == MOST + 1 and names[MOST // 2] == f"... {527 - MOST} between ..."
     assert (names[0], names[-1]) == ("class 526", "class 0")
     assert axes.get_xlabel() == "1 above 0, 1 below\nof 527 classes"
-    points = {line.get_xdata()[0]: line for line in axes.lines if line.get_marker() in ("o", "s")}
-    assert len(points) == MOST
-    looks = {name: (points[x].get_color(), points[x].get_marker()) for name, x in ((ABOVE, 526), (BELOW, 0))}
-    assert looks == {ABOVE: (style.DCLS, "o"), BELOW: (style.BASELINE, "s")}
+    looks = {tuple(place): (colour, shape) for colour, shape, places in _points(axes) for place in places}
+    assert len(looks) == MOST
+    assert looks[526, 0] == (theme.DCLS, "circle") and looks[0, MOST] == (theme.BASELINE, "square")
+    assert looks[1, MOST - 1] == (theme.GREY, "ring")
 
 
 def test_class_differences_of_other_runs_are_refused(workplace: Path, report_params: Params) -> None:
     _class_rows(10)
     with pytest.raises(UserError, match=r"per_class_difference.csv: no row of convformer_dcls.*`compare-models`"):
-        class_differences(load_results(report_params))
+        class_differences(load_frames(report_params))
     (RESULTS / "per_class_difference.csv").write_text("model\nx\n" + f"{DCLS}\n")
-    with pytest.raises(UserError, match=r"per_class_difference.csv: 'difference'; delete it"):
-        class_differences(load_results(report_params))
+    with pytest.raises(UserError, match=r"per_class_difference.csv: no column 'baseline'; delete it"):
+        class_differences(load_frames(report_params))
 
 
 def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_params: Params, unsaved: None) -> None:
@@ -264,11 +293,11 @@ def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_par
             record["parameters"]["model"] |= {"start": "published", "epochs": 0}
             record["start"] = {"source": "elsewhere", "sha256": "a" * 64}
             (folder / "run.json").write_text(json.dumps(record))
-        assert style.draw(Path("curves"), partial(learning_curves, load_results(params))) == drawn
+        assert theme.save(Path("curves"), partial(learning_curves, load_frames(params))) == drawn
     compare(params)
     tables(params)
-    figures(params)
-    maps = position_maps(load_results(params), DCLS)
+    draw_figures(params)
+    maps = kernel_positions(load_frames(params), DCLS)
     assert maps is not None and maps.axes[0].get_title() == "published"
     assert "Learning curves" not in (RESULTS / "report.md").read_text()
 
@@ -276,7 +305,8 @@ def test_nothing_trained_here_has_no_learning_curves(workplace: Path, report_par
 def test_folds_are_called_folds(folds: Path, fold_params: Params) -> None:
     params = fold_params.model_copy(update={"models": (BASELINE,)})
     tables(params)
-    figures(params)
+    draw_figures(params)
     page = Path("results/esc10/report.md").read_text()
     assert "160 test clips in 5 folds of 32, 10 classes" in page and "standard deviation over folds" in page
-    assert "mean of 5 folds" in Path("results/esc10/figures/learning_curves.svg").read_text()
+    curves = learning_curves(load_frames(params))
+    assert curves is not None and "mean of 5 folds" in curves.legends[0].get_texts()[0].get_text()

@@ -7,7 +7,7 @@ import contextlib
 import csv
 import json
 import shutil
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +19,21 @@ from harness.base.errors import UserError
 from harness.base.files import write_csv
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.config.systems import LINEAR_BASELINE
-from harness.report import style
-from harness.report.element_paths import element_paths
-from harness.report.example_clips import example_clips
-from harness.report.figures import figures, not_recorded
-from harness.report.kernel_motion import LEVELS, kernel_motion
-from harness.report.kernel_pictures import kernel_pictures
-from harness.report.load import Results, load_results
-from harness.report.parameters_and_map import map_against_parameters
-from harness.report.position_animation import position_animation
-from harness.report.position_maps import position_maps
-from harness.report.reliability import FEWEST, reliability
+from harness.config.systems import is_dcls, method_of
+from harness.report.figures import theme
+from harness.report.figures.calibration import FEWEST, calibration
+from harness.report.figures.dense_kernels import dense_kernels
+from harness.report.figures.draw import draw_figures, not_recorded
+from harness.report.figures.example_clips import SHOWN, example_clips
+from harness.report.figures.kernel_motion import LEVELS, kernel_motion
+from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
+from harness.report.frames import Frames, load_frames
 from harness.report.selection import selection_in
 from harness.report.tables import tables
 from tests.conftest import ROOT
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of
 
+INCOMPLETE = "epoch,stage,element,channel,row,column\n0,1,1,0,0,0\n1,1,1,0,0,0\n0,1,2,0,0,0\n"
 CELLS = {1: (2, 160), 2: (4, 320), 3: (8, 640), 4: (16, 1280)}  # mel bands and ms by stage
 
 
@@ -44,12 +42,12 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def results(workplace: Path, report_params: Params) -> Results:
-    return load_results(report_params.model_copy(update={"models": (BASELINE, DCLS)}))
+def frames(workplace: Path, report_params: Params) -> Frames:
+    return load_frames(report_params.model_copy(update={"models": (BASELINE, DCLS)}))
 
 
-def test_motion_is_the_mean_of_the_seeds_quantiles(results: Results) -> None:
-    figure = kernel_motion(results, DCLS)
+def test_motion_is_the_mean_of_the_seeds_quantiles(frames: Frames) -> None:
+    figure = kernel_motion(frames, DCLS)
     assert figure is not None
     panels = np.array(figure.axes).reshape(4, 4)
     files = [rows_of(folder_of(DCLS, seed) / "training" / "positions.csv") for seed in (0, 1, 2)]
@@ -71,50 +69,62 @@ def test_motion_is_the_mean_of_the_seeds_quantiles(results: Results) -> None:
                 assert axes.get_ylim()[1] > values.max()
 
 
-def test_paths_are_the_trajectories_in_bands_and_milliseconds(results: Results) -> None:
-    figure = element_paths(results, DCLS)
-    assert figure is not None and len(figure.axes) == 4
+def test_paths_are_the_trajectories_in_bands_and_milliseconds(frames: Frames) -> None:
+    figure = kernel_positions(frames, DCLS)
+    assert figure is not None
+    panels = np.array(figure.axes[:16]).reshape(4, 4)
+    assert [axes.get_title() for axes in panels[0]] == ["start", "epoch 2", "epoch 8", "paths of a sample"]
     rows = rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
     for stage, (bands, milliseconds) in CELLS.items():
-        lines = [line for line in figure.axes[stage - 1].lines if len(line.get_xdata()) == 5]
+        axes = panels[stage - 1, 3]
+        lines = [line for line in axes.lines if len(line.get_xdata()) == 5]
         assert len(lines) == 24
         element = rows[[row["stage"] for row in rows].index(str(stage))]["element"]
         mine = [row for row in rows if (row["stage"], row["element"]) == (str(stage), element)]
         np.testing.assert_allclose(lines[0].get_xdata(), [float(row["column"]) * milliseconds for row in mine])
         np.testing.assert_allclose(lines[0].get_ydata(), [float(row["row"]) * bands for row in mine])
-        limits = figure.axes[stage - 1].get_ylim()
+        limits = axes.get_ylim()
         assert all(limits[0] < y < limits[1] for line in lines for y in line.get_ydata())
+        starts, ends = (np.asarray(points.get_offsets()) for points in axes.collections)
+        np.testing.assert_allclose(starts, [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines])
+        np.testing.assert_allclose(ends, [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in lines])
 
 
-def test_kernels_are_those_written_frequency_upwards(results: Results) -> None:
-    figure = kernel_pictures(results, DCLS)
+def test_kernels_are_those_written_frequency_upwards(frames: Frames) -> None:
+    figure = dense_kernels(frames, DCLS)
     assert figure is not None
-    panels = [axes for axes in figure.axes if axes.images]
+    panels = [axes for axes in figure.axes if axes.get_title()]
     rows = rows_of(folder_of(DCLS, 0) / "training" / "kernels.csv")
     assert len(panels) == len(rows) == 24
     titles = [axes.get_title() for axes in panels[:6]]
     assert titles == [f"ch. {c}, {when}" for c in (0, 11, 22) for when in ("start", "epoch 8")]
     for row, axes in ((rows[0], panels[0]), (rows[12], panels[1]), (rows[3], panels[6])):
         values = np.array(row["values"].split(), float).reshape(23, 23) * float(row["largest"]) / 999
-        np.testing.assert_allclose(axes.images[0].get_array(), values)
-        assert axes.images[0].origin == "lower" and axes.images[0].get_clim() == pytest.approx(
-            (-float(row["largest"]), float(row["largest"]))
-        )
+        (cells,) = axes.collections
+        shown = cells.get_array()
+        edge = (23 - len(shown)) // 2
+        np.testing.assert_allclose(shown, values[edge : 23 - edge, edge : 23 - edge])
+        assert np.abs(values).sum() == pytest.approx(np.abs(shown).sum(), rel=0.02)  # what is cut off is nearly 0
+        assert axes.get_ylim()[0] < axes.get_ylim()[1]
+        assert cells.get_clim() == pytest.approx((-float(row["largest"]), float(row["largest"])))
 
 
-def test_the_animation_has_a_frame_an_epoch(results: Results) -> None:
-    frames = position_animation(results, DCLS)
-    assert [frame.get_suptitle() for frame in frames] == ["start", "epoch 1", "epoch 2", "epoch 4", "epoch 8"]
+def test_the_animation_has_a_frame_an_epoch(frames: Frames) -> None:
+    drawn = kernel_animation(frames, DCLS)
+    assert [figure.get_suptitle() for figure in drawn] == ["start", "epoch 1", "epoch 2", "epoch 4", "epoch 8"]
     rows = [
         row
         for row in rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
         if (row["epoch"], row["stage"]) == ("4", "2")
     ]
-    (dots,) = frames[3].axes[1].lines
-    np.testing.assert_allclose(dots.get_ydata(), [4 * float(row["row"]) for row in rows])
+    dots = drawn[3].axes[1].collections[1]
+    half = (drawn[3].axes[1].get_ylim()[1]) / 2
+    np.testing.assert_allclose(
+        dots.get_offsets(), [(float(row["column"]) + half, float(row["row"]) + half) for row in rows]
+    )
 
 
-def test_calibration_pools_the_seeds(results: Results) -> None:
+def test_calibration_pools_the_seeds(workplace: Path, report_params: Params) -> None:
     """Three bins: of few pairs, not drawn; of 100, 200 and 300 pairs in the seeds; of no positive, below the axis."""
     for seed in (0, 1, 2):
         bins = [
@@ -128,9 +138,9 @@ def test_calibration_pools_the_seeds(results: Results) -> None:
             ("low", "high", "count", "mean_predicted", "observed"),
             bins,
         )
-    figure = reliability(results)
+    figure = calibration(load_frames(report_params.model_copy(update={"models": (BASELINE, DCLS)})))
     assert figure is not None
-    (line,) = (line for line in figure.axes[0].lines if line.get_color() == style.DCLS)
+    (line,) = (line for line in figure.axes[0].lines if to_hex(line.get_color()).upper() == theme.DCLS)
     score = (100 * 0.2 + 200 * 0.23 + 300 * 0.26) / 600
     share = (100 * 0.3 + 200 * 0.2 + 300 * 0.1) / 600
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == (pytest.approx([score]), pytest.approx([share]))
@@ -145,39 +155,35 @@ def test_calibration_pools_the_seeds(results: Results) -> None:
     }
 
 
-def test_examples_show_the_scores_and_fill_what_is_there(results: Results) -> None:
-    figure = example_clips(results, DCLS)
+def test_examples_show_the_scores_and_fill_what_is_there(workplace: Path, report_params: Params) -> None:
+    models = ("fastvit_audio_sa24", "fastvit_dcls_audio_sa24", BASELINE, DCLS)
+    figure = example_clips(load_frames(report_params.model_copy(update={"models": models})))
     assert figure is not None
     clips = json.loads((RESULTS / "examples" / "examples.json").read_text())["clips"]
     panels = np.array(figure.axes).reshape(len(clips), 3)
+    assert [axes.get_title() for axes in panels[0, 1:]] == ["FastViT-SA24", "ConvNeXt-T"]
     for row, clip in zip(panels, clips, strict=True):
         assert row[0].get_title() == ", ".join(clip["labels"])
         steps = np.frombuffer(base64.b64decode(clip["log_mel"]["values"]), np.uint8)
         np.testing.assert_array_equal(row[0].images[0].get_array().ravel(), steps)
-        for axes, model in zip(row[1:], (BASELINE, DCLS), strict=True):
-            shown = clip["predictions"][model][:4]
-            assert [bar.get_width() for bar in axes.patches] == [one["score"] for one in shown]
-            assert [tick.get_text() for tick in axes.get_yticklabels()] == [one["label"] for one in shown]
+        for axes, pair in zip(row[1:], (models[:2], models[2:]), strict=True):
+            shown = [(model, one) for model in pair for one in clip["predictions"][model][:SHOWN]]
+            assert [bar.get_width() for bar in axes.patches] == [one["score"] for _, one in shown]
+            assert [tick.get_text() for tick in axes.get_yticklabels()] == [one["label"] for _, one in shown]
             filled = [to_hex(bar.get_facecolor()) != "#ffffff" for bar in axes.patches]
-            assert filled == [one["label"] in clip["labels"] for one in shown]
-            assert {to_hex(bar.get_edgecolor()).upper() for bar in axes.patches} == {style.colour(model)}
-
-
-def test_parameters_are_those_trained_and_those_published(results: Results) -> None:
-    figure = map_against_parameters(results)
-    here, paper = figure.axes
-    points = [[line.lines[0].get_xdata()[0] for line in axes.containers] for axes in (here, paper)]
-    assert points == [[1.234567, 1.234567], [28.6, 28.6]]
-    assert [line.lines[0].get_ydata()[0] for line in paper.containers] == [44.83, 45.52]
+            assert filled == [one["label"] in clip["labels"] for _, one in shown]
+            colours = [theme.COLOURS[method_of(model)] for model, _ in shown]
+            assert [to_hex(bar.get_edgecolor()).upper() for bar in axes.patches] == colours
+            assert axes.yaxis_inverted()
 
 
 def make_old(folder: Path) -> None:
     """Take away what runs before this code did not record."""
     shutil.rmtree(RESULTS / "examples")
     for path in folder.glob("*/"):
-        for name in ("trajectories.csv", "kernels.csv", "calibration.csv"):
+        for name in ("training/trajectories.csv", "training/kernels.csv", "evaluation/calibration.csv"):
             (path / name).unlink(missing_ok=True)
-        positions = path / "positions.csv"
+        positions = path / "training" / "positions.csv"
         if positions.exists():
             cells = [line.split(",")[:7] for line in positions.read_text().splitlines()]
             positions.write_text("\n".join(map(",".join, cells)) + "\n")
@@ -188,14 +194,17 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
     compare(params)
     tables(params)
     make_old(RESULTS / "runs")
-    figures(params)
+    draw_figures(params)
     page = (RESULTS / "report.md").read_text()
     lacking = "paths of elements, dense kernels, calibration, example clips"
     assert page.endswith(f"Left out, as not recorded by this run: {lacking}.\n")
-    assert f"motion_{DCLS}.png" in page and "quantiles and more: not recorded by this run" in page
-    for name in (f"paths_{DCLS}", f"kernels_{DCLS}", "calibration", f"examples_{DCLS}"):
+    assert f"motion_{DCLS}.png" in page and "quantiles and more were not recorded by this run" in page
+    for name in (f"kernels_{DCLS}", "calibration", "example_clips"):
         assert f"{name}.png" not in page
-    old = kernel_motion(load_results(params), DCLS)
+    maps = kernel_positions(load_frames(params), DCLS)
+    assert maps is not None and [axes.get_title() for axes in maps.axes[:3]] == ["start", "epoch 2", "epoch 8"]
+    assert "paths of a sample" not in {axes.get_title() for axes in maps.axes}
+    old = kernel_motion(load_frames(params), DCLS)
     assert old is not None and len(old.axes) == 8  # displacement and spread by stage
     assert list(old.axes[0].lines[0].get_xdata()) == [0, 1, 2, 4, 8] and not old.axes[0].collections
 
@@ -203,12 +212,13 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
 @pytest.mark.parametrize("preset", ["esc10", "instruments"])
 def test_committed_results_can_be_drawn(preset: str) -> None:
     with contextlib.chdir(ROOT):
-        results = load_results(selection_in(Path("results") / preset))
-        model = next(iter(results.compared))
-        assert position_maps(results, model) is not None and kernel_motion(results, model) is not None
-        pictures = [element_paths(results, model), kernel_pictures(results, model), reliability(results)]
-        pictures.append(example_clips(results, model))
-        assert [one is None for one in pictures].count(True) == len(not_recorded(results))
+        frames = load_frames(selection_in(Path("results") / preset))
+        model = next(iter(filter(is_dcls, frames.models)))
+        maps = kernel_positions(frames, model)
+        assert maps is not None and kernel_motion(frames, model) is not None
+        drawn = [figure is not None for figure in (dense_kernels(frames, model), calibration(frames))]
+        drawn += [example_clips(frames) is not None, maps.axes[3].get_title() == "paths of a sample"]
+        assert drawn.count(False) == len(not_recorded(frames))
 
 
 def test_from_a_folder_needs_no_parameters_and_no_predictions(
@@ -216,39 +226,41 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
 ) -> None:
     compare(report_params.model_copy(update={"models": (DCLS, BASELINE), "seeds": (1, 2)}))
     shutil.rmtree("predictions")
-    drawn: list[Results] = []
-    monkeypatch.setattr("harness.report.figures._drawn", lambda results: drawn.append(results) or iter(()))
+    drawn: list[Frames] = []
+    monkeypatch.setattr("harness.report.figures.draw.pictures", lambda frames: drawn.append(frames) or iter(()))
     monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", "results/instruments/"])
     assert not Path("params.yaml").exists() and cli.main() == 0
     assert (drawn[0].models, drawn[0].seeds) == ((BASELINE, DCLS), (1, 2))
-    assert [run.seed for run in drawn[0].linear] == [0, 1, 2] and drawn[0].linear[0].model == LINEAR_BASELINE
+    assert drawn[0].linear_seeds == (0, 1, 2)
     for folder, message in ((".", "is not a preset's folder"), ("results/other", "comparison.run.json: missing")):
         monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", folder])
         assert cli.main() == 2 and message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "figure", "message"),
+    ("name", "content", "draw", "message"),
     [
-        ("training/trajectories.csv", "epoch,stage\n0,1\n", element_paths, "no column"),
-        (
-            "trajectories.csv",
-            "epoch,stage,element,row,column\n0,1,1,0,0\n1,1,1,0,0\n0,1,2,0,0\n",
-            element_paths,
-            "lacks",
-        ),
+        ("training/trajectories.csv", "epoch,stage\n0,1\n", kernel_positions, "no column 'element'"),
+        ("training/trajectories.csv", INCOMPLETE, kernel_positions, "an element lacks an epoch"),
         (
             "training/kernels.csv",
-            "epoch,stage,channel,largest,values\n0,1,0,1,1 2 3\n",
-            kernel_pictures,
+            "epoch,stage,layer,channel,largest,values\n0,1,l,0,1,1 2 3\n",
+            dense_kernels,
             "cannot reshape",
         ),
-        ("evaluation/calibration.csv", "low,high\n0,1\n", lambda results, _: reliability(results), "'count'"),
-        ("../../examples/examples.json", '{"clips": [{}]}', example_clips, "run `examples` again"),
+        ("evaluation/calibration.csv", "low,high\n0,1\n", lambda frames, _: calibration(frames), "'count'"),
+        (
+            "../../examples/examples.json",
+            '{"schema_version": 2, "seed": 0, "clips": [{}]}',
+            lambda frames, _: example_clips(frames),
+            "no 'clips.0.id' in it",
+        ),
     ],
 )
-def test_broken_files_are_named(results: Results, name: str, content: str, figure: object, message: str) -> None:
+def test_broken_files_are_named(
+    frames: Frames, name: str, content: str, draw: Callable[[Frames, str], object], message: str
+) -> None:
     path = folder_of(DCLS, 0) / name
     path.write_text(content)
     with pytest.raises(UserError, match=rf"{path.name}: .*{message}"):
-        partial(figure, results, DCLS)()  # type: ignore[arg-type]
+        draw(frames, DCLS)

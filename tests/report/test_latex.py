@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from harness.report.grid import MOST_ROWS, Grid, escape, latex_grid
 
 FOLDER = Path("paper_tables/instruments")

@@ -13,18 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from harness import __main__ as cli
 from harness.base.errors import UserError
 from harness.base.files import write_csv, write_json
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.report import style
-from harness.report.figures import figures
-from harness.report.grid import Grid
-from harness.report.page.build import MOST_BYTES, headline, page
+from harness.report.figures import theme
+from harness.report.figures.draw import draw_figures
+from harness.report.page.build import MOST_BYTES, headline, write_page
 from harness.report.page.sortable import sortable
+from harness.report.paper_tables.table import View
 from harness.report.tables import tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim
-from tests.browser import Page, browser, find_chromium
+from tests.browser import Tab, browser, find_chromium, find_driver
+from tests.conftest import ROOT
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of, rows_of_table
 
 INDEX = RESULTS / "index.html"
@@ -97,7 +99,7 @@ def ready(written: Path, page_params: Params, tmp_path_factory: pytest.TempPathF
         patch.chdir(root)
         compare(page_params)
         tables(page_params)
-        figures(page_params)
+        draw_figures(page_params)
         for seed in page_params.seeds:
             rows = [
                 (epoch, stage, 7 * n, n, stage + 0.5 * n - epoch, -0.25 * epoch * n + seed)
@@ -129,7 +131,7 @@ def _write_examples() -> None:
 def here(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page_params: Params) -> Path:
     shutil.copytree(ready, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    page(page_params)
+    write_page(page_params)
     return tmp_path
 
 
@@ -146,7 +148,9 @@ def test_it_is_one_file_that_asks_for_nothing(here: Path, page_params: Params) -
     assert not {"link", "iframe", "object", "embed", "form"} & {
         tag for tag, attributes, _ in document.elements if attributes.get("href") != "data:,"
     }
-    page(page_params)
+    pictures = [one["src"] for one in document.all("img") if "src" in one]
+    assert len(pictures) == len(set(pictures)) == 9
+    write_page(page_params)
     assert INDEX.read_text() == text  # the same results, the same bytes
 
 
@@ -186,9 +190,10 @@ def test_it_says_what_the_tables_say(here: Path) -> None:
             assert ("li", line.removeprefix("- ")) in document.texts
     assert all(record in text for record in (f"runs/{DCLS}-1/training/run.json", "comparison.run.json", "0123456789"))
     captions = [text for tag, text in document.texts if tag == "figcaption"]
-    assert not any("](" in one for one in captions) and any("CSV: per_class_difference.csv" in one for one in captions)
+    index = json.loads((RESULTS / "figures" / "figures.json").read_text())
+    assert captions == [one["caption"] for one in index if one["name"] != "example_clips"]  # they are in Clips
     assert "Not the paper's experiment" in text.replace("&#39;", "'")
-    assert f"--dcls: {style.DCLS.lower()};" in text
+    assert f"--dcls: {theme.DCLS.lower()};" in text
 
 
 def test_what_is_in_the_files_is_text_to_the_page(here: Path) -> None:
@@ -201,7 +206,7 @@ def test_what_was_not_recorded_is_said(here: Path, page_params: Params) -> None:
     for seed in page_params.seeds:
         (folder_of(DCLS, seed) / "training" / "trajectories.csv").unlink()
     shutil.rmtree(RESULTS / "examples")
-    page(page_params)
+    write_page(page_params)
     text = INDEX.read_text()
     assert text.count("not recorded by this run") == 2
     assert "positions-data" not in {one.get("id") for one in Document(text).all("script")}
@@ -211,8 +216,8 @@ def test_what_was_not_recorded_is_said(here: Path, page_params: Params) -> None:
     ("change", "message"),
     [
         (
-            lambda: (RESULTS / "figures" / "learning_curves.svg").unlink(),
-            r"learning_curves.svg: cannot be read .*`figures`",
+            lambda: (RESULTS / "figures" / "learning_curves.png").unlink(),
+            r"learning_curves.png: cannot be read .*`figures`",
         ),
         (lambda: (RESULTS / "figures" / "figures.json").unlink(), r"figures.json: missing"),
         (lambda: (RESULTS / "examples" / "clip1.flac").unlink(), r"clip1.flac: cannot be read .*`examples`"),
@@ -227,17 +232,16 @@ def test_a_bad_file_is_named(here: Path, page_params: Params, change: Callable[[
     change()
     before = INDEX.read_text()
     with pytest.raises(UserError, match=message):
-        page(page_params)
+        write_page(page_params)
     assert INDEX.read_text() == before
 
 
 def test_figures_that_do_not_fit_are_named(here: Path, page_params: Params) -> None:
     shown = len(Document(INDEX.read_text()).all("figure"))
-    for suffix in (".png", ".svg"):
-        (RESULTS / "figures" / f"learning_curves{suffix}").write_bytes(b"0" * 3_000_000)
-    page(page_params)
+    (RESULTS / "figures" / "learning_curves.png").write_bytes(b"0" * 3_000_000)
+    write_page(page_params)
     text = INDEX.read_text()
-    assert "Left out to keep this page under 5 MB: <code>figures/learning_curves.png</code>" in text
+    assert "Left out to keep this page under 2 MB: <code>figures/learning_curves.png</code>" in text
     assert text.count("Left out to keep") == 1 and len(Document(text).all("figure")) == shown
     assert len(text) < MOST_BYTES
 
@@ -252,23 +256,23 @@ def test_the_headline_counts_the_outcomes() -> None:
 
 def test_cells_sort_by_the_number_that_they_show() -> None:
     texts = ("-9.45 ± 1.25 (n 2)", "26.8M / 25.8M", "(768 + 1) x 527 = 405,263", "+1.5 to +2", "-", "none")
-    cells = sortable(Grid("", ("a",), tuple((text,) for text in texts), words=0)).rows
+    cells = sortable(View("", ("a",), tuple((text,) for text in texts), words=0)).rows
     assert [row[0].key for row in cells] == [-9.45, 26.8, 405263, 1.5, None, None]
 
 
 @pytest.fixture
-def opened(here: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if find_chromium() is None:
-        pytest.skip("no Chromium here: the page's structure is tested, not what it does in a browser")
+def opened(here: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    if find_chromium() is None or find_driver() is None:
+        pytest.skip("no chromium or chromedriver here: the page's structure is tested, not what it does in a browser")
     with browser(tmp_path_factory.mktemp("profile")) as tab:
         tab.emulate(1280, 900)
         tab.open(INDEX)
         yield tab
-        assert tab.complaints == []
-        assert {url for url in tab.requests if not url.startswith("data:")} == {INDEX.resolve().as_uri()}
+        assert tab.console_messages() == []
+        assert {url for url in tab.requested() if not url.startswith("data:")} == {INDEX.resolve().as_uri()}
 
 
-def _column(tab: Page, table: str, column: int) -> list[str]:
+def _column(tab: Tab, table: str, column: int) -> list[str]:
     found: list[str] = tab.evaluate(
         f"[...document.querySelector({json.dumps(table)}).tBodies[0].rows].filter((row) => !row.hidden)"
         f".map((row) => row.cells[{column}].textContent)"
@@ -277,7 +281,7 @@ def _column(tab: Page, table: str, column: int) -> list[str]:
 
 
 @pytest.mark.browser
-def test_sorting_sorts(opened: Page) -> None:
+def test_sorting_sorts(opened: Tab) -> None:
     """By keyboard: the head of a column of numbers sorts down first, then up; of words up first."""
     for table, column in (("table.sortable", 3), ("#class-table", 2)):
         focus = f"document.querySelectorAll('{table} thead button')[{column}]"
@@ -299,7 +303,7 @@ def test_sorting_sorts(opened: Page) -> None:
 
 
 @pytest.mark.browser
-def test_the_slider_moves_the_points(opened: Page) -> None:
+def test_the_slider_moves_the_points(opened: Tab) -> None:
     shown = "document.getElementById('epoch-shown').textContent"
     assert opened.evaluate(shown) == "epoch 8"
     opened.evaluate("document.getElementById('epoch').focus()")
@@ -321,7 +325,7 @@ def test_the_slider_moves_the_points(opened: Page) -> None:
 
 
 @pytest.mark.browser
-def test_search_zoom_and_clips(opened: Page) -> None:
+def test_search_zoom_and_clips(opened: Tab) -> None:
     opened.evaluate("document.getElementById('search').focus()")
     opened.press("7")
     assert _column(opened, "#class-table", 0) == ["class 7"]
@@ -339,7 +343,7 @@ def test_search_zoom_and_clips(opened: Page) -> None:
 
 
 @pytest.mark.browser
-def test_it_fits_phones_dark_rooms_and_paper(opened: Page, tmp_path: Path) -> None:
+def test_it_fits_phones_dark_rooms_and_paper(opened: Tab, tmp_path: Path) -> None:
     backgrounds = []
     for width, dark, phone, paper in ((390, False, True, False), (1280, True, False, False), (800, False, False, True)):
         opened.emulate(width, 844, dark=dark, phone=phone, print_=paper)
@@ -352,3 +356,18 @@ def test_it_fits_phones_dark_rooms_and_paper(opened: Page, tmp_path: Path) -> No
     assert opened.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     opened.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
+
+
+@pytest.mark.parametrize("preset", ["esc10", "instruments"])
+def test_pages_of_committed_results_are_small(preset: str) -> None:
+    size = (ROOT / "results" / preset / "index.html").stat().st_size
+    assert 100_000 < size < MOST_BYTES
+
+
+def test_a_page_of_a_folder_needs_no_parameters(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = INDEX.read_text()
+    INDEX.unlink()
+    shutil.rmtree("predictions")
+    monkeypatch.setattr("sys.argv", ["harness", "page", "--from", str(RESULTS)])
+    assert not Path("params.yaml").exists() and cli.main() == 0
+    assert INDEX.read_text() == before

@@ -11,13 +11,13 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from harness.report.sources import ASKED_FOR
+from harness.report.timings import current_file
 
 from harness.base.errors import UserError
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.report.sources import ASKED_FOR
 from harness.report.tables import tables
-from harness.report.timings import current_file
 from tests.report.conftest import BASELINE, DCLS, RESULTS
 
 FOLDER = Path("paper_tables/instruments")

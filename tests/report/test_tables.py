@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.report.load import load_results
+from harness.report.summary import summary
 
 from harness.base.errors import UserError
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.report.load import load_results
-from harness.report.summary import summary
 from harness.report.tables import tables
 from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table, timing_of
 

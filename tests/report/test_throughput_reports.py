@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.report.load import load_results
+from harness.report.step_time import GREYS, step_time
+from harness.report.throughput_by_batch import throughput_by_batch
+from harness.report.timings import Timing, current_file, fairest, load_timings
 from matplotlib.colors import to_hex
 
 from harness.base import paths
@@ -17,11 +21,7 @@ from harness.base.errors import UserError
 from harness.config.params import Params
 from harness.config.systems import MODELS
 from harness.report import style
-from harness.report.load import load_results
-from harness.report.step_time import GREYS, step_time
 from harness.report.tables import tables
-from harness.report.throughput_by_batch import throughput_by_batch
-from harness.report.timings import Timing, current_file, fairest, load_timings
 from harness.throughput import rows
 from harness.throughput.device import slug
 from tests.made_up_timings import PARTS

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.report.load import load_results
 
 from harness.base.files import write_json
 from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.config.systems import MODELS, is_dcls
-from harness.report.load import load_results
 from harness.report.tables import tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
 from tests.report.conftest import BASELINE, DCLS, RESULTS, edit, edit_timings

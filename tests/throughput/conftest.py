@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import dcls
 from harness.config.params import Params
 from harness.counting import operations as counts
 from harness.models import build as models
@@ -22,7 +23,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reduced models in place of the full-size ones."""
     monkeypatch.setattr(models, "FULL_SIZE", TINY)
     counts.counts.cache_clear()
+    dcls.use_convolution("measured")  # as the stage does
     yield
+    dcls.use_convolution("rule")
     counts.counts.cache_clear()
 
 
@@ -34,7 +37,7 @@ def quick_params(params: Params) -> Params:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(models, "device_of", lambda: torch.device("cpu"))
+    monkeypatch.setattr("harness.throughput.machine.default_device", lambda: torch.device("cpu"))
     return this_machine()
 
 

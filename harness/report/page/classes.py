@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from harness.config.systems import is_dcls, method_of
-from harness.report.grid import NONE, Grid, number, span
-from harness.report.load import Results
-from harness.report.made_by import MadeBy
+from harness.config.systems import method_of
+from harness.report.frames import Frames
 from harness.report.page.sortable import Sortable, sortable
-from harness.report.per_class import NOTES, per_class
+from harness.report.paper_tables.numbers import number, span
+from harness.report.paper_tables.table import Table, View
 
 
-def class_table(results: Results, by: MadeBy) -> tuple[Sortable, tuple[str, ...]]:
-    """AP in percent of each model, DCLS minus baseline with its interval; and the notes on it."""
-    header = ["class", "positives"]
-    for model in results.models:
-        name = results.published[model].backbone
+def class_table(frames: Frames, classes: Table) -> tuple[Sortable, tuple[str, ...]]:
+    """AP in percent of each model, DCLS minus baseline with its interval, from `per_class`; and the notes on it."""
+    header, compared = ["class", "positives"], set(frames.comparisons.model)
+    for model in frames.models:
+        name = frames.backbone(model)
         header.append(f"{name} {method_of(model)}")
-        if model in results.compared:
-            header += [f"{name} difference", f"{name} 95% interval"]
+        header += [f"{name} difference", f"{name} 95% interval"] if model in compared else []
     rows = []
-    for row in per_class(results, by).rows:
-        cells = [str(row["label"]), str(row["positives"])]
-        for model in results.models:
+    for row in classes.frame.to_dict("records"):
+        cells = [str(row["label"]), number(row["positives"], "d")]
+        for model in frames.models:
             cells.append(number(row[f"{model}_AP"], ".2f"))
-            if is_dcls(model) and model in results.compared:
-                difference, low, high = (row[f"{model}_{name}"] for name in ("difference", "low", "high"))
-                cells += [NONE if difference is None else f"{difference:+.2f}", span(low, high, sign="+")]
+            if model in compared:
+                cells.append(number(row[f"{model}_difference"], "+.2f"))
+                cells.append(span(row[f"{model}_low"], row[f"{model}_high"], sign="+"))
         rows.append(tuple(cells))
-    return sortable(Grid("Average precision by class, in percent", tuple(header), tuple(rows))), NOTES
+    return sortable(View("Average precision by class, in percent", tuple(header), tuple(rows))), classes.notes

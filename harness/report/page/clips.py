@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-from pathlib import Path
 from typing import Any
 
-from harness.base import paths
-from harness.base.errors import UserError
-from harness.base.files import read_json
-from harness.report.load import Results
-
-KEYS = ("id", "labels", "audio", "licence", "recordings", "predictions", "log_mel")
+from harness.report.examples import examples_folder, recorded_examples
+from harness.report.frames import Frames
+from harness.report.page.embedding import data_url
 
 
-def example_clips(results: Results) -> list[dict[str, Any]]:
-    """The clips of examples/examples.json, `audio` as a data URL or None; none where no examples were recorded.
+def clips_with_sound(frames: Frames) -> list[dict[str, Any]]:
+    """The recorded examples, `audio` as a data URL or None, `predictions` as pairs in the order of the models.
 
-    Raises UserError where a file that examples.json names is missing, or a clip lacks a key.
+    Raises UserError where examples.json is malformed, or a sound file is missing.
     """
-    folder = paths.results(results.preset) / "examples"
-    if not (folder / "examples.json").is_file():
-        return []
     found = []
-    for clip in read_json(folder / "examples.json")["clips"]:
-        lacking = [key for key in KEYS if key not in clip]
-        if lacking:
-            raise UserError(f"{folder / 'examples.json'}: a clip lacks {', '.join(lacking)}; run `examples` again")
-        models = [model for model in results.models if model in clip["predictions"]]
-        found.append(
-            clip
-            | {
-                "audio": _sound(folder / clip["audio"]) if clip["audio"] else None,
-                "predictions": [(model, clip["predictions"][model]) for model in models],
-            }
-        )
+    for clip in recorded_examples(frames):
+        audio = data_url(examples_folder(frames) / clip.audio, "audio/flac", "examples") if clip.audio else None
+        predictions = [(model, clip.predictions[model]) for model in frames.models if model in clip.predictions]
+        found.append(clip.model_dump() | {"audio": audio, "predictions": predictions})
     return found
-
-
-def _sound(path: Path) -> str:
-    try:
-        return f"data:audio/flac;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); run `examples` again") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.report.grid import NONE, Grid
+from harness.report.paper_tables.numbers import NONE
+from harness.report.paper_tables.table import View
 
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
 
@@ -20,7 +21,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sortable:
-    """A Grid's cells; `numeric` says of each column whether it is sorted by number."""
+    """A view's cells; `numeric` says of each column whether it is sorted by number."""
 
     caption: str
     header: tuple[str, ...]
@@ -28,10 +29,10 @@ class Sortable:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def sortable(grid: Grid) -> Sortable:
-    numeric = tuple(column >= grid.words for column in range(len(grid.header)))
+def sortable(view: View) -> Sortable:
+    numeric = tuple(column >= view.words for column in range(len(view.header)))
     return Sortable(
-        grid.caption, grid.header, numeric, tuple(tuple(Cell(text, _key(text)) for text in row) for row in grid.rows)
+        view.caption, view.header, numeric, tuple(tuple(Cell(text, _key(text)) for text in row) for row in view.rows)
     )
 
 

@@ -1,0 +1,178 @@
+"""The figures stage: pictures of the results, and report.md, which shows them below the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from harness.audio.units import band_spacing
+from harness.base import paths
+from harness.base.files import read_text, write_json, write_text
+from harness.config.params import Params
+from harness.config.systems import is_dcls
+from harness.report.examples import recorded_examples
+from harness.report.figures import theme
+from harness.report.figures.accuracy_and_cost import accuracy_and_cost
+from harness.report.figures.calibration import FEWEST, calibration
+from harness.report.figures.class_differences import class_differences
+from harness.report.figures.dense_kernels import dense_kernels
+from harness.report.figures.example_clips import example_clips
+from harness.report.figures.kernel_motion import kernel_motion
+from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
+from harness.report.figures.learning_curves import learning_curves
+from harness.report.figures.speed import step_time, throughput_by_batch
+from harness.report.frames import Frames, load_frames
+from harness.report.made_by import made_by
+from harness.report.selection import Selection
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report. `draw` gives None where the results lack what it shows; `animate` the frames of a GIF."""
+
+    name: str
+    heading: str
+    caption: str
+    draw: Callable[[], Figure | None]
+    animate: Callable[[], list[Figure]] | None = None
+
+
+def pictures(frames: Frames) -> Iterator[Picture]:
+    """All figures, in the order in which the report shows them."""
+    several = len(frames.seeds) > 1
+    over = f"over {frames.repeats}"
+    band = f", mean and range {over}" if several else ""
+    together = f", {len(frames.seeds)} {frames.repeats} together" if several else ""
+    timed = frames.condition
+    yield Picture(
+        "learning_curves",
+        "Learning curves",
+        f"Training loss (augmented, mixed clips) and validation mAP by epoch{band}.",
+        partial(learning_curves, frames),
+    )
+    yield Picture(
+        "class_differences",
+        "Difference by class",
+        f"Test average precision of each class, DCLS minus baseline, mean {over}, with its 95% interval over clips "
+        "(paired bootstrap). Where nothing differs, one interval in twenty still leaves out 0.",
+        partial(class_differences, frames),
+    )
+    yield Picture(
+        "accuracy_and_cost",
+        "mAP against throughput and parameters",
+        f"Test mAP (bars: standard deviation {over}) against throughput (bars: 95% intervals) and against parameters, "
+        "with arrows from baseline to DCLS. Throughput is that of the full-size models; the published parameters "
+        "include heads of 1000 classes.",
+        partial(accuracy_and_cost, frames),
+    )
+    yield Picture(
+        "calibration",
+        "Calibration",
+        f"Share of positives among the pairs of test clip and class by their score{together}; bins of fewer than "
+        f"{FEWEST} pairs are not drawn. The error is the expected calibration error over all bins.",
+        partial(calibration, frames),
+    )
+    yield Picture(
+        "throughput_by_batch",
+        "Throughput against batch size",
+        f"Clips a second of the full-size models (bars: 95% intervals) on {timed.device}, {timed.precision}, eager. "
+        "docs/throughput.md says how it was measured.",
+        partial(throughput_by_batch, frames),
+    )
+    yield Picture(
+        "step_time",
+        "Where a step's time goes",
+        f"Milliseconds of each part of a forward pass and of a training step on {timed.device}, measured with "
+        "PyTorch's profiler, which slows steps down. The percentages are the share of the depthwise convolutions.",
+        partial(step_time, frames),
+    )
+    for model in filter(is_dcls, frames.models):
+        yield from _of_kernels(frames, model, together)
+    yield Picture(
+        "example_clips",
+        "Example clips",
+        "Log-mels of a few test clips, chosen by their labels alone (above each), and the classes to which the models "
+        f"of seed {frames.seeds[0]} give the highest scores.",
+        partial(example_clips, frames),
+    )
+
+
+def _of_kernels(frames: Frames, model: str, together: str) -> Iterator[Picture]:
+    """The figures of one DCLS model's kernels."""
+    backbone, seed = frames.backbone(model), frames.seeds[0]
+    hertz = f"near 1 kHz a mel band is {band_spacing(1000):.0f} Hz wide, near 8 kHz {band_spacing(8000):.0f} Hz"
+    yield Picture(
+        f"positions_{model}",
+        f"Kernel positions, {backbone}",
+        f"Share of the DCLS elements in each cell of the kernel by stage{together}; white cells have none. The paths "
+        f"are those of a fixed, random sample of seed {seed}; {hertz}.",
+        partial(kernel_positions, frames, model),
+        partial(kernel_animation, frames, model),
+    )
+    lacking = "" if "at_border" in frames.positions else "; quantiles and more were not recorded by this run"
+    yield Picture(
+        f"motion_{model}",
+        f"Kernels over time, {backbone}",
+        "How far the elements are from where they started, their spread |SIG|, the effective support "
+        "(sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the share of elements in the outermost cells. "
+        f"Quantiles are means over {frames.repeats}{lacking}.",
+        partial(kernel_motion, frames, model),
+    )
+    yield Picture(
+        f"kernels_{model}",
+        f"Dense kernels, {backbone}",
+        f"Kernels of evenly spaced channels in the first layer of each stage before and after training, seed {seed}. "
+        "Each has its own colour scale, whose end stands in its corner.",
+        partial(dense_kernels, frames, model),
+    )
+
+
+def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
+    """Write the figures into results/PRESET/figures.
+
+    As PNG: also the animations, figures.json, which lists all with their captions, and results/PRESET/report.md, which
+    takes in table1.md. As SVG or PDF: nothing but these. Runs of older code recorded less: what they lack is left out,
+    and the report says so. Raises UserError where a result file or table1.md is missing.
+    """
+    frames = load_frames(chosen)
+    results = paths.results(chosen.preset)
+    table = read_text(paths.tables(chosen.preset) / "table1.md").rstrip()
+    folder, drawn, written = results / "figures", [], set()
+    for one in pictures(frames):
+        if not theme.save(folder / one.name, one.draw, file_format):
+            continue
+        drawn.append(one)
+        written.add(f"{one.name}.{file_format}")
+        if file_format == "png" and one.animate and theme.save_animation(folder / one.name, one.animate):
+            written.add(f"{one.name}.gif")
+    if file_format != "png":
+        print(f"{folder}: {len(drawn)} figures as {file_format}")
+        return
+    for stale in {*folder.glob("*.png"), *folder.glob("*.gif")}:
+        if stale.name not in written:
+            stale.unlink()
+    index = [{"name": one.name, "heading": one.heading, "caption": one.caption} for one in drawn]
+    write_json(folder / "figures.json", index)
+    parts, line = [table], made_by(frames).line
+    for one in drawn:
+        moving = f"\n\n[Animation](figures/{one.name}.gif)" if f"{one.name}.gif" in written else ""
+        parts.append(f"## {one.heading}\n\n![{one.heading}](figures/{one.name}.png)\n\n{one.caption}{moving}")
+        parts.append(f"*{line}.*")
+    if lacking := not_recorded(frames):
+        parts.append(f"Left out, as not recorded by this run: {', '.join(lacking)}.")
+    write_text(results / "report.md", "\n\n".join(parts) + "\n")
+    print(results / "report.md")
+
+
+def not_recorded(frames: Frames) -> list[str]:
+    """What the figures would show of these runs had they recorded it."""
+    found = {
+        "paths of elements": frames.trajectories,
+        "dense kernels": frames.kernels,
+        "calibration": frames.calibration,
+        "example clips": recorded_examples(frames),
+    }
+    return [name for name, rows in found.items() if not len(rows)]

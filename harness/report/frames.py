@@ -1,0 +1,302 @@
+"""All result files of a preset as tidy DataFrames, each read once. docs/recorded.md says what the columns mean.
+
+Every row says which file it comes from: in `source`, or in `<what>_file` where it joins several. Every frame that has a
+`model` has its `backbone` (ConvNeXt-T, ...) and `method` (baseline, DCLS, linear baseline) too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.audio.units import cell_size
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.params import Dcls, Params
+from harness.config.systems import LINEAR_BASELINE, MODELS, baseline_of, method_of
+from harness.data.clips.splits import folds_of
+from harness.records import schemas
+from harness.report import paper_frames, timing_frames
+from harness.report.reading import WORKING_TREE, Files
+from harness.report.run_rows import run_row, training_record
+from harness.report.selection import Selection
+from harness.throughput.condition import Condition
+
+LINEAR_METHOD = "linear baseline"
+
+
+def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
+    """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
+    models = tuple(model for model in MODELS if model in chosen.models)
+    frames = Frames(chosen.preset, models, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
+    for name in ("runs", "comparisons"):  # the others are read when they are asked for
+        getattr(frames, name)
+    return frames
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What was found of a preset's models and seeds; models in the paper's order, seeds in that of the parameters."""
+
+    preset: str
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    linear_seeds: tuple[int, ...]
+    files: Files
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row a run, and a row a run of the linear baseline: metrics.json and what its records say."""
+        runs = [(model, seed) for model in self.models for seed in self.seeds]
+        runs += [(LINEAR_BASELINE, seed) for seed in self.linear_seeds]
+        rows = [run_row(self.files, self.preset, model, seed) for model, seed in runs]
+        return self._named(pd.DataFrame(rows))
+
+    @cached_property
+    def records(self) -> dict[str, schemas.Record]:
+        """By file, of every result but the timings."""
+        found: dict[str, schemas.Record] = {}
+        for row in self.runs.itertuples():
+            for name in (row.training_file, row.evaluation_file):
+                if isinstance(name, str):
+                    found[name] = self.files.record(Path(name))
+        for name in ("comparison.run.json", "parameters.run.json"):
+            path = paths.results(self.preset) / name
+            if self.files.read(path) is not None:
+                found[str(path)] = self.files.record(path)
+        return found
+
+    @cached_property
+    def histories(self) -> pd.DataFrame:
+        return self._of_runs("training/history.csv", schemas.HISTORY)
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """Older runs recorded some columns only: a column that no run has is not there."""
+        return self._of_runs("training/positions.csv", schemas.POSITIONS[:5], text=("layer",))
+
+    @cached_property
+    def densities(self) -> pd.DataFrame:
+        return self._of_runs("training/position_density.csv", schemas.POSITION_DENSITY)
+
+    @cached_property
+    def trajectories(self) -> pd.DataFrame:
+        return self._of_runs("training/trajectories.csv", schemas.TRAJECTORIES, needed=False)
+
+    @cached_property
+    def kernels(self) -> pd.DataFrame:
+        """`values` are float64 (size, size), rows along frequency."""
+        found = self._of_runs("training/kernels.csv", schemas.KERNELS, needed=False, text=("layer", "values"))
+        values = []
+        for row in found.itertuples():
+            side = self.kernel_size(row.model)
+            try:
+                values.append(row.largest / 999 * np.array(row.values.split(), float).reshape(side, side))
+            except ValueError as error:
+                raise UserError(f"{row.source}: {error}; delete it and run its stage again") from error
+        return found.assign(values=pd.Series(values, index=found.index, dtype=object))
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        return self._of_runs("evaluation/calibration.csv", schemas.CALIBRATION, needed=False, linear=True)
+
+    @cached_property
+    def per_class(self) -> pd.DataFrame:
+        return self._of_runs("evaluation/per_class.csv", schemas.PER_CLASS, text=("label",), linear=True)
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """A row a DCLS model that is compared with its baseline."""
+        rows = [
+            {"model": model, **pair.model_dump(exclude={"differences"}), "source": str(self._comparison_file)}
+            for model, pair in self._pairs.items()
+        ]
+        return self._named(pd.DataFrame(rows, columns=["model", *_fields(schemas.Pair, "differences"), "source"]))
+
+    @cached_property
+    def seed_differences(self) -> pd.DataFrame:
+        """A row a DCLS model and seed: mAP of DCLS minus that of the baseline, in [0, 1]."""
+        rows = [
+            {"model": model, "seed": int(seed), "difference": difference, "source": str(self._comparison_file)}
+            for model, pair in self._pairs.items()
+            for seed, difference in pair.differences.items()
+        ]
+        return self._named(pd.DataFrame(rows, columns=["model", "seed", "difference", "source"]))
+
+    @cached_property
+    def class_differences(self) -> pd.DataFrame:
+        path = paths.results(self.preset) / "per_class_difference.csv"
+        found = self.files.csv(path, schemas.PER_CLASS_DIFFERENCE, text=("model", "baseline", "label"))
+        return self._named(found[found.model.isin(self.models)].reset_index(drop=True).assign(source=str(path)))
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        path = paths.results(self.preset) / "parameters.json"
+        counted = self.files.json(path, schemas.Parameters).models
+        for model in self.models:
+            if model not in counted:
+                raise UserError(f"{path}: no {model!r} in it; run `count-parameters` again")
+        rows = []
+        for model in self.models:
+            one = counted[model]
+            row = {"model": model, **one.model_dump(exclude={"backbone", "classes"})}
+            for classes, count in one.classes.items():
+                row |= {f"head_{classes}": count.head, f"total_{classes}": count.total}
+            rows.append(row | {"backbone_parameters": one.backbone, "source": str(path)})
+        return self._named(pd.DataFrame(rows))
+
+    @cached_property
+    def timings(self) -> pd.DataFrame:
+        """All rows of all devices; see throughput.rows for the columns."""
+        return self._named(timing_frames.all_timings(self.files))
+
+    @cached_property
+    def shown_timings(self) -> pd.DataFrame:
+        """A row a model: those that stand beside the paper's throughput."""
+        return timing_frames.shown(self.timings, self.timed_device, self.dcls)
+
+    @cached_property
+    def sweep(self) -> pd.DataFrame:
+        """Rows of the shown condition but for mode and batch."""
+        return timing_frames.sweep(self.timings, self.shown_timings)
+
+    @cached_property
+    def breakdown(self) -> pd.DataFrame:
+        return self._named(timing_frames.breakdown(self.files, self.timed_device, self.dcls))
+
+    @cached_property
+    def timed_device(self) -> str:
+        return self.files.json(paths.TIMED_DEVICE, schemas.TimedDevice).device
+
+    @property
+    def condition(self) -> Condition:
+        return timing_frames.condition_of(self.shown_timings.iloc[0])
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """The paper's Table 1: mAP and its standard deviation in percent, parameters in millions, clips/s."""
+        return paper_frames.published(self.files, self.models)
+
+    @cached_property
+    def references(self) -> pd.DataFrame:
+        """Systems that no run of this pipeline scored: mAP and standard deviation in [0, 1], over n of them."""
+        return paper_frames.references(self.files, {self.preset, self.kind})
+
+    @cached_property
+    def coverage(self) -> dict[str, Any]:
+        """Clips listed and there by split, where data.json says so."""
+        return self.files.json(paths.results(self.preset) / "data.json", schemas.DataSummary).coverage or {}
+
+    @property
+    def dcls(self) -> Dcls:
+        """The DCLS parameters that the models were trained with."""
+        return Dcls(**self._training(self.models[0]).parameters["dcls"])
+
+    @property
+    def kind(self) -> str:
+        """Where the clips come from, as in the parameters."""
+        return str(self.runs.data.iloc[0])
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """Test clips by fold where seeds test on folds; empty where all test on the same clips."""
+        if self.kind != "esc10":
+            return {}
+        first = self.runs[self.runs.model == self.models[0]]
+        return {name: row.clips for row in first.itertuples() for name in folds_of("test", row.seed)}
+
+    @property
+    def repeats(self) -> str:
+        """What the runs of a model differ in: `seeds`, or `folds` where each seed has a fold of its own."""
+        return "folds" if len(self.folds) == len(self.seeds) else "seeds"
+
+    @property
+    def full_size(self) -> bool:
+        return bool((self.runs.scale.dropna() == "full").all())
+
+    @property
+    def chance(self) -> float:
+        """mAP in percent of scores that know nothing: the mean share of positives."""
+        return 100 * float(self.runs[self.runs.model == self.models[0]].prevalence.mean())
+
+    def maps_of(self, model: str) -> pd.Series:
+        """mAP in percent by seed; empty where the model has no run."""
+        found = self.runs[self.runs.model == model]
+        return pd.Series(100 * found.mAP.to_numpy(), index=found.seed.to_numpy(), dtype=float)
+
+    def backbone(self, model: str) -> str:
+        return str(self.published.set_index("model").backbone[model])
+
+    def kernel_size(self, model: str) -> int:
+        """Cells along a side of the dense kernel."""
+        return int(self._training(model).parameters["dcls"]["dilated_kernel_size"])
+
+    def is_published(self, model: str) -> bool:
+        """Whether the weights are the authors', which have no epochs here."""
+        return self._training(model).parameters["model"]["start"] == "published"
+
+    def cell_sizes(self, model: str) -> dict[int, tuple[int, float]]:
+        """Mel bands and milliseconds that a kernel's cell stands for, by stage, which the layers' names tell."""
+        found = {}
+        for stage, layer in self.positions[self.positions.model == model].groupby("stage").layer.first().items():
+            place = re.search(r"stages\.(\d+)\.", str(layer))
+            found[int(str(stage))] = cell_size(int(place[1]) + 1 if place else int(str(stage)))
+        return found
+
+    def _training(self, model: str) -> schemas.TrainingRecord:
+        """Of the first seed."""
+        return training_record(self.files, self.preset, model, self.seeds[0])
+
+    @property
+    def _comparison_file(self) -> Path:
+        return paths.results(self.preset) / "comparison.json"
+
+    @cached_property
+    def _pairs(self) -> dict[str, schemas.Pair]:
+        """The pairs among the models, checked to be differences of these runs' mAPs."""
+        compared = self.files.json(self._comparison_file, schemas.Comparison).pairs
+        found = {}
+        for model in self.models:
+            baseline = baseline_of(model)
+            if model == baseline or baseline not in self.models:
+                continue
+            if model not in compared:
+                raise UserError(f"{self._comparison_file}: no {model!r} in it; run `compare-models` again")
+            expected = (self.maps_of(model) - self.maps_of(baseline)) / 100
+            given = {int(seed): difference for seed, difference in compared[model].differences.items()}
+            if set(given) != set(self.seeds) or any(abs(given[one] - expected[one]) > 1e-9 for one in self.seeds):
+                path = self._comparison_file
+                raise UserError(f"{path}: {model} is of other runs than those in results; run `compare-models` again")
+            found[model] = compared[model]
+        return found
+
+    def _of_runs(
+        self, name: str, columns: tuple[str, ...], text: tuple[str, ...] = (), needed: bool = True, linear: bool = False
+    ) -> pd.DataFrame:
+        """A CSV of every run, one below the other; those that are not `needed` may be missing."""
+        runs = [(model, seed) for model in self.models for seed in self.seeds]
+        runs += [(LINEAR_BASELINE, seed) for seed in self.linear_seeds] if linear else []
+        found = [pd.DataFrame(columns=["model", "seed", *columns, "source"])]
+        for model, seed in runs:
+            path = paths.run_results(self.preset, model, seed) / name
+            if needed or self.files.read(path) is not None:
+                rows = self.files.csv(path, columns, text)
+                found.append(rows.assign(model=model, seed=seed, source=str(path)))
+        whole = [frame for frame in found if not frame.empty] or found[:1]
+        return self._named(pd.concat(whole, ignore_index=True))
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """With the backbone's name and the method beside the model."""
+        names = dict(zip(self.published.model, self.published.backbone, strict=True))
+        methods = {**{model: method_of(model) for model in names}, LINEAR_BASELINE: LINEAR_METHOD}
+        return frame.assign(backbone=frame.model.map(names), method=frame.model.map(methods))
+
+
+def _fields(schema: type[schemas.Result], *left_out: str) -> list[str]:
+    return [name for name in schema.model_fields if name not in left_out]

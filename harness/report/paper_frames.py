@@ -1,0 +1,46 @@
+"""What the paper published, and the reference points that stand beside it, as DataFrames."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.systems import baseline_of, is_dcls, method_of
+from harness.report.reading import Files
+
+NUMBERS = ("kernel_count", "params_millions", "map_mean", "map_std", "throughput_samples_per_s")
+TEXT = ("model", "backbone", "method", "kernel_size", "imagenet_pretraining")
+NAMES = {"map_mean": "mAP", "map_std": "sd", "throughput_samples_per_s": "throughput", "method": "paper_method"}
+
+
+def published(files: Files, models: tuple[str, ...]) -> pd.DataFrame:
+    """The paper's Table 1: mAP in percent, parameters in millions, clips/s; `paper_method` is its own word.
+
+    Beside a DCLS model, `mAP_difference` and `speed_ratio` are what it has more than its baseline, and how fast it is
+    relative to it; of a baseline they are NaN.
+
+    Raises UserError where the file is missing, or lacks one of `models` or its baseline.
+    """
+    found = files.csv(paths.PUBLISHED, (*TEXT, *NUMBERS), TEXT).rename(columns=NAMES)
+    wanted = [name for model in models for name in (model, baseline_of(model))]
+    missing = next((name for name in wanted if name not in set(found.model)), None)
+    if missing:
+        raise UserError(f"{paths.PUBLISHED}: no row for {missing}; restore the file from Git")
+    found = found.assign(imagenet=found.imagenet_pretraining == "yes", method=found.model.map(method_of))
+    baseline = found.set_index("model").reindex(found.model.map(baseline_of)).reset_index(drop=True)
+    pairs = pd.DataFrame(
+        {
+            "mAP_difference": (found.mAP - baseline.mAP).round(2),  # decimals as published
+            "speed_ratio": found.throughput / baseline.throughput,
+        }
+    ).where(found.model.map(is_dcls))
+    found = pd.concat([found, pairs], axis=1).assign(source=str(paths.PUBLISHED))
+    return found.drop(columns="imagenet_pretraining")
+
+
+def references(files: Files, presets: set[str]) -> pd.DataFrame:
+    """Reference points of presets, by their names or kinds of data: mAP and sd in [0, 1], over n runs."""
+    path = paths.PUBLISHED.with_name("reference_points.csv")
+    found = files.csv(path, ("preset", "name", "mAP", "sd", "n", "source"), ("preset", "name", "source"))
+    return found[found.preset.isin(presets)].drop(columns="preset").reset_index(drop=True)

@@ -1,0 +1,106 @@
+"""Average precision class by class: every model's mean over its runs, and DCLS minus baseline with its interval."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.systems import baseline_of
+from harness.data.clips.splits import folds_of
+from harness.report.frames import Frames
+from harness.report.made_by import MadeBy
+from harness.report.paper_tables.numbers import mean_sd, number, span
+from harness.report.paper_tables.table import Table, View, as_frame, cells_from
+
+DIFFERENCES = ("difference", "low", "high")
+NOTES = (
+    "Average precision in percent, the mean over the runs of a model that have a positive of the class; ± is the "
+    "standard deviation over them. Positives are counted once for each set of test clips.",
+    "The difference is DCLS minus baseline in percentage points, with its 95% interval over clips (paired bootstrap, "
+    "for these weights; none for a class of few positives). Where nothing differs, one interval in twenty leaves out 0 "
+    "all the same.",
+)
+
+
+def per_class(frames: Frames, by: MadeBy) -> Table:
+    """A row a class, in the order of the data set's labels. Raises UserError where a per_class.csv has other classes
+    than the others, or a difference is missing."""
+    lines = frames.per_class
+    labels = _labels(lines)
+    tested = lines[lines.model == frames.models[0]]
+    sets = tested.seed.map(lambda seed: tuple(folds_of("test", seed)) if frames.folds else ())
+    counted = tested[tested.seed.isin(tested.groupby(sets).seed.last())]  # each set of test clips once
+    compared = _compared(frames, labels)
+    parts = [
+        cells_from(tested, "label", (), lambda one: {"label": one.label.iloc[0]}),
+        cells_from(counted, "label", ["source"], lambda one: {"positives": int(one.positives.sum())}),
+    ]
+    for model, runs in lines.groupby("model", sort=False):
+        parts.append(cells_from(runs, "label", ["source"], partial(_precision, model=model)))
+    for model, pairs in compared.groupby("model", sort=False):
+        parts.append(cells_from(pairs, "label", ["source"], partial(_difference, model=model)))
+    cells = pd.concat(parts)
+    columns = ["label", "positives", *(f"{model}_AP{sd}" for model in lines.model.unique() for sd in ("", "_sd"))]
+    columns += [f"{model}_{name}" for model in frames.comparisons.model for name in DIFFERENCES]
+    rows = as_frame(cells, columns)
+    return Table(
+        name="per_class",
+        title="Average precision by class",
+        cells=cells,
+        columns=tuple(columns),
+        views=tuple(_view(frames, rows, baseline) for baseline in dict.fromkeys(map(baseline_of, frames.models))),
+        facts=(("Results", by.line),),
+        warnings=by.warnings,
+        notes=NOTES,
+        same_files=True,
+    )
+
+
+def _labels(lines: pd.DataFrame) -> list[str]:
+    first = lines.source.iloc[0]
+    labels = list(lines[lines.source == first].label)
+    for source, one in lines.groupby("source", sort=False):
+        if list(one.label) != labels:
+            raise UserError(f"{source}: other classes than {first}; run `evaluate` of both again")
+    return labels
+
+
+def _compared(frames: Frames, labels: list[str]) -> pd.DataFrame:
+    """The differences of these classes. Raises UserError where one is missing."""
+    if frames.comparisons.empty:
+        return pd.DataFrame(columns=["model"])
+    found = frames.class_differences
+    for model in frames.comparisons.model:
+        for label in labels:
+            if label not in set(found[found.model == model].label):
+                path = paths.results(frames.preset) / "per_class_difference.csv"
+                raise UserError(f"{path}: no row of {model} and {label!r}; run `compare-models` again")
+    return found[found.label.isin(labels)]
+
+
+def _precision(lines: pd.DataFrame, model: Any) -> dict[str, Any]:
+    return {f"{model}_AP": (100 * lines.AP).mean(), f"{model}_AP_sd": (100 * lines.AP).std()}
+
+
+def _difference(lines: pd.DataFrame, model: Any) -> dict[str, Any]:
+    return {f"{model}_{name}": 100 * lines[name].iloc[0] for name in DIFFERENCES}
+
+
+def _view(frames: Frames, rows: pd.DataFrame, baseline: str) -> View:
+    """Of one backbone, so that it is narrow enough for a page."""
+    models = [model for model in frames.models if baseline_of(model) == baseline]
+    pair = next((model for model in models if f"{model}_difference" in rows), None)
+    header = ("class", "positives", *models, *(("DCLS - baseline", "95% interval") if pair else ()))
+    cells = []
+    for _, row in rows.iterrows():
+        line = [row.label, number(row.positives, "d")]
+        line += [mean_sd(row[f"{model}_AP"], row[f"{model}_AP_sd"]) for model in models]
+        if pair:
+            difference, low, high = (row[f"{pair}_{name}"] for name in DIFFERENCES)
+            line += [number(difference, "+.2f"), span(low, high, "+")]
+        cells.append(tuple(line))
+    return View(f"AP by class, {frames.backbone(baseline)}", header, tuple(cells))

@@ -1,0 +1,113 @@
+"""Timings of the full-size models as DataFrames, and which of them stand beside the paper's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.params import Dcls
+from harness.config.systems import CLASS_COUNTS, MODELS, is_dcls
+from harness.report.reading import Files
+from harness.throughput import rows
+from harness.throughput.condition import Condition
+from harness.throughput.device import breakdown_file, timings_file
+
+FLAGS = ("compiled", "channels_last", "fused")
+TEXT = (
+    *("model", "device", "mode", "precision", "version", "positions", "status", "fusion", "convolutions"),
+    *("processor", "gpu", "driver", "torch", "timm", "python", "cuda", "triton", "revision", "dirty", "date", *FLAGS),
+    *rows.ADDED,
+)
+PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]}
+
+
+def all_timings(files: Files) -> pd.DataFrame:
+    """The rows of every device's file: throughput.rows.COLUMNS, flags as booleans, NaN in what was not measured.
+
+    Raises UserError, naming the file, for a row that is damaged.
+    """
+    found = [pd.DataFrame(columns=[*rows.COLUMNS, "source"])]
+    for path in files.below(paths.THROUGHPUT):
+        if path.suffix == ".csv" and not path.name.endswith(".breakdown.csv"):
+            found.append(read_timings(files, path))
+    return pd.concat([frame for frame in found if not frame.empty] or found, ignore_index=True)
+
+
+def read_timings(files: Files, path: Path) -> pd.DataFrame:
+    """The rows of one file, as `all_timings` has them."""
+    frame = files.csv(path, tuple(name for name in rows.COLUMNS if name not in rows.ADDED), TEXT)
+    frame = frame.assign(**{name: value for name, value in rows.ADDED.items() if name not in frame})
+    for flag in FLAGS:
+        if not frame[flag].isin(["yes", "no"]).all():
+            raise UserError(f"{path}: column {flag}: must be yes or no; restore it from Git, or measure again")
+        frame[flag] = frame[flag] == "yes"
+    timed = frame.status == rows.OK
+    for name in ("throughput", "throughput_low", "throughput_high", "parameters_527", "parameters_1000"):
+        if frame.loc[timed, name].isna().any():
+            raise UserError(f"{path}: column {name}: empty where the status is ok; measure again")
+    return frame.assign(source=str(path))
+
+
+def shown(timings: pd.DataFrame, device: str, dcls: Dcls) -> pd.DataFrame:
+    """The fairest rows of a device. Raises UserError, saying what to run, where there are none."""
+    found = fairest(timings[timings.device == device], dcls)
+    if found.empty:
+        raise UserError(
+            f"{timings_file(device)}: has no float32 inference of all six models with {dcls}; "
+            "run `python -m harness throughput`"
+        )
+    return found
+
+
+def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
+    """Of one device's rows those, one a model, that compare best with the paper's throughput column.
+
+    The paper's code uses no mixed precision, no compiler and no fusing, and counts what its layers do in evaluation:
+    inference, exact float32, eager, not fused, 527 classes. Of those, what the latest commit timed. The paper names
+    neither batch nor memory layout: of the layouts the one in which the six are fastest (geometric mean), each at the
+    largest batch at which all six ran. Empty where the six have no such rows in common.
+    """
+    plain = _of(timings, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
+    plain = plain[~plain.model.map(is_dcls) | plain.ratio_to_baseline.notna()]
+    whole = [one for _, one in plain.groupby(["channels_last", "batch"]) if set(one.model) == set(MODELS)]
+    if not whole:
+        return timings.head(0)
+    latest = set(max(whole, key=lambda one: one.date.max()).revision)
+    whole = [one for one in whole if set(one.revision) == latest]
+    largest = {one.channels_last.iloc[0]: one for one in whole}  # the last of each layout
+    return max(largest.values(), key=lambda one: float(np.log(one.throughput).mean())).reset_index(drop=True)
+
+
+def sweep(timings: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the shown device and condition, of every mode and batch; throughput is NaN where memory ended."""
+    alike = [name for name in (*rows.CONDITION, *rows.DCLS) if name not in ("mode", "batch")]
+    found = _of(timings, {name: shown[name].iloc[0] for name in alike})
+    return found[found.status.isin([rows.OK, rows.OUT_OF_MEMORY])].reset_index(drop=True)
+
+
+def breakdown(files: Files, device: str, dcls: Dcls) -> pd.DataFrame:
+    """Where a step's time goes on a device: throughput.rows.BREAKDOWN; empty where that was not profiled."""
+    path = breakdown_file(device)
+    if files.read(path) is None:
+        return pd.DataFrame(columns=[*rows.BREAKDOWN, "source"])
+    text = ("model", "device", "mode", "precision", "version", "part", "revision", "dirty", "date")
+    found = files.csv(path, rows.BREAKDOWN, text).assign(source=str(path))
+    return _of(found, {name: getattr(dcls, name) for name in rows.DCLS}).reset_index(drop=True)
+
+
+def condition_of(row: pd.Series) -> Condition:
+    flags = {name: bool(row[name]) for name in FLAGS}
+    given = {"device": row.device, "mode": row["mode"], "precision": row.precision}
+    numbers = {"batch": int(row.batch), "classes": int(row.classes)}
+    return Condition(**given, **flags, **numbers, baseline_depthwise=row.baseline_depthwise)  # type: ignore[arg-type]
+
+
+def _of(frame: pd.DataFrame, cells: dict[str, object]) -> pd.DataFrame:
+    """The rows with these cells."""
+    for name, value in cells.items():
+        frame = frame[frame[name] == value]
+    return frame
