@@ -52,6 +52,7 @@ def _curve(axes: Axes, bins: pd.DataFrame, colour: str, marker: str, name: str) 
         x=drawn.scores / drawn["count"],
         y=drawn.positives / drawn["count"],
         ax=axes,
+        errorbar=None,
         color=colour,
         marker=marker,
         markersize=3,
