@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show page test test-slow test-gpu test-torch gpu-check golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
+.PHONY: help setup repro show page test test-slow test-gpu test-torch gpu-check verify golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -24,6 +24,10 @@ repro: $(STAMP)  ## run what is out of date of the pipeline, print the results t
 	@$(BIN)/python -m harness hardware
 	@$(BIN)/python -m harness repro $(if $(JOBS),--jobs $(JOBS))
 	@$(BIN)/python -m harness show
+	@$(BIN)/python -m harness verify --summary || true  # after a change, results are meant to differ
+
+verify: $(STAMP)  ## say run by run whether the results here equal those of the commit; status 1 where one differs
+	@$(BIN)/python -m harness verify
 
 show: $(STAMP)  ## print the results table and where the report lies
 	@$(BIN)/python -m harness show

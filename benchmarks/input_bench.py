@@ -111,12 +111,12 @@ def parts(params: Params, clips: Clips) -> dict[str, Callable[[], int]]:
     train, front_end, order = params.train, FrontEnd(), batches.epoch_order(0, 0, len(clips))
     division = batches.divide(train.model_copy(update={"batch": BATCH, "micro_batch": None}), len(clips))
     numbers = batches.numbers_of(division, 0, 0)[:8]
-    pieces = list(batches.read(clips, order, BATCH, numbers, 0))
-    waveform = pieces[0].waveform
-    draws = [augment.draw(train, augment.generator(0, 0, index), 513, 1001) for index in pieces[0].indices]
+    raw_batches = list(batches.read(clips, order, BATCH, numbers, 0))
+    waveform = raw_batches[0].waveform
+    draws = [augment.draw(train, augment.generator(0, 0, index), 513, 1001) for index in raw_batches[0].indices]
 
     def read() -> int:
-        return sum(len(piece.indices) for piece in batches.read(clips, order, BATCH, numbers, 0))
+        return sum(len(raw.indices) for raw in batches.read(clips, order, BATCH, numbers, 0))
 
     def change() -> int:
         return len(augment.roll_and_speed(waveform, draws))
@@ -125,7 +125,7 @@ def parts(params: Params, clips: Clips) -> dict[str, Callable[[], int]]:
         return len(front_end(waveform))
 
     def prepare() -> int:
-        return sum(len(batches.prepare(train, piece, (0, 0), front_end)[0]) for piece in pieces)
+        return sum(len(batches.prepare(train, raw, (0, 0), front_end)[0]) for raw in raw_batches)
 
     return {"reading": read, "roll and speed": change, "mel": mel, "augmenting and mel": prepare}
 
@@ -156,12 +156,12 @@ def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float |
     order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)
     numbers = numbers[: 12 if size == "reduced" else 7]
     pace, rates = SessionTimes(), []
-    pieces = waiting(batches.read(clips, order, BATCH, numbers, workers), pace)
+    raw_batches = waiting(batches.read(clips, order, BATCH, numbers, workers), pace)
     for step in tqdm(range(len(numbers)), desc=f"{size} model, {workers} workers"):
         if step == 2:  # the first steps make what later ones reuse, and start the workers
             pace.waited = 0.0
         started = time.perf_counter()
-        optimizer_step(run, pieces, division, 0, 1e-4, False)
+        optimizer_step(run, raw_batches, division, 0, 1e-4, False)
         if step >= 2:
             rates.append(BATCH / (time.perf_counter() - started))
     return [*summary(rates), round(pace.waited / sum(BATCH / one for one in rates), 4)]

@@ -101,7 +101,7 @@ def run_of(name: str, batch: int, full: bool) -> Run:
     return run
 
 
-def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division, Iterator[batches.Piece]]:
+def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division, Iterator[batches.RawBatch]]:
     """The same clips for every option, whatever its micro-batch."""
     train, random = params.train, np.random.default_rng(0)
     division = batches.divide(train, steps * train.batch)
@@ -113,11 +113,11 @@ def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division,
         range(number * division.micro_batch, (number + 1) * division.micro_batch)
         for number in range(steps * division.parts)
     ]
-    pieces = (
-        batches.Piece(number, list(those), waveform[those.start : those.stop], targets[those.start : those.stop])
+    raw_batches = (
+        batches.RawBatch(number, list(those), waveform[those.start : those.stop], targets[those.start : those.stop])
         for number, those in enumerate(indices)
     )
-    return division, pieces
+    return division, raw_batches
 
 
 def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
@@ -127,9 +127,9 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
     for turn in tqdm(range(rounds + 1), desc="rounds"):
         for name, run in runs.items():
             torch.use_deterministic_algorithms(run.params.train.deterministic)
-            division, pieces = noise(run.params, 1, 10.0)
+            division, raw_batches = noise(run.params, 1, 10.0)
             started = time.perf_counter()
-            optimizer_step(run, pieces, division, 0, 1e-4, False)
+            optimizer_step(run, raw_batches, division, 0, 1e-4, False)
             if turn:
                 times[name].append(time.perf_counter() - started)
     return times
@@ -137,18 +137,18 @@ def step_times(batch: int, rounds: int) -> dict[str, list[float]]:
 
 def loss_after(name: str) -> float:
     run = run_of(name, 8, full=False)
-    division, pieces = noise(run.params, STEPS, 1.5)
-    losses = [float(np.mean(optimizer_step(run, pieces, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
+    division, raw_batches = noise(run.params, STEPS, 1.5)
+    losses = [float(np.mean(optimizer_step(run, raw_batches, division, 0, 1e-3, False)[0])) for _ in range(STEPS)]
     return losses[-1]
 
 
 def peak_memory(name: str, batch: int) -> int:
     """MiB that two full-size steps add to the process, at their peak."""
     run = run_of(name, batch, full=True)
-    division, pieces = noise(run.params, 2, 10.0)
+    division, raw_batches = noise(run.params, 2, 10.0)
     before = peak_kib()
     for _ in range(2):
-        optimizer_step(run, pieces, division, 0, 1e-4, False)
+        optimizer_step(run, raw_batches, division, 0, 1e-4, False)
     return (peak_kib() - before) // 1024
 
 

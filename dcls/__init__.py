@@ -14,6 +14,7 @@ from .choice import convolution_choices, forget_convolution_choices, use_convolu
 from .elements import axis_of
 from .kernels import dense_kernel
 from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
+from .quick_backward import use_quick_backward
 from .replace import fuse, replace_depthwise
 from .training import clamp_positions, parameter_groups, position_statistics
 
@@ -35,4 +36,5 @@ __all__ = [
     "position_statistics",
     "replace_depthwise",
     "use_convolution",
+    "use_quick_backward",
 ]

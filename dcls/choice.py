@@ -12,6 +12,7 @@ from .backends import BACKENDS, memory_format_of
 from .cache import is_ordinary
 
 FFT_SIDE = 48  # the rule: on a CPU, maps of this height or width have their kernel gradient by FFT (measured)
+FFT_KERNEL = 11  # if the kernel is at least this high or wide: for smaller ones a convolution is quicker (measured)
 ROUNDS = 3  # timed runs of each backend
 MUCH_SLOWER = 4  # a backend that takes this many times as long as the fastest for one sample is timed no further
 
@@ -109,7 +110,7 @@ def _backend(
 ) -> str:
     """The name of the backend; ``run(n, name)`` computes with the first n samples."""
     if not _is_free_to_choose(input):
-        return _by_rule(operation, input)
+        return _by_rule(operation, input, kernel)
     problem = Problem(
         operation,
         _device_name(input.device),
@@ -149,19 +150,20 @@ def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) 
         return Choice(named, {}, {})
     measuring = _mode == "measured" and not torch.are_deterministic_algorithms_enabled()
     if not measuring or (input.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return Choice(_by_rule(problem.operation, input), {}, {})
-    return _measured(problem.operation, input, run)
+        return Choice(_by_rule(problem.operation, input, problem.kernel), {}, {})
+    return _measured(problem, input, run)
 
 
-def _by_rule(operation: str, input: Tensor) -> str:
-    """On a CPU channels_last, and FFT for the kernel gradient of large maps; else torch in the layout of the input."""
+def _by_rule(operation: str, input: Tensor, kernel: Sequence[int]) -> str:
+    """On a CPU channels_last, and FFT for the gradient of large kernels on large maps; else torch as input lies."""
     if input.device.type == "cpu":
-        by_fft = operation == "kernel_gradient" and max(input.shape[2:]) >= FFT_SIDE
+        is_large = max(input.shape[2:]) >= FFT_SIDE and max(kernel[2:]) >= FFT_KERNEL
+        by_fft = operation == "kernel_gradient" and is_large
         return "fft" if by_fft else "torch_channels_last"
     return "torch_channels_last" if memory_format_of(input) is torch.channels_last else "torch_contiguous"
 
 
-def _measured(operation: str, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
+def _measured(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
     """Time one sample with every backend, then the whole batch, in turns, with those that are not much slower."""
     # Triton on a CPU is its interpreter, which is for tests and never fast
     names = [name for name, one in BACKENDS.items() if one.can_run(input) and (input.is_cuda or one.differentiable)]
@@ -189,7 +191,7 @@ def _measured(operation: str, input: Tensor, run: Callable[[int, str], Tensor]) 
                 best[name] = min(whole, best.get(name, whole))
     best = {name: value for name, value in best.items() if name not in failed}
     if not best:  # the rule's backend then raises its own error
-        return Choice(_by_rule(operation, input), {}, failed)
+        return Choice(_by_rule(problem.operation, input, problem.kernel), {}, failed)
     return Choice(min(best, key=best.__getitem__), {name: 1000 * value for name, value in best.items()}, failed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torchaudio
 
 from harness.audio.front_end import FrontEnd
 from tests.conftest import DATA
@@ -41,3 +42,16 @@ def test_equals_the_published_front_end(name: str) -> None:
     known = published_power > 1e-9 * strongest
     assert known.mean() > 0.1  # a chirp sounds in few bands at a time
     assert np.abs(ours - published)[known].max() <= 1e-3
+
+
+@pytest.mark.parametrize(("clips", "samples"), [(1, 40_960), (7, 41_000), (2, 320_000)])
+def test_equals_torchaudios_transforms(clips: int, samples: int) -> None:
+    generator = torch.Generator().manual_seed(samples)
+    loudness = torch.logspace(-4, 0, clips).unsqueeze(1)
+    waveform = loudness * (2 * torch.rand(clips, samples, generator=generator) - 1)
+    spectrum = torchaudio.transforms.Spectrogram(n_fft=1024, hop_length=320, power=None)(waveform)
+    bands = torchaudio.transforms.MelScale(128, 32_000, 50.0, 14_000.0, n_stft=513)(spectrum.abs().square())
+    expected = (10 * bands.clamp(min=1e-10).log10() + 18.2696) / 30.5735
+    front_end = FrontEnd()
+    torch.testing.assert_close(front_end.power(waveform), spectrum.abs().square(), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(front_end(waveform), expected.unsqueeze(1), rtol=1e-6, atol=2e-6)

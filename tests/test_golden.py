@@ -21,7 +21,7 @@ from harness.data.clips.manifest import Row
 from harness.running.processes import World
 from harness.training import batches, recipe
 from harness.training.run import new_run
-from harness.training.step import take
+from harness.training.step import optimizer_step
 from tests.conftest import DATA
 
 GOLDEN, STEPS, SAMPLES, SEED = DATA / "golden.json", 20, 41_600, 0
@@ -57,9 +57,10 @@ def losses_of(params: Params, name: str) -> list[float]:
     run.trainee.model.train()
     division = batches.divide(train, len(packed))
     order, numbers = batches.epoch_order(SEED, 0, len(packed)), batches.numbers_of(division, 0, 0)
-    pieces = batches.read(packed, order, division.micro_batch, numbers, 0)
+    raw_batches = batches.read(packed, order, division.micro_batch, numbers, 0)
     rates = recipe.learning_rates(settings.learning_rate, train.final_learning_rate, 2, 0.25, division.steps)
-    return [float(np.mean(take(run, pieces, division, 0, float(rates[step]), False)[0])) for step in range(STEPS)]
+    steps = (optimizer_step(run, raw_batches, division, 0, float(rates[step]), False) for step in range(STEPS))
+    return [float(np.mean(losses)) for losses, _ in steps]
 
 
 @pytest.mark.parametrize("name", MODELS)

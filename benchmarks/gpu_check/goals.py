@@ -1,6 +1,6 @@
 """Whether each goal is met: those of the report for ratios to the baseline, and the one against the published package.
 
-Standard library only, since it also has to speak where PyTorch could not be imported.
+Without PyTorch, since it also has to speak where that could not be imported.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from harness.config.systems import MODELS, is_dcls
-from harness.report.load import load_published
-from harness.report.summary import published_ratio
-from harness.report.throughput_table import GOALS
-from harness.report.timings import Timing, parse
+from harness.report import paper_frames
+from harness.report.paper_tables.throughput import GOALS
+from harness.report.reading import WORKING_TREE
+from harness.report.timing_frames import FLAGS, condition_of, read_timings
 from harness.throughput import rows
 
 PAIRS = tuple(filter(is_dcls, MODELS))
@@ -32,7 +34,7 @@ class Verdict:
     lowest: float | None
     lowest_at: str
     largest_batch: float | None
-    row: Timing | None = None
+    row: pd.Series | None = None
 
     @property
     def met(self) -> str:
@@ -44,25 +46,24 @@ class Verdict:
 def verdicts(out: Path) -> Iterator[Verdict]:
     """Of what timings.csv and compared.csv in the output folder hold."""
     path = out / "timings.csv"
-    timings, published = parse(str(path), rows.read(path)), load_published(MODELS)
-    for goal in GOALS:
+    timings = read_timings(WORKING_TREE, path) if path.is_file() else pd.DataFrame(columns=[*rows.COLUMNS])
+    timings = timings[timings.ratio_to_baseline.notna()]
+    published = paper_frames.published(WORKING_TREE, MODELS).set_index("model").speed_ratio
+    for words, which, wanted in GOALS:
+        met = timings.assign(**{name: timings[name].map(rows.text) for name in FLAGS}).query(which)
         for model in PAIRS:
-            wanted = goal.wanted or published_ratio(published, model) or 0.0
-            found = [one for one in timings if one.model == model and one.ratio is not None and goal.takes(one)]
-            yield verdict(goal.words, model, wanted, found)
+            found = timings.loc[met.index[met.model == model]]
+            yield verdict(words, model, wanted or float(published[model]), found)
     for model in PAIRS:
         yield against_published(model, out / "compared.csv")
 
 
-def verdict(goal: str, model: str, wanted: float, found: list[Timing]) -> Verdict:
-    if not found:
+def verdict(goal: str, model: str, wanted: float, found: pd.DataFrame) -> Verdict:
+    if found.empty:
         return Verdict(goal, model, wanted, None, "", None)
-    worst = min(found, key=lambda one: one.ratio or 0.0)
-    largest = min(
-        (one for one in found if one.condition.batch == max(each.condition.batch for each in found)),
-        key=lambda one: one.ratio or 0.0,
-    )
-    return Verdict(goal, model, wanted, worst.ratio, worst.condition.words, largest.ratio, worst)
+    worst = found.loc[found.ratio_to_baseline.astype(float).idxmin()]
+    largest = float(found[found.batch == found.batch.max()].ratio_to_baseline.min())
+    return Verdict(goal, model, wanted, float(worst.ratio_to_baseline), condition_of(worst).words, largest, worst)
 
 
 def against_published(model: str, path: Path) -> Verdict:

@@ -66,9 +66,9 @@ def run(check: Check) -> None:
             waited, rate = waiting_share(made, source, division, workers)
             check.note(**{f"workers_{workers}": {"waiting_share": waited, "clips_per_s": rate}})
             check.say(f"{workers} workers: {rate:.0f} clips/s, {waited:.0%} of the time waiting for clips")
-        piece = next(batches.read(source, np.arange(clips), batch, [0], 0))
-        pinned = piece.waveform.is_pinned() and piece.targets.is_pinned()
-        milliseconds = parts(made, source, piece, division, check.device)
+        raw = next(batches.read(source, np.arange(clips), batch, [0], 0))
+        pinned = raw.waveform.is_pinned() and raw.targets.is_pinned()
+        milliseconds = parts(made, source, raw, division, check.device)
         check.note(milliseconds=milliseconds, pinned=pinned)
         check.say(f"milliseconds a batch of {batch}: " + ", ".join(f"{k} {v:.1f}" for k, v in milliseconds.items()))
         if check.on_gpu and not pinned:
@@ -97,34 +97,36 @@ def waiting_share(made: Run, source: Hdf5Clips, division: batches.Division, work
     """Of the time of some steps, the share that waits for clips; and clips a second."""
     numbers = list(islice(cycle(batches.numbers_of(division, 0, 0)), WARM + STEPS))
     times, order, started = SessionTimes(), batches.epoch_order(SEED, 0, len(source)), 0.0
-    pieces = waiting(batches.read(source, order, division.micro_batch, numbers, workers), times)
+    raw_batches = waiting(batches.read(source, order, division.micro_batch, numbers, workers), times)
     for step in range(WARM + STEPS):
         if step == WARM:
             times.waited, started = 0.0, time.perf_counter()
-        optimizer_step(made, pieces, division, 0, 1e-5, False)  # ends when the device is done: it asks for the losses
+        optimizer_step(
+            made, raw_batches, division, 0, 1e-5, False
+        )  # ends when the device is done: it asks for the losses
     seconds = time.perf_counter() - started
     return times.waited / seconds, STEPS * division.batch / seconds
 
 
 def parts(
-    made: Run, source: Hdf5Clips, piece: batches.Piece, division: batches.Division, device: torch.device
+    made: Run, source: Hdf5Clips, raw: batches.RawBatch, division: batches.Division, device: torch.device
 ) -> dict[str, float]:
     """Milliseconds of a batch's stages, each begun and ended with the device idle."""
-    train, front_end, samples = made.params.train, made.front_end, piece.waveform.shape[1]
+    train, front_end, samples = made.params.train, made.front_end, raw.waveform.shape[1]
     height, width = front_end.spectrogram.n_fft // 2 + 1, 1 + samples // front_end.spectrogram.hop_length
 
     def draw() -> list[augment.Draws]:
-        return [augment.draw(train, augment.generator(SEED, 0, index), height, width) for index in piece.indices]
+        return [augment.draw(train, augment.generator(SEED, 0, index), height, width) for index in raw.indices]
 
     draws, random = draw(), np.random.default_rng(0)
     with torch.no_grad():
-        waveform = piece.waveform.to(device)
+        waveform = raw.waveform.to(device)
         power = front_end.power(waveform)
-        log_mel, targets = front_end.log_mel(power), piece.targets.to(device)
+        log_mel, targets = front_end.log_mel(power), raw.targets.to(device)
         stages: dict[str, Callable[[], object]] = {
-            "reading on one core": lambda: np.stack([source.waveform(index) for index in piece.indices]),
+            "reading on one core": lambda: np.stack([source.waveform(index) for index in raw.indices]),
             "drawing augmentations": draw,
-            "copying": lambda: piece.waveform.to(device, non_blocking=True),
+            "copying": lambda: raw.waveform.to(device, non_blocking=True),
             "roll and speed": lambda: augment.roll_and_speed(waveform, draws),
             "power spectrogram": lambda: front_end.power(waveform),
             "erasing": lambda: augment.erase(power, draws),
@@ -132,9 +134,9 @@ def parts(
             "mixup": lambda: augment.mixup(log_mel, targets, train.mixup_alpha, random),
         }
         found = {name: milliseconds(stage, device) for name, stage in stages.items()}
-    found["all of that but reading"] = milliseconds(lambda: batches.prepare(train, piece, (SEED, 0), front_end), device)
+    found["all of that but reading"] = milliseconds(lambda: batches.prepare(train, raw, (SEED, 0), front_end), device)
     found["the whole step but reading"] = milliseconds(
-        lambda: optimizer_step(made, iter([piece]), division, 0, 1e-5, False), device
+        lambda: optimizer_step(made, iter([raw]), division, 0, 1e-5, False), device
     )
     return found
 

@@ -21,8 +21,9 @@ from benchmarks.gpu_check.goals import MISSED, verdicts
 from harness.base.files import write_text
 from harness.config.systems import baseline_of
 from harness.counting import operations as counts
-from harness.report.timings import Timing
+from harness.report.timing_frames import condition_of
 from harness.throughput import breakdown, contenders, rows
+from harness.throughput.condition import Condition
 from harness.throughput.outcome import attempt
 
 OPERATORS = 12  # of those that take most
@@ -32,7 +33,7 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 def run(check: Check) -> None:
     """Raises LeftOut where nothing was timed."""
     timings = [one.row for one in verdicts(check.out) if one.met == MISSED and one.row is not None]
-    missed = {(one.model, one.condition): one for one in timings}
+    missed = {(one.model, condition_of(one)): one for one in timings}
     choices = rows.read_choices(check.out / "choices.json")
     if not choices:
         raise LeftOut("nothing was timed")
@@ -48,10 +49,10 @@ def run(check: Check) -> None:
     dcls.use_convolution("measured")
     if not missed:
         check.say("no goal is missed by what was measured")
-    for row in missed.values():
+    for (_, condition), row in missed.items():
         for name in (baseline_of(row.model), row.model):
-            add("", f"{name}, {row.condition.words} ({row.model} is {row.ratio:.3f} as fast as its baseline)")
-            found, reason = attempt(lambda: step(name, row, check))  # noqa: B023
+            add("", f"{name}, {condition.words} ({row.model} is {row.ratio_to_baseline:.3f} as fast as its baseline)")
+            found, reason = attempt(lambda: step(name, condition, check))  # noqa: B023
             add(*(found or [reason]))
     check.say(f"{len(missed)} conditions that miss a goal: profile.txt")
 
@@ -100,20 +101,20 @@ def bound_of(
     return 1000 * times[by], by
 
 
-def step(name: str, row: Timing, check: Check) -> Iterator[str]:
+def step(name: str, condition: Condition, check: Check) -> Iterator[str]:
     """Parts of the model, operators that take most, and the bound of a step; list it within `attempt`."""
     params = check.params
-    contender = contenders.prepare(name, row.condition, params, check.device)
+    contender = contenders.prepare(name, condition, params, check.device)
     contender.step()
     lines = []
-    if not row.condition.compiled:  # a compiled graph has no modules
+    if not condition.compiled:  # a compiled graph has no modules
         parts = breakdown.milliseconds(contender, check.device)
         lines.append(f"parts: {', '.join(f'{part} {taken:.2f} ms' for part, taken in parts.items())}")
         with Traffic() as traffic:
             contender.step()
-        passes = 3 if row.condition.mode == "training" else 1  # forward, and two backward
-        operations = 2 * passes * row.condition.batch * counts.counts(name, params.dcls).macs
-        bound, by = bound_of(traffic.moved, operations, row.condition.precision, rates(check))
+        passes = 3 if condition.mode == "training" else 1  # forward, and two backward
+        operations = 2 * passes * condition.batch * counts.counts(name, params.dcls).macs
+        bound, by = bound_of(traffic.moved, operations, condition.precision, rates(check))
         said = "not known" if bound is None else f"{bound:.2f} ms by {by}"
         lines.append(
             f"bound of the step, operator by operator: {said} "

@@ -72,13 +72,13 @@ def trained(
     run.trainee.model.train()
     division = batches.divide(train, steps * BATCH, world.size)
     losses: list[float] = []
-    pieces = own_pieces(run.params, steps, division, world)
+    raw_batches = own_raw_batches(run.params, steps, division, world)
     for _ in range(steps):
-        losses += optimizer_step(run, pieces, division, 0, RATE, False)[0]
+        losses += optimizer_step(run, raw_batches, division, 0, RATE, False)[0]
     return losses, [tensor.detach().cpu() for tensor in run.trainee.model.state_dict().values()]
 
 
-def own_pieces(params: Params, steps: int, division: batches.Division, world: World) -> Iterator[batches.Piece]:
+def own_raw_batches(params: Params, steps: int, division: batches.Division, world: World) -> Iterator[batches.RawBatch]:
     """The micro-batches of this process."""
     own = set(batches.numbers_of(division, world.rank, 0))
-    return (piece for piece in noise(params, steps, SECONDS)[1] if piece.number in own)
+    return (raw for raw in noise(params, steps, SECONDS)[1] if raw.number in own)

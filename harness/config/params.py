@@ -234,6 +234,9 @@ class Execution(Section):
     workers: int = _key("processes that read the training clips, beside each training process", 0, 0, 1000)
     checkpoint_steps: Count | None = _key("steps from one checkpoint to the next; null for one after each epoch", None)
     checkpoints_kept: int = _key("newest checkpoints kept of an unfinished run", 2, 1, 1000)
+    threads: int = _key(
+        "CPU threads of a training, an evaluation or a linear baseline; only rounding differs", 1, 1, 1000
+    )
 
 
 class Evaluate(Section):
@@ -258,7 +261,7 @@ class Params(Section):
     evaluate: Evaluate = _key("scoring")
     throughput: Throughput = _key("timing of the full-size models")
     per_model: dict[str, Model] = _key("settings of one model; changing them reruns that model alone")
-    execution: Execution = _key("how a training runs; it changes no number and reruns nothing", Execution())
+    execution: Execution = _key("how a training runs; only rounding differs, and nothing is rerun", Execution())
 
     def misfits(self) -> Iterator[str]:
         for model in self.per_model:

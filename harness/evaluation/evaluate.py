@@ -22,7 +22,7 @@ from harness.models.precision import exact_float32
 from harness.records.provenance import data_fingerprint, evaluation_parameters, provenance, write_log
 from harness.records.schemas import CALIBRATION, PER_CLASS, Metrics, checked
 from harness.running.checkpoint import load_weights
-from harness.running.processes import World, joined
+from harness.running.processes import World, joined, use_threads
 from harness.scoring.metrics import summarize
 from harness.scoring.scores import score
 
@@ -32,6 +32,7 @@ def evaluate(params: Params, model_name: str, seed: int) -> None:
 
     Raises UserError where weights or packed clips are missing.
     """
+    use_threads(params.execution.threads)
     with joined() as world:
         _evaluate(params, model_name, seed, world)
 

@@ -20,6 +20,7 @@ from harness.data.clips.clips import Clips, open_clips
 from harness.evaluation.evaluate import write_evaluation
 from harness.models.device import instruction_set
 from harness.records.provenance import as_plain, data_fingerprint, data_parameters, provenance, write_log
+from harness.running.processes import use_threads
 from harness.scoring.metrics import mean_average_precision
 from harness.scoring.scores import read_batch
 
@@ -31,6 +32,7 @@ def linear_baseline(params: Params, seed: int) -> None:
 
     The seed picks what it picks in training: the epoch whose mixtures are drawn (`instruments`), the folds (`esc10`).
     """
+    use_threads(params.execution.threads)
     started = time.perf_counter()
     train, val, test = (open_clips(params, split, epoch=seed, seed=seed) for split in ("train", "val", "test"))
     train_features, val_features, test_features = (statistics(clips) for clips in (train, val, test))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -18,6 +20,7 @@ FLAGS = ("compiled", "channels_last", "fused")
 TEXT = (
     *("model", "device", "mode", "precision", "version", "positions", "status", "fusion", "convolutions"),
     *("processor", "gpu", "driver", "torch", "timm", "python", "cuda", "triton", "revision", "dirty", "date", *FLAGS),
+    *rows.ADDED,
 )
 PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]}
 
@@ -30,17 +33,23 @@ def all_timings(files: Files) -> pd.DataFrame:
     found = [pd.DataFrame(columns=[*rows.COLUMNS, "source"])]
     for path in files.below(paths.THROUGHPUT):
         if path.suffix == ".csv" and not path.name.endswith(".breakdown.csv"):
-            frame = files.csv(path, rows.COLUMNS, TEXT)
-            for flag in FLAGS:
-                if not frame[flag].isin(["yes", "no"]).all():
-                    raise UserError(f"{path}: column {flag}: must be yes or no; restore it from Git, or measure again")
-                frame[flag] = frame[flag] == "yes"
-            timed = frame.status == rows.OK
-            for name in ("throughput", "throughput_low", "throughput_high", "parameters_527", "parameters_1000"):
-                if frame.loc[timed, name].isna().any():
-                    raise UserError(f"{path}: column {name}: empty where the status is ok; measure again")
-            found.append(frame.assign(source=str(path)))
+            found.append(read_timings(files, path))
     return pd.concat([frame for frame in found if not frame.empty] or found, ignore_index=True)
+
+
+def read_timings(files: Files, path: Path) -> pd.DataFrame:
+    """The rows of one file, as `all_timings` has them."""
+    frame = files.csv(path, tuple(name for name in rows.COLUMNS if name not in rows.ADDED), TEXT)
+    frame = frame.assign(**{name: value for name, value in rows.ADDED.items() if name not in frame})
+    for flag in FLAGS:
+        if not frame[flag].isin(["yes", "no"]).all():
+            raise UserError(f"{path}: column {flag}: must be yes or no; restore it from Git, or measure again")
+        frame[flag] = frame[flag] == "yes"
+    timed = frame.status == rows.OK
+    for name in ("throughput", "throughput_low", "throughput_high", "parameters_527", "parameters_1000"):
+        if frame.loc[timed, name].isna().any():
+            raise UserError(f"{path}: column {name}: empty where the status is ok; measure again")
+    return frame.assign(source=str(path))
 
 
 def shown(timings: pd.DataFrame, device: str, dcls: Dcls) -> pd.DataFrame:
@@ -92,7 +101,9 @@ def breakdown(files: Files, device: str, dcls: Dcls) -> pd.DataFrame:
 
 def condition_of(row: pd.Series) -> Condition:
     flags = {name: bool(row[name]) for name in FLAGS}
-    return Condition(row.device, row["mode"], row.precision, **flags, batch=int(row.batch), classes=int(row.classes))
+    given = {"device": row.device, "mode": row["mode"], "precision": row.precision}
+    numbers = {"batch": int(row.batch), "classes": int(row.classes)}
+    return Condition(**given, **flags, **numbers, baseline_depthwise=row.baseline_depthwise)  # type: ignore[arg-type]
 
 
 def _of(frame: pd.DataFrame, cells: dict[str, object]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, distributed
 
 from harness.base.errors import UserError
@@ -55,6 +56,15 @@ class World:
         values = [value]
         distributed.broadcast_object_list(values, src=0, device=self.device)
         return values[0]
+
+
+def use_threads(count: int) -> None:
+    """Compute on this many CPU threads from here on: PyTorch, and the linear algebra of NumPy and scikit-learn.
+
+    PyTorch's other pool, `set_num_interop_threads`, is for TorchScript's forks, of which there are none here.
+    """
+    torch.set_num_threads(count)
+    threadpool_limits(count)
 
 
 def single_process() -> World:

@@ -9,6 +9,7 @@ from itertools import product
 from harness.config.systems import CLASS_COUNTS
 
 MODES = ("inference", "training")
+TORCH, QUICK = "torch", "dcls"  # how a baseline's depthwise convolutions train
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Condition:
     """One way to run a full-size model: the columns of a row that say what was timed.
 
     `device` is a product's name (see `device.label`); `batch` is in clips of log-mel (1, 128, 1001); `fused` is for
-    inference alone.
+    inference alone. `baseline_depthwise` is whose backward pass the baseline's 7x7 depthwise convolutions have: torch's
+    own, or, in training on a CPU, the quick one of `dcls.use_quick_backward`.
     """
 
     device: str
@@ -27,6 +29,7 @@ class Condition:
     fused: bool
     batch: int
     classes: int = CLASS_COUNTS[0]
+    baseline_depthwise: str = TORCH
 
     @property
     def words(self) -> str:
@@ -37,6 +40,7 @@ class Condition:
             "compiled" if self.compiled else "eager",
             "channels_last" if self.channels_last else "contiguous",
             *(["fused"] if self.fused else []),
+            *(["baseline with dcls's backward"] if self.baseline_depthwise == QUICK else []),
             f"batch {self.batch}",
         ]
         return ", ".join(parts)
@@ -65,3 +69,12 @@ def all_conditions(
         if not fused or one.mode == "inference"
     ]
     return list(dict.fromkeys([*plain, *varied]))
+
+
+def with_quick_baselines(conditions: Iterable[Condition]) -> list[Condition]:
+    """For a CPU: every condition of training twice, against torch's own baseline and against the quick one."""
+    return [
+        replace(one, baseline_depthwise=way)
+        for one in conditions
+        for way in ((TORCH, QUICK) if one.mode == "training" else (TORCH,))
+    ]

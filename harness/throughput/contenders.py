@@ -18,7 +18,7 @@ from harness.config.systems import family_of, is_dcls
 from harness.counting.operations import INPUT
 from harness.models import build as models
 from harness.models import precision
-from harness.throughput.condition import Condition
+from harness.throughput.condition import QUICK, Condition
 from harness.training.recipe import build_optimizer, set_learning_rate
 
 DROP_PATH = 0.4  # the paper's
@@ -53,6 +53,8 @@ def prepare(
     with device:  # drawing the weights of a full-size model takes a CPU a second
         model = models.build_model(name, settings, params.dcls, condition.classes).train(condition.mode == "training")
         spread_positions(model)
+    if condition.baseline_depthwise == QUICK:
+        dcls.use_quick_backward(model, models.is_replaced)
     model = change(model)
     fusion = fuse(name, model) if condition.fused else ""
     layout = torch.channels_last if condition.channels_last else torch.contiguous_format

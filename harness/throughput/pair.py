@@ -76,7 +76,8 @@ def measure(model: str, condition: Condition, params: Params, machine: Machine, 
         }
         for name in (baseline, model)
     )
-    return Measured(made, {model: warm[model].choices} if model in taken else {})
+    choices = {name: warm[name].choices for name in (baseline, model) if name in taken and warm[name].choices}
+    return Measured(made, choices)
 
 
 def _warm(name: str, condition: Condition, params: Params, device: torch.device, weighed: bool) -> Warm:

@@ -16,7 +16,7 @@ from typing import Any
 from harness.base.errors import UserError
 from harness.base.files import write_csv, write_text
 from harness.config.params import Dcls
-from harness.throughput.condition import Condition
+from harness.throughput.condition import TORCH, Condition
 
 CONDITION = tuple(field.name for field in fields(Condition))
 DCLS = ("kernel_count", "dilated_kernel_size", "version")
@@ -45,6 +45,7 @@ COLUMNS = (
 )
 BREAKDOWN_KEY = ("model", "device", "mode", "precision", "batch", *DCLS, "part")
 BREAKDOWN = (*BREAKDOWN_KEY, "milliseconds", "share", "revision", "dirty", "date")
+ADDED = {"baseline_depthwise": TORCH}  # columns that older files lack, and what held of their rows
 OK, OUT_OF_MEMORY = "ok", "out of memory"  # or `failed: REASON`
 
 Row = Mapping[str, Any]
@@ -78,14 +79,15 @@ def parse(name: str, content: str, columns: Sequence[str] = COLUMNS) -> list[dic
     """The rows of a file's content. Raises UserError, with the name of the file, where it has other columns."""
     reader = csv.DictReader(io.StringIO(content))
     given = tuple(reader.fieldnames or ())
-    if given != tuple(columns):
+    added = {column: value for column, value in ADDED.items() if column in columns and column not in given}
+    if given != tuple(column for column in columns if column not in added):
         other = next((one for one in (*columns, *given) if one not in given or one not in columns), "their order")
         raise UserError(f"{name}: not the columns of this version ({other}); delete it and run `harness throughput`")
     rows = [dict(row) for row in reader]
     for line, row in enumerate(rows, 2):
         if None in row or None in row.values():
-            raise UserError(f"{name}: line {line} has not {len(columns)} cells; restore it from Git")
-    return rows
+            raise UserError(f"{name}: line {line} has not {len(given)} cells; restore it from Git")
+    return [{**added, **row} for row in rows]
 
 
 def upsert(path: Path, new: Iterable[Row], key: Sequence[str] = KEY, columns: Sequence[str] = COLUMNS) -> None:
@@ -107,8 +109,8 @@ def upsert_choices(path: Path, new: Iterable[dict[str, Any]]) -> None:
 def read_choices(path: Path) -> list[dict[str, Any]]:
     """Records of the convolutions chosen, by row; none where there is no file. Raises UserError where it is damaged."""
     try:
-        value = json.loads(path.read_text())
-        return [one for one in value if _key(one, KEY)]
+        found = [{**ADDED, **one} for one in json.loads(path.read_text())]
+        return [one for one in found if _key(one, KEY)]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -18,7 +18,7 @@ from harness.config.systems import MODELS, baseline_of, is_dcls
 from harness.records.schemas import SCHEMA_VERSION, TimedDevice, checked
 from harness.throughput import rows
 from harness.throughput.breakdown import write_breakdown
-from harness.throughput.condition import Condition, all_conditions, plain_conditions
+from harness.throughput.condition import Condition, all_conditions, plain_conditions, with_quick_baselines
 from harness.throughput.device import choices_file, timings_file
 from harness.throughput.machine import Machine, precisions_of, this_machine
 from harness.throughput.pair import Measured, measure
@@ -41,6 +41,8 @@ def throughput(params: Params, every: bool) -> None:
         conditions = all_conditions(machine.label, precisions_of(machine.device), *batches)
     else:
         conditions = plain_conditions(machine.label, *batches)
+    if machine.device.type == "cpu":
+        conditions = with_quick_baselines(conditions)
     jobs = [(model, condition) for condition in conditions for model in PAIRS]
     if every:
         jobs = _not_measured_yet(jobs, params, machine)

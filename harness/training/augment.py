@@ -62,26 +62,27 @@ def roll_and_speed(waveform: Tensor, draws: list[Draws]) -> Tensor:
 
     float32 (clips, samples) to the same shape, on its device. A rate above 1 shortens, and zeros surround the rest.
     """
-    length = waveform.shape[1]
-    rolled = torch.stack([one.roll(int(draw.shift * length)) for one, draw in zip(waveform, draws, strict=True)])
-    changed = [index for index, draw in enumerate(draws) if draw.rate is not None]
-    if changed:
-        rolled[changed] = _at_rates(rolled[changed], [draws[index] for index in changed])
-    return rolled
+    length, result = waveform.shape[1], torch.empty_like(waveform)
+    for one, draw, moved in zip(waveform, draws, result, strict=True):
+        shift = int(draw.shift * length)
+        if draw.rate is None:
+            moved[shift:], moved[:shift] = one[: length - shift], one[length - shift :]
+        else:
+            _at_rate(one.roll(shift), draw.rate, draw.place, moved)
+    return result
 
 
-def _at_rates(waveform: Tensor, draws: list[Draws]) -> Tensor:
-    """The speed change of clips that all have a rate: what stands at each sample of the result."""
-    length, device = waveform.shape[1], waveform.device
-    rates = [draw.rate or 1.0 for draw in draws]
-    lengths = [int(length / rate) for rate in rates]
-    starts = [int(draw.place * (abs(new - length) + 1)) for draw, new in zip(draws, lengths, strict=True)]
-    offsets = [start if new >= length else -start for start, new in zip(starts, lengths, strict=True)]
-    place = torch.arange(length, device=device) + torch.tensor(offsets, device=device)[:, None]
+def _at_rate(waveform: Tensor, rate: float, place: float, result: Tensor) -> None:
+    """Write the speed change of a clip, (samples,), into `result`."""
+    length = waveform.shape[0]
+    changed = int(length / rate)
+    start = int(place * (abs(changed - length) + 1))
+    first, ahead = (start, 0) if changed >= length else (0, start)  # samples cropped, or zeros put, in front
+    count = min(changed, length)
     # float64: in float32 a place in a long clip times the rate would round to another sample
-    source = (place * torch.tensor(rates, dtype=torch.float64, device=device)[:, None]).round_().clamp_(0, length - 1)
-    outside = (place < 0) | (place >= torch.tensor(lengths, device=device)[:, None])
-    return waveform.gather(1, source.long()).masked_fill_(outside, 0.0)
+    source = torch.arange(first, first + count, dtype=torch.float64, device=waveform.device).mul_(rate).round_()
+    result[:ahead] = result[ahead + count :] = 0.0
+    torch.index_select(waveform, 0, source.clamp_(max=length - 1).int(), out=result[ahead : ahead + count])
 
 
 def erase(power: Tensor, draws: list[Draws]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from harness.audio.front_end import FrontEnd
+from harness.audio.front_end import FrontEnd, few_at_once
 from harness.base.errors import UserError
 from harness.config.params import Train
 from harness.data.clips.clips import Clips
@@ -49,7 +49,7 @@ class Division:
 
 
 @dataclass(frozen=True)
-class Piece:
+class RawBatch:
     """A micro-batch as read: its number in the epoch, the clips' indices, float32 (clips, samples) and targets."""
 
     number: int
@@ -57,7 +57,7 @@ class Piece:
     waveform: Tensor
     targets: Tensor
 
-    def pin_memory(self) -> Piece:
+    def pin_memory(self) -> RawBatch:
         """The same in page-locked memory, from which a GPU copies on its own.
 
         torch's DataLoader calls this by its name: of what it does not know it pins nothing else.
@@ -94,55 +94,61 @@ def numbers_of(division: Division, rank: int, first_step: int) -> list[int]:
     return [step * division.parts + part for step in range(first_step, division.steps) for part in own]
 
 
-class _Pieces(Dataset[Piece | UserError]):
+class _RawBatches(Dataset[RawBatch | UserError]):
     """Micro-batches by number; an error is handed over as it is, to be raised where it is one line."""
 
     def __init__(self, clips: Clips, order: np.ndarray, micro_batch: int) -> None:
         self._clips, self._order, self._micro_batch = clips, order, micro_batch
 
-    def __getitem__(self, number: int) -> Piece | UserError:
+    def __getitem__(self, number: int) -> RawBatch | UserError:
         indices = self._order[number * self._micro_batch : (number + 1) * self._micro_batch].tolist()
         try:
             waveform = torch.from_numpy(np.stack([self._clips.waveform(index) for index in indices]))
         except UserError as error:
             return error
-        return Piece(number, indices, waveform, torch.from_numpy(np.asarray(self._clips.targets[indices], np.float32)))
+        targets = torch.from_numpy(np.asarray(self._clips.targets[indices], np.float32))
+        return RawBatch(number, indices, waveform, targets)
 
 
-def read(clips: Clips, order: np.ndarray, micro_batch: int, numbers: list[int], workers: int) -> Iterator[Piece]:
+def read(clips: Clips, order: np.ndarray, micro_batch: int, numbers: list[int], workers: int) -> Iterator[RawBatch]:
     """The numbered micro-batches, read by this process or ahead of it by `workers` others.
 
     Raises UserError where a clip cannot be read.
     """
     loader = DataLoader(
-        _Pieces(clips, order, micro_batch),
+        _RawBatches(clips, order, micro_batch),
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
         worker_init_fn=signals.reader,
         pin_memory=torch.cuda.is_available(),
     )
-    for piece in loader:
-        if isinstance(piece, UserError):
-            raise piece
-        yield piece
+    for raw in loader:
+        if isinstance(raw, UserError):
+            raise raw
+        yield raw
 
 
-def prepare(train: Train, piece: Piece, key: tuple[int, int], front_end: FrontEnd) -> tuple[Tensor, Tensor]:
+def prepare(train: Train, raw: RawBatch, key: tuple[int, int], front_end: FrontEnd) -> tuple[Tensor, Tensor]:
     """As the model takes it: augmented and mixed log-mel (clips, 1, 128, frames), and targets (clips, classes).
 
     `key` is (seed, epoch), which with a clip's index gives its augmentation, and with the micro-batch's number the
     weight of mixup and the state of torch's generator, which drop path draws from.
     """
-    random = augment.generator(*key, STEP, piece.number)
+    random = augment.generator(*key, STEP, raw.number)
     torch.manual_seed(int(random.integers(2**63)))
     device = front_end.mel.fb.device
-    frames = 1 + piece.waveform.shape[1] // front_end.spectrogram.hop_length
+    frames = 1 + raw.waveform.shape[1] // front_end.spectrogram.hop_length
     bins = front_end.spectrogram.n_fft // 2 + 1
-    draws = [augment.draw(train, augment.generator(*key, index), bins, frames) for index in piece.indices]
+    draws = [augment.draw(train, augment.generator(*key, index), bins, frames) for index in raw.indices]
     with torch.no_grad():
-        waveform = augment.roll_and_speed(piece.waveform.to(device, non_blocking=True), draws)
-        power = augment.erase(front_end.power(waveform), draws)
-        targets = recipe.smooth(piece.targets.to(device, non_blocking=True), train.label_smoothing)
-        log_mel, targets = augment.mixup(front_end.log_mel(power), targets, train.mixup_alpha, random)
+        waveform = raw.waveform.to(device, non_blocking=True)
+        parts = [_augmented(waveform[few], draws[few], front_end) for few in few_at_once(waveform)]
+        targets = recipe.smooth(raw.targets.to(device, non_blocking=True), train.label_smoothing)
+        log_mel, targets = augment.mixup(torch.cat(parts), targets, train.mixup_alpha, random)
     return log_mel.contiguous(memory_format=torch.channels_last), targets
+
+
+def _augmented(waveform: Tensor, draws: list[augment.Draws], front_end: FrontEnd) -> Tensor:
+    power = front_end.power(augment.roll_and_speed(waveform, draws))
+    return front_end.log_mel(augment.erase(power, draws))

@@ -89,14 +89,14 @@ def _epoch(
     )
     order = batches.epoch_order(run.seed, epoch, len(clips))
     numbers = batches.numbers_of(division, world.rank, progress.step)
-    pieces = waiting(batches.read(clips, order, division.micro_batch, numbers, execution.workers), times)
+    raw_batches = waiting(batches.read(clips, order, division.micro_batch, numbers, execution.workers), times)
     run.trainee.model.train()
     first, started, stop = progress.step, time.perf_counter(), False
     for step in tqdm(
         range(first, division.steps), unit="step", leave=False, desc=f"epoch {epoch + 1}", disable=not _has_bar(world)
     ):
         number, rate = epoch * division.steps + step, float(rates[epoch * division.steps + step])
-        losses, stop = optimizer_step(run, pieces, division, epoch, rate, bool(stop_requests))
+        losses, stop = optimizer_step(run, raw_batches, division, epoch, rate, bool(stop_requests))
         if not all(map(math.isfinite, losses)):
             _refuse(run, losses, division, order, clips.ids, epoch, step, rate)
         progress = replace(progress, step=step + 1, losses=(*progress.losses, *losses))
@@ -156,15 +156,15 @@ def _refuse(
     )
 
 
-def waiting(pieces: Iterator[batches.Piece], times: SessionTimes) -> Iterator[batches.Piece]:
+def waiting(raw_batches: Iterator[batches.RawBatch], times: SessionTimes) -> Iterator[batches.RawBatch]:
     """The same, with the time noted that they take to come."""
     while True:
         started = time.perf_counter()
-        piece = next(pieces, None)
+        raw = next(raw_batches, None)
         times.waited += time.perf_counter() - started
-        if piece is None:
+        if raw is None:
             return
-        yield piece
+        yield raw
 
 
 def _has_bar(world: World) -> bool:

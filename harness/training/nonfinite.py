@@ -57,19 +57,19 @@ def replay(params: Params, folder: Path) -> None:
     numbers = [one["number"] for one in dump["micro_batches"]]
     front_end = FrontEnd().to(world.device)
     print(f"{name}-{seed}, epoch {dump['epoch']}, step {dump['step']}, learning rate {dump['learning_rate']:g}")
-    for piece, then in zip(batches.read(clips, order, micro_batch, numbers, 0), dump["micro_batches"], strict=True):
-        loss, first = _loss(params, model, piece, (seed, epoch), front_end, world)
-        print(f"micro-batch {piece.number}: loss {loss:g}, was {then['loss']}; clips {', '.join(then['ids'])}")
+    for raw, then in zip(batches.read(clips, order, micro_batch, numbers, 0), dump["micro_batches"], strict=True):
+        loss, first = _loss(params, model, raw, (seed, epoch), front_end, world)
+        print(f"micro-batch {raw.number}: loss {loss:g}, was {then['loss']}; clips {', '.join(then['ids'])}")
         if first:
             print(f"  first value that is not finite: {first}")
 
 
 def _loss(
-    params: Params, model: nn.Module, piece: batches.Piece, key: tuple[int, int], front_end: FrontEnd, world: World
+    params: Params, model: nn.Module, raw: batches.RawBatch, key: tuple[int, int], front_end: FrontEnd, world: World
 ) -> tuple[float, str]:
     """A micro-batch's loss, and what first is not finite: `waveform`, `log_mel`, a parameter, a module, or nothing."""
-    log_mel, targets = batches.prepare(params.train, piece, key, front_end)
-    given = {"waveform": piece.waveform, "log_mel": log_mel}
+    log_mel, targets = batches.prepare(params.train, raw, key, front_end)
+    given = {"waveform": raw.waveform, "log_mel": log_mel}
     given |= {f"parameter {name}": parameter for name, parameter in model.named_parameters()}
     found = [name for name, tensor in given.items() if not tensor.isfinite().all()]
     with torch.no_grad(), _watched(model, found), precision.autocast(params.train.precision, world.device):

@@ -25,6 +25,7 @@ from harness.models.weights import CLASSIFIERS, difference, read_checkpoint, tra
 from harness.records.provenance import data_fingerprint, provenance, stage_parameters, write_log
 from harness.records.schemas import HISTORY
 from harness.running import checkpoint
+from harness.running.processes import use_threads
 from harness.training import positions
 
 ZENODO = "https://zenodo.org"
@@ -56,6 +57,7 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
     params.per_model[model_name] nor the packed label list.
     """
     started = time.perf_counter()
+    use_threads(params.execution.threads)
     if file_or_url is None or "://" in file_or_url:
         classes = _classes(params, model_name)  # before anything is downloaded
         path, source = _fetched(params, file_or_url, model_name)

@@ -12,10 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
+from dcls import use_quick_backward
 from harness.audio.front_end import FrontEnd
 from harness.config.params import Params
 from harness.models import precision
-from harness.models.build import build_model, start_weights
+from harness.models.build import build_model, is_replaced, start_weights
 from harness.running.processes import World
 from harness.running.resume import Trainee
 from harness.training import batch_norm, recipe
@@ -48,6 +49,7 @@ def new_run(params: Params, name: str, seed: int, classes: int, world: World) ->
     torch.manual_seed(seed)
     model = build_model(name, settings, params.dcls, classes)
     start = start_weights(model, name, settings)
+    use_quick_backward(model, is_replaced)  # of a baseline: what DCLS layers have
     layout = torch.channels_last if train.channels_last else torch.contiguous_format
     model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     average = None

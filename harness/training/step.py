@@ -16,7 +16,7 @@ from harness.training.run import Run
 
 
 def optimizer_step(
-    run: Run, pieces: Iterator[batches.Piece], division: batches.Division, epoch: int, rate: float, stop: bool
+    run: Run, raw_batches: Iterator[batches.RawBatch], division: batches.Division, epoch: int, rate: float, stop: bool
 ) -> tuple[list[float], bool]:
     """A step at a learning rate: the losses of all its micro-batches by number, and whether any process is to stop.
 
@@ -30,7 +30,7 @@ def optimizer_step(
     for part in range(division.accumulation):
         last = part == division.accumulation - 1
         with nullcontext() if last or world.size == 1 else run.forward.no_sync():
-            log_mel, targets = batches.prepare(train, next(pieces), (run.seed, epoch), run.front_end)
+            log_mel, targets = batches.prepare(train, next(raw_batches), (run.seed, epoch), run.front_end)
             with precision.autocast(train.precision, world.device):
                 logits = run.forward(log_mel)
             loss = binary_cross_entropy_with_logits(logits.float(), targets)

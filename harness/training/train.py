@@ -23,7 +23,7 @@ from harness.records.provenance import data_fingerprint, fingerprint_of, provena
 from harness.records.schemas import HISTORY
 from harness.running import resume, signals
 from harness.running.checkpoint import save_weights
-from harness.running.processes import World, joined
+from harness.running.processes import World, joined, use_threads
 from harness.training import positions
 from harness.training.loop import SessionTimes, remaining_epochs, say
 from harness.training.published import import_checkpoint
@@ -37,6 +37,7 @@ def train(params: Params, model_name: str, seed: int) -> None:
     the weights to start from are missing, or the loss is not finite; Stopped after SIGTERM or Ctrl-C, once a checkpoint
     is written.
     """
+    use_threads(params.execution.threads)
     settings = params.per_model[model_name]
     if settings.start == "published":
         import_checkpoint(params, settings.weights, model_name, seed)

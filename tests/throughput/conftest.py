@@ -37,7 +37,7 @@ def quick_params(params: Params) -> Params:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(models, "device_of", lambda: torch.device("cpu"))
+    monkeypatch.setattr("harness.throughput.machine.default_device", lambda: torch.device("cpu"))
     return this_machine()
 
 

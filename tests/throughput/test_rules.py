@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.base import paths
 from harness.base.errors import UserError
+from harness.base.files import write_csv
 from harness.config.params import Params
 from harness.throughput import outcome, rows
-from harness.throughput.condition import all_conditions, plain_conditions
+from harness.throughput.condition import QUICK, TORCH, all_conditions, plain_conditions, with_quick_baselines
 from harness.throughput.device import label, slug
 from harness.throughput.statistics import median_interval, noise_of, percentile
 from harness.throughput.verdict import in_words
+from tests.conftest import ROOT
 from tests.throughput.conftest import BASELINE, DCLS, condition
 
 
@@ -72,6 +76,13 @@ def test_conditions_are_all_of_them_once_and_the_plain_ones_first() -> None:
     )
 
 
+def test_on_a_cpu_training_is_timed_against_the_quick_baseline_too() -> None:
+    found = with_quick_baselines(plain_conditions("Abacus", (1,), (4, 2)))
+    training = [("training", batch, way) for batch in (4, 2) for way in (TORCH, QUICK)]
+    assert [(one.mode, one.batch, one.baseline_depthwise) for one in found] == [("inference", 1, TORCH), *training]
+    assert found[2].words == "training, float32, eager, channels_last, baseline with dcls's backward, batch 4"
+
+
 def test_a_devices_file_has_a_plain_name() -> None:
     hardware = {"processor": "Intel(R) Xeon(R) Processor", "cores": 2, "gpus": ["NVIDIA H100 80GB HBM3"]}
     assert slug(label(hardware, on_gpu=False)) == "intel-xeon-processor-2-cores"
@@ -96,6 +107,26 @@ def test_a_row_takes_the_place_of_its_own_condition_alone(tmp_path: Path, params
         (DCLS, "1", "5", "9"),
     ]
     assert found[2]["dirty"] == "no" and found[0]["compiled"] == "no" and found[0]["channels_last"] == "yes"
+
+
+def test_an_older_file_is_read_and_gets_the_new_column(tmp_path: Path, params: Params) -> None:
+    path, choices = tmp_path / "abacus.csv", tmp_path / "abacus.choices.json"
+    old = [column for column in rows.COLUMNS if column != "baseline_depthwise"]
+    known = {key: rows.text(value) for key, value in row(DCLS, params, throughput=1.5).items() if key in old}
+    write_csv(path, old, [known])
+    choices.write_text(json.dumps([{key: known[key] for key in rows.KEY if key in old} | {"choices": []}]))
+    assert [one["baseline_depthwise"] for one in rows.read(path)] == [TORCH]
+    rows.upsert(path, [row(DCLS, params, throughput=2.5), row(DCLS, params, baseline_depthwise=QUICK)])
+    assert [(one["throughput"], one["baseline_depthwise"]) for one in rows.read(path)] == [("2.5", TORCH), ("", QUICK)]
+    assert path.read_text().splitlines()[0] == ",".join(rows.COLUMNS)
+    rows.upsert_choices(choices, [rows.key_cells(DCLS, condition(), params.dcls) | {"choices": [{"backend": "fft"}]}])
+    assert [one["choices"] for one in rows.read_choices(choices)] == [[{"backend": "fft"}]]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / paths.THROUGHPUT).glob("*.csv")), ids=lambda path: path.name)
+def test_the_committed_files_are_read(path: Path) -> None:
+    columns = rows.BREAKDOWN if path.name.endswith(".breakdown.csv") else rows.COLUMNS
+    assert all(set(row) == set(columns) for row in rows.read(path, columns))
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.report.timings import load_timings
 
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import Params
-from harness.report.timings import load_timings
 from harness.throughput import breakdown, quick, rows, sweep
+from harness.throughput.condition import QUICK
 from harness.throughput.device import breakdown_file, choices_file, timings_file
 from harness.throughput.machine import Machine
 from tests.conftest import ROOT
@@ -35,18 +36,24 @@ def test_the_stage_writes_all_its_files(
 ) -> None:
     sweep.throughput(quick_params, every=False)
     found = rows.read(timings_file(machine.label))
-    assert len(found) == 2 * 3 * 3 and {row["status"] for row in found} == {"ok"}
+    assert len(found) == 2 * 3 * 4 and {row["status"] for row in found} == {"ok"}
     assert {row["revision"] for row in found} == {"a" * 40} and {row["device"] for row in found} == {machine.label}
     parts = rows.read(breakdown_file(machine.label), rows.BREAKDOWN)
     assert len(parts) == 6 * 2 * len(breakdown.PARTS)
     for start in range(0, len(parts), 5):
         assert sum(float(part["share"]) for part in parts[start : start + 5]) == pytest.approx(1)
+    quick = [row for row in found if row["baseline_depthwise"] == QUICK]
+    assert [(row["model"] in sweep.PAIRS, row["mode"]) for row in quick] == 3 * [
+        (False, "training"),
+        (True, "training"),
+    ]
+    assert all("kernel_gradient: " in row["convolutions"] for row in quick)
     choices = rows.read_choices(choices_file(machine.label))
-    assert len(choices) == 9 and all(one["choices"][0]["milliseconds"] for one in choices)
+    assert len(choices) == 3 * (4 + 1) and all(one["choices"][0]["milliseconds"] for one in choices)
     written = json.loads(choices_file(machine.label).read_text())[0]["choices"][0]
     assert {"operation", "input", "kernel", "backend", "failed"} < set(written)
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("[1/9, 00:") and out[-1] == f"{timings_file(machine.label)}: 9 pairs and conditions"
+    assert out[0].startswith("[1/12, 00:") and out[-1] == f"{timings_file(machine.label)}: 12 pairs and conditions"
 
 
 def test_again_and_all(
@@ -61,13 +68,13 @@ def test_again_and_all(
     capsys.readouterr()
     sweep.throughput(quick_params, every=True)
     every = rows.read(path)
-    assert "9 of 60 pairs and conditions: measured by this commit already, left out" in capsys.readouterr().out
-    assert every[: len(first)] == first and len(every) == 2 * 60
+    assert "12 of 72 pairs and conditions: measured by this commit already, left out" in capsys.readouterr().out
+    assert every[: len(first)] == first and len(every) == 2 * 72
     assert {(one["fused"], one["compiled"], one["channels_last"]) for one in every if one["mode"] == "training"} == {
         ("no", compiled, last) for compiled in ("no", "yes") for last in ("no", "yes")
     }
     sweep.throughput(quick_params, every=True)
-    assert "60 of 60" in capsys.readouterr().out and rows.read(path) == every
+    assert "72 of 72" in capsys.readouterr().out and rows.read(path) == every
     sweep.throughput(quick_params, every=False)  # measures anew what it is asked for
     again = rows.read(path)
     assert again[len(first) :] == every[len(first) :] and again[0]["throughput"] != ""

@@ -32,7 +32,7 @@ def test_speed_takes_the_nearest_sample_and_keeps_the_length(rate: float, place:
     changed = changed_ramp(Draws(0.0, rate, place, None))
     assert changed.shape == RAMP.shape
     sounding = np.flatnonzero(changed)
-    if rate > 1:  # shortened, zeros around one unbroken piece that holds the whole ramp
+    if rate > 1:  # shortened, zeros around one unbroken raw that holds the whole ramp
         assert sounding.size == int(1000 / rate) and np.ptp(sounding) == sounding.size - 1
         assert changed[sounding[0]] == 1
         assert (sounding[0] == 0) == (place == 0.0)
@@ -40,6 +40,31 @@ def test_speed_takes_the_nearest_sample_and_keeps_the_length(rate: float, place:
         assert sounding.size == 1000
     steps = np.arange(sounding.size) * rate
     assert np.abs(changed[sounding] - changed[sounding[0]] - steps).max() <= 1.0
+
+
+@pytest.mark.parametrize("samples", [1001, 40_960, 320_000])
+def test_every_sample_is_the_one_of_the_definition(params: Params, samples: int) -> None:
+    clips = torch.randn(12, samples, generator=torch.Generator().manual_seed(0))
+    train = params.train.model_copy(update={"speed_probability": 0.75})
+    draws = [augment.draw(train, augment.generator(samples, index), 513, 251) for index in range(12)]
+    draws[:2] = [Draws(0.0, 0.5, 0.999, None), Draws(0.999, 1.5, 0.0, None)]
+    moved = augment.roll_and_speed(clips, draws).numpy()
+    for clip, draw, found in zip(clips.numpy(), draws, moved, strict=True):
+        np.testing.assert_array_equal(found, defined(clip, draw))
+
+
+def defined(clip: np.ndarray, draw: Draws) -> np.ndarray:
+    """Roll, then the nearest sample at the rate, then zeros around it or a cut, each of the whole clip."""
+    samples = clip.size
+    rolled = np.roll(clip, int(draw.shift * samples))
+    if draw.rate is None:
+        return rolled
+    nearest = np.minimum(np.rint(np.arange(int(samples / draw.rate)) * np.float64(draw.rate)), samples - 1)
+    changed = rolled[nearest.astype(np.int64)]
+    start = int(draw.place * (abs(changed.size - samples) + 1))
+    if changed.size >= samples:
+        return changed[start : start + samples]
+    return np.pad(changed, (start, samples - changed.size - start))
 
 
 def test_erasing_zeroes_a_rectangle_of_the_stated_area_and_aspect(params: Params) -> None:

@@ -36,25 +36,27 @@ def divided(params: Params, batch: int, micro_batch: int | None, processes: int 
     )
 
 
-def pieces(clips: PackedClips, division: batches.Division, numbers: list[int], workers: int = 0) -> list[batches.Piece]:
+def raw_batches(
+    clips: PackedClips, division: batches.Division, numbers: list[int], workers: int = 0
+) -> list[batches.RawBatch]:
     order = batches.epoch_order(SEED, EPOCH, COUNT)
     return list(batches.read(clips, order, division.micro_batch, numbers, workers))
 
 
-def piece_of(clips: PackedClips, indices: list[int]) -> batches.Piece:
+def piece_of(clips: PackedClips, indices: list[int]) -> batches.RawBatch:
     waveform = torch.from_numpy(np.stack([clips.waveform(index) for index in indices]))
-    return batches.Piece(0, indices, waveform, torch.from_numpy(clips.targets[indices]))
+    return batches.RawBatch(0, indices, waveform, torch.from_numpy(clips.targets[indices]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_clip_of_the_whole_batches_is_taken_once(params: Params, clips: PackedClips, workers: int) -> None:
     division, order = divided(params, 8, 4), batches.epoch_order(SEED, EPOCH, COUNT)
-    taken = pieces(clips, division, batches.numbers_of(division, 0, 0), workers)
-    assert [piece.number for piece in taken] == list(range(6))
-    assert [index for piece in taken for index in piece.indices] == order[:24].tolist()
+    taken = raw_batches(clips, division, batches.numbers_of(division, 0, 0), workers)
+    assert [raw.number for raw in taken] == list(range(6))
+    assert [index for raw in taken for index in raw.indices] == order[:24].tolist()
     assert sorted(order.tolist()) == list(range(COUNT))
-    for piece in taken:
-        torch.testing.assert_close(piece.waveform, piece_of(clips, piece.indices).waveform, rtol=0, atol=0)
+    for raw in taken:
+        torch.testing.assert_close(raw.waveform, piece_of(clips, raw.indices).waveform, rtol=0, atol=0)
 
 
 def test_torch_pins_a_piece_by_its_own_method(clips: PackedClips, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,19 +67,19 @@ def test_torch_pins_a_piece_by_its_own_method(clips: PackedClips, monkeypatch: p
         return pinned[-1]
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    piece = piece_of(clips, [3, 1])
-    found = pin_memory(piece)
-    assert isinstance(found, batches.Piece) and (found.number, found.indices) == (0, [3, 1])
+    raw = piece_of(clips, [3, 1])
+    found = pin_memory(raw)
+    assert isinstance(found, batches.RawBatch) and (found.number, found.indices) == (0, [3, 1])
     assert found.waveform is pinned[0] and found.targets is pinned[1]
-    torch.testing.assert_close((found.waveform, found.targets), (piece.waveform, piece.targets), rtol=0, atol=0)
+    torch.testing.assert_close((found.waveform, found.targets), (raw.waveform, raw.targets), rtol=0, atol=0)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("workers", [0, 2])
 def test_beside_a_gpu_pieces_are_pinned(params: Params, clips: PackedClips, workers: int) -> None:
     division = divided(params, 8, 4)
-    for piece in pieces(clips, division, batches.numbers_of(division, 0, 0), workers):
-        assert piece.waveform.is_pinned() and piece.targets.is_pinned()
+    for raw in raw_batches(clips, division, batches.numbers_of(division, 0, 0), workers):
+        assert raw.waveform.is_pinned() and raw.targets.is_pinned()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 6])
@@ -108,8 +110,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(params: Params, clip
     model = build_model(name, params.per_model[name], params.dcls, 2).double().train()
     division = divided(params, 24, 8)
     mixed = [
-        batches.prepare(params.train, piece, (SEED, EPOCH), FrontEnd())
-        for piece in pieces(clips, division, batches.numbers_of(division, 0, 0))
+        batches.prepare(params.train, raw, (SEED, EPOCH), FrontEnd())
+        for raw in raw_batches(clips, division, batches.numbers_of(division, 0, 0))
     ]
     for log_mel, targets in mixed:
         loss = binary_cross_entropy_with_logits(model(log_mel.double()), targets.double())
@@ -140,4 +142,4 @@ def test_a_clip_that_cannot_be_read_stops_with_its_own_line(params: Params, clip
 
     broken = Broken(clips.labels, clips.mids, clips.rows, clips.shards, clips.samples)
     with pytest.raises(UserError, match=r"^train.h5: row \d+ cannot be read$"):
-        pieces(broken, divided(params, 8, 4), [0], workers)
+        raw_batches(broken, divided(params, 8, 4), [0], workers)

@@ -31,7 +31,13 @@ def trained(
 
 @pytest.mark.parametrize("model", ["fastvit_dcls_audio_sa24", "convformer_audio_s18", "convnext_dcls_audio_tiny"])
 @pytest.mark.parametrize(
-    "option", ["train__activation_checkpointing=true", "train__channels_last=false", "execution__workers=2"]
+    "option",
+    [
+        "train__activation_checkpointing=true",
+        "train__channels_last=false",
+        "execution__workers=2",
+        "execution__threads=2",
+    ],
 )
 def test_what_changes_nothing_but_rounding(nursery: Nursery, new_folder: Folder, option: str, model: str) -> None:
     key, _, value = option.partition("=")
@@ -39,12 +45,19 @@ def test_what_changes_nothing_but_rounding(nursery: Nursery, new_folder: Folder,
     given = {"true": True, "false": False}.get(value, value)
     changed = new_folder("changed", **SHORT, **{key: int(given) if value.isdigit() else given})
     losses, weights = trained(nursery, changed, model)
-    exact = key.startswith("execution")
+    exact = key == "execution__workers"
     np.testing.assert_allclose(losses, plain, rtol=0 if exact else 2e-5)
     if exact:
         torch.testing.assert_close(weights, plain_weights, rtol=0, atol=0)
     else:  # with the running statistics of batch norm, which recomputing must not move twice
         same_weights(plain_weights, weights)
+
+
+def test_one_thread_unless_the_parameters_say_more(nursery: Nursery, new_folder: Folder) -> None:
+    for folder, expected in ((new_folder("plain"), 1), (new_folder("two", execution__threads=2), 2)):
+        trained(nursery, folder)
+        record = folder / "results/folder/runs/fastvit_dcls_audio_sa24-0/training/run.json"
+        assert json.loads(record.read_text())["threads"] == expected
 
 
 def test_measured_convolutions_stand_in_the_result(nursery: Nursery, new_folder: Folder) -> None:

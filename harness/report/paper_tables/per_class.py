@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -39,9 +40,9 @@ def per_class(frames: Frames, by: MadeBy) -> Table:
         cells_from(counted, "label", ["source"], lambda one: {"positives": int(one.positives.sum())}),
     ]
     for model, runs in lines.groupby("model", sort=False):
-        parts.append(cells_from(runs, "label", ["source"], lambda one, model=model: _precision(one, model)))
+        parts.append(cells_from(runs, "label", ["source"], partial(_precision, model=model)))
     for model, pairs in compared.groupby("model", sort=False):
-        parts.append(cells_from(pairs, "label", ["source"], lambda one, model=model: _difference(one, model)))
+        parts.append(cells_from(pairs, "label", ["source"], partial(_difference, model=model)))
     cells = pd.concat(parts)
     columns = ["label", "positives", *(f"{model}_AP{sd}" for model in lines.model.unique() for sd in ("", "_sd"))]
     columns += [f"{model}_{name}" for model in frames.comparisons.model for name in DIFFERENCES]
