@@ -22,9 +22,9 @@ from harness.comparison import examples
 from harness.comparison import paired as comparison
 from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
-from harness.evaluation import evaluate as evaluation
+from harness.evaluation import evaluation_files
 from harness.records import provenance
-from harness.records.schemas import HISTORY
+from harness.records.schemas import HISTORY, DataSummary, checked
 from harness.report.figures import theme
 from harness.report.tables import tables
 from harness.throughput import rows
@@ -120,7 +120,10 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     paths.PUBLISHED.parent.mkdir()
     for name in ("published.csv", "reference_points.csv"):
         shutil.copy(ROOT / paths.PUBLISHED.with_name(name), paths.PUBLISHED.with_name(name))
-    write_json(paths.results(params.preset) / "data.json", {"kind": params.data.kind, "fingerprint": "d" * 64})
+    summary = {"preset": params.preset, "kind": params.data.kind, "classes": CLASSES, "fingerprint": "d" * 64}
+    summary |= {"schema_version": 2, "rows": CLIPS, "statuses": {"ok": CLIPS}}
+    summary |= {"clips": {"test": CLIPS}, "seconds": {"test": float(CLIPS)}}
+    write_json(paths.results(params.preset) / "data.json", checked(DataSummary, summary))
     random = np.random.default_rng(0)
     for model in params.models:
         for seed in params.seeds:
@@ -204,7 +207,7 @@ def write_scores(
         paths.predictions(params.preset, model, seed),
         paths.evaluation_results(params.preset, model, seed),
     )
-    evaluation.write_evaluation(params, clips, scores, predictions, folder, record)
+    evaluation_files.write_evaluation(params, clips, scores, predictions, folder, record)
 
 
 def _write_examples(params: Params, patch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ def test_calibration_pools_the_seeds(workplace: Path, report_params: Params) -> 
     error = (few * 0.35 + 600 * abs(score - share) + 1200 * 0.35) / (few + 600 + 1200)
     assert line.get_label() == f"DCLS, error {100 * error:.1f} %"
     assert {line.get_label().partition(",")[0] for line in figure.axes[0].lines} == {
-        "as it should be",
+        "perfect calibration",
         "linear baseline",
         "baseline",
         "DCLS",

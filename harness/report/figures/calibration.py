@@ -30,7 +30,7 @@ def calibration(frames: Frames) -> Figure | None:
     bins = bins[bins["model"] != LINEAR_BASELINE]
     grid = theme.facets(bins, 3.45, col="backbone")
     for backbone, axes in grid.axes_dict.items():
-        axes.plot([LOWEST, 1], [LOWEST, 1], color=theme.GREY, linewidth=0.8, linestyle=":", label="as it should be")
+        axes.plot([LOWEST, 1], [LOWEST, 1], color=theme.GREY, linewidth=0.8, linestyle=":", label="perfect calibration")
         if not linear.empty:
             _curve(axes, linear, theme.GREY, "D", "linear baseline")
         for method, one in bins[bins.backbone == backbone].groupby("method", sort=False):
@@ -52,6 +52,7 @@ def _curve(axes: Axes, bins: pd.DataFrame, colour: str, marker: str, name: str) 
         x=drawn.scores / drawn["count"],
         y=drawn.positives / drawn["count"],
         ax=axes,
+        errorbar=None,
         color=colour,
         marker=marker,
         markersize=3,

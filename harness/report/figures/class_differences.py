@@ -16,7 +16,7 @@ from harness.report.frames import Frames
 
 MOST = 40  # classes shown in a panel; of more, the two ends
 LONGEST = 22  # characters of a class name
-ABOVE, BELOW, NEITHER = "interval above 0", "interval below 0", "interval takes in 0, or none"
+ABOVE, BELOW, NEITHER = "interval above 0", "interval below 0", "interval includes 0, or no interval"
 COLOURS = {ABOVE: theme.DCLS, BELOW: theme.BASELINE, NEITHER: theme.GREY}
 MARKERS = {ABOVE: "o", BELOW: "s", NEITHER: "o"}
 

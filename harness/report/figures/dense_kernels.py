@@ -45,6 +45,6 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
             axes.set_title(f"ch. {one.channel}, {epoch_title(frames, model, one.epoch)}", fontsize=7, pad=2)
     label_stages(figure, panels[:, 0], cells)
     scale = matplotlib.cm.ScalarMappable(Normalize(-1, 1), COLOUR_MAP)
-    bar = figure.colorbar(scale, ax=panels, aspect=40, pad=0.01, label="value, of the largest in the kernel")
+    bar = figure.colorbar(scale, ax=panels, aspect=40, pad=0.01, label="value, relative to the largest in the kernel")
     bar.outline.set_visible(False)  # type: ignore[operator]
     return figure

@@ -64,9 +64,9 @@ def _panel(data: pd.DataFrame, **_: object) -> None:
     if "q50" in data and data.q50.notna().all():
         axes.fill_between(data.epoch, data.q05, data.q95, color=theme.DCLS, alpha=WIDE, linewidth=0)
         axes.fill_between(data.epoch, data.q25, data.q75, color=theme.DCLS, alpha=NARROW, linewidth=0)
-        sns.lineplot(data, x="epoch", y="q50", color=theme.DCLS, ax=axes)
+        sns.lineplot(data, x="epoch", y="q50", color=theme.DCLS, errorbar=None, ax=axes)
     else:
-        sns.lineplot(data, x="epoch", y="mean", color=theme.DCLS, marker="o", ms=2.5, mew=0, ax=axes)
+        sns.lineplot(data, x="epoch", y="mean", color=theme.DCLS, marker="o", ms=2.5, mew=0, errorbar=None, ax=axes)
 
 
 def _legend(with_bands: bool) -> list[Artist]:

@@ -27,7 +27,7 @@ GREY, LIGHT = "#595959", "#D9D9D9"
 MARKERS = {"ConvFormer-S18": "o", "FastViT-SA24": "s", "ConvNeXt-T": "^"}
 METADATA: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # else the bytes differ
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches, the columns of most journals
-COLOURS_IN_PNG = 256
+COLOURS_IN_PNG = 128
 DPI, SCREEN_DPI = 300, 120  # of pictures and of animations
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that pictures are the same everywhere
