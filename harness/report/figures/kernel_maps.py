@@ -33,10 +33,8 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
         return None
     kernels = kernels[kernels.epoch.isin([kernels.epoch.min(), kernels.epoch.max()])]
     kernels = kernels.sort_values(["stage", "channel", "epoch"])
-    cells, shown = (
-        frames.cell_sizes(model),
-        cells_to_show(np.abs(one) > VISIBLE * np.abs(one).max() for one in kernels["values"]),
-    )
+    cells, sizes = frames.cell_sizes(model), [np.abs(one) for one in kernels["values"]]
+    shown = cells_to_show(one > VISIBLE * one.max() for one in sizes)
     figure, panels = stage_rows(len(cells), kernels.groupby("stage").size().max())
     for row, (stage, cell) in zip(panels, cells.items(), strict=True):
         here = list(kernels[kernels.stage == stage].itertuples())
@@ -48,13 +46,8 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
             axes.set_title(f"ch. {one.channel}, {epoch_title(frames, model, one.epoch)}", fontsize=7, pad=2)
         for axes in row[len(here) :]:
             axes.set_visible(False)
-    finish(
-        figure,
-        panels,
-        cells,
-        ScalarMappable(Normalize(-1, 1), COLOUR_MAP),
-        "value, relative to the largest in the kernel",
-    )
+    colours = ScalarMappable(Normalize(-1, 1), COLOUR_MAP)
+    finish(figure, panels, cells, colours, "value, relative to the largest in the kernel")
     return figure
 
 
