@@ -54,7 +54,8 @@ def _draw(data: pd.DataFrame, **_: object) -> None:
     """Quantiles of one stage, or their mean."""
     line = {"x": "epoch", "color": theme.DCLS, "errorbar": None, "legend": False, "ax": plt.gca()}
     if "q50" not in data or data.q50.isna().all():
-        sns.lineplot(data, y="mean", marker="o", markersize=2.5, markeredgewidth=0, label="mean", **line)
+        label = "share" if (data["quantity"] == "at_border").all() else "mean"
+        sns.lineplot(data, y="mean", marker="o", markersize=2.5, markeredgewidth=0, label=label, **line)
         return
     for low, high, alpha, label in (("q05", "q95", 0.18, "5% to 95%"), ("q25", "q75", 0.35, "middle half")):
         band: Any = {"color": theme.DCLS, "alpha": alpha, "linewidth": 0, "label": label}

@@ -134,7 +134,7 @@ def _paths(axes: Axes, elements: pd.DataFrame, cell: Cell) -> None:
     sns.lineplot(data, **place, **line, label="path")
     ends = (("start", data.epoch.min(), "white", theme.GREY), ("end", data.epoch.max(), theme.DCLS, "none"))
     for label, epoch, face, edge in ends:
-        look = {"facecolor": face, "edgecolor": edge, "s": 7, "zorder": 3, "label": label}
+        look = {"facecolor": face, "edgecolor": edge, "s": 7, "linewidth": 0.6, "zorder": 3, "label": label}
         sns.scatterplot(data[data.epoch == epoch], **place, **look)
     farthest = max(1.0, MARGIN * float(elements[["row", "column"]].abs().to_numpy().max()))
     limits, ticks = np.array([-farthest, farthest]), np.array([-1, 0, 1]) * int(farthest)
