@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.base import paths
@@ -136,7 +138,17 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
         quick(params)
         return 0
     module, function = (STAGES | COMMANDS)[command]
-    return getattr(importlib.import_module(module), function)(params, *given) or 0
+    return getattr(_imported(module), function)(params, *given) or 0
+
+
+def _imported(name: str) -> ModuleType:
+    """A stage's module. Imports leave next to no garbage, and looking for it would take a fifth of their time."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()  # nor is it looked for among these modules later
+        gc.enable()
 
 
 def _quiet_profiler() -> None:

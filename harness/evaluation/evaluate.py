@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 import dcls
 from harness.audio.front_end import FrontEnd
 from harness.base import paths
-from harness.base.files import sha256_of, write_atomic, write_csv, write_json
+from harness.base.files import sha256_of
 from harness.config.params import Params
-from harness.data.clips.clips import Clips, open_clips
-from harness.evaluation.calibration import calibration, calibration_error
+from harness.data.clips.clips import open_clips
+from harness.evaluation.evaluation_files import write_evaluation
 from harness.models.build import build_model
 from harness.models.device import device_name, instruction_set
 from harness.models.precision import exact_float32
 from harness.records.provenance import data_fingerprint, evaluation_parameters, provenance, write_log
-from harness.records.schemas import CALIBRATION, PER_CLASS, Metrics, checked
 from harness.running.checkpoint import load_weights
 from harness.running.processes import World, joined, use_threads
-from harness.scoring.metrics import summarize
 from harness.scoring.scores import score
 
 
@@ -65,25 +60,3 @@ def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
     metrics = write_evaluation(params, clips, scores, predictions, result, record)
     write_log(params.preset, f"{model_name}-{seed}.evaluation", time.perf_counter() - started)
     print(f"{model_name}-{seed}: test mAP {metrics['mAP']:.3f} ({metrics['mAP_low']:.3f} to {metrics['mAP_high']:.3f})")
-
-
-def write_evaluation(
-    params: Params, clips: Clips, scores: np.ndarray, predictions: Path, result: Path, record: dict[str, Any]
-) -> dict[str, Any]:
-    """Predictions, then metrics.json (numbers only: same run, same bytes), per_class.csv, calibration.csv and, last,
-    evaluation.json."""
-    ids = np.array(clips.ids)
-    write_atomic(
-        predictions,
-        lambda file: np.savez_compressed(
-            file, ids=ids, targets=clips.targets, scores=scores, labels=np.array(clips.labels)
-        ),
-    )
-    metrics, rows = summarize(clips.targets, scores, clips.labels, params.evaluate.bootstrap)
-    bins = calibration(clips.targets, scores)
-    metrics["expected_calibration_error"] = calibration_error(bins)
-    write_json(result / "metrics.json", checked(Metrics, metrics))
-    write_csv(result / "per_class.csv", PER_CLASS, rows)
-    write_csv(result / "calibration.csv", CALIBRATION, bins)
-    write_json(result / "evaluation.json", record)
-    return metrics

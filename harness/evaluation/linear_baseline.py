@@ -17,7 +17,7 @@ from harness.base import paths
 from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
 from harness.data.clips.clips import Clips, open_clips
-from harness.evaluation.evaluate import write_evaluation
+from harness.evaluation.evaluation_files import write_evaluation
 from harness.models.device import instruction_set
 from harness.records.provenance import as_plain, data_fingerprint, data_parameters, provenance, write_log
 from harness.running.processes import use_threads

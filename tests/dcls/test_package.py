@@ -109,7 +109,7 @@ print(*sorted(new - set(sys.stdlib_module_names) - {"torch"}))
 def test_harness_of_the_wheel_finds_its_data(unpacked):
     code = """
 import runpy, sys
-import harness.data.npm_files, harness.data.labels
+import harness.data.fetching.npm_files, harness.data.clips.labels
 print(len(harness.data.fetching.npm_files.PACKAGES), harness.data.clips.labels.__file__)
 sys.argv = ["harness", "--help"]
 runpy.run_module("harness", run_name="__main__")

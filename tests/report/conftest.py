@@ -23,7 +23,7 @@ from harness.comparison import examples
 from harness.comparison import paired as comparison
 from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
-from harness.evaluation import evaluate as evaluation
+from harness.evaluation import evaluation_files
 from harness.records import provenance
 from harness.records.schemas import HISTORY
 from harness.report.figures import theme
@@ -211,7 +211,7 @@ def write_scores(
         paths.predictions(params.preset, model, seed),
         paths.evaluation_results(params.preset, model, seed),
     )
-    evaluation.write_evaluation(params, clips, scores, predictions, folder, record)
+    evaluation_files.write_evaluation(params, clips, scores, predictions, folder, record)
 
 
 def _write_examples(params: Params, patch: pytest.MonkeyPatch) -> None:

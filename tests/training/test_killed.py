@@ -22,6 +22,9 @@ MOMENTS = 20
 RUN = {"execution__checkpoint_steps": 1}
 
 
+RESULTS = ("training/history.csv", "training/positions.csv", "evaluation/metrics.json")
+
+
 def command(stage: str, model: str) -> list[str]:
     return [stage, "--model", model, "--seed", "0"]
 
@@ -29,7 +32,7 @@ def command(stage: str, model: str) -> list[str]:
 def bytes_of(folder: Path, model: str) -> dict[str, bytes]:
     """What must not depend on the disturbance."""
     names = [f"runs/folder/{model}-0/{name}" for name in ("model.safetensors", "best.safetensors", "positions.npz")]
-    names += [f"results/folder/runs/{model}-0/{name}" for name in ("history.csv", "positions.csv", "metrics.json")]
+    names += [f"results/folder/runs/{model}-0/{name}" for name in RESULTS]
     return {name: (folder / name).read_bytes() for name in names}
 
 
