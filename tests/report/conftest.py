@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from torch import nn
 
 from dcls import Dcls2d
@@ -83,8 +84,14 @@ def made(workplace: Path, report_params: Params) -> Path:
 @pytest.fixture
 def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made and not written, which takes most of the time."""
-    monkeypatch.setattr(theme, "save", lambda _, draw, *__: draw() is not None)
-    monkeypatch.setattr(theme, "save_animation", lambda _, draw: bool(draw()))
+
+    def made(_: Path, draw: Callable[[], object], *__: object) -> bool:
+        figure = draw()
+        plt.close("all")
+        return bool(figure)
+
+    monkeypatch.setattr(theme, "save", made)
+    monkeypatch.setattr(theme, "save_animation", made)
 
 
 @pytest.fixture(scope="session")
