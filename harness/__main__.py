@@ -63,9 +63,9 @@ def _run(arguments: argparse.Namespace) -> int:
     """Import what the command needs, and call it; the exit status."""
     command = arguments.stage
     if command == "compare":
-        from harness.revisions.table import compare_revisions
+        from harness.revisions.compare import compare_revisions
 
-        return compare_revisions(arguments.a, arguments.b, arguments.html)
+        return compare_revisions(arguments.a, arguments.b)
     if command == "hardware":
         from harness.records.hardware import write_hardware
 
@@ -166,8 +166,6 @@ def _parser() -> argparse.ArgumentParser:
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
     compare.add_argument("a", metavar="REV_A", help="commit, tag or branch to compare with")
     compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
-    text = "print one HTML page instead, with the cells and figures that moved side by side"
-    compare.add_argument("--html", action="store_true", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser
