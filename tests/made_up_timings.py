@@ -35,6 +35,6 @@ def write_timings(params: Params, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pair, "counts", lambda *_: COUNTS)
     patch.setattr(breakdown.contenders, "prepare", lambda *_: object())
     patch.setattr(breakdown, "milliseconds", lambda *_: PARTS)
-    patch.setattr("harness.models.build.device_of", lambda: torch.device("cpu"))
+    patch.setattr("harness.throughput.machine.default_device", lambda: torch.device("cpu"))
     write_json(paths.HARDWARE, provenance.hardware())
     sweep.throughput(params, every=False)

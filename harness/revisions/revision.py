@@ -34,7 +34,7 @@ class Revision:
         paths = sorted(map(Path, self.contents))
         return Files(
             lambda path: self.contents.get(path.as_posix()),
-            lambda folder: [path for path in paths if folder in path.parents],
+            lambda folder: [one for one in paths if folder in one.parents],
         )
 
     @property
@@ -43,14 +43,15 @@ class Revision:
         return {path.split("/")[1] for path in self.contents if path.startswith("results/")} - {"throughput"}
 
     def yaml(self, path: str) -> dict[str, Any]:
-        """A YAML file; empty where the commit has none. Raises UserError where it is no mapping."""
-        value = parse_yaml(path, self.contents.get(path, b"{}"))
-        if not isinstance(value, dict):
-            raise UserError(f"{path}: holds no mapping")
+        """Empty where the commit has no such file. Raises UserError where it is no mapping."""
+        with self.errors_name_it():
+            value = parse_yaml(path, self.contents.get(path, b"{}"))
+            if not isinstance(value, dict):
+                raise UserError(f"{path}: holds no mapping")
         return value
 
     @contextmanager
-    def named_in_errors(self) -> Iterator[None]:
+    def errors_name_it(self) -> Iterator[None]:
         """What cannot be read is of this commit, where no stage can be run again."""
         try:
             yield
@@ -74,6 +75,6 @@ def read_revision(name: str) -> Revision:
 
 def changed_files(a: Revision, b: Revision) -> dict[str, str]:
     """Path -> letter of git's status (A, M, D, T) of every file that differs; a rename is a new and a gone file."""
-    fields = git("diff-tree", "-r", "-z", "--no-renames", "--name-status", a.commit, b.commit).split(b"\0")
-    letters, names = fields[:-1:2], fields[1::2]
-    return {name.decode(errors="replace"): letter.decode() for letter, name in zip(letters, names, strict=True)}
+    fields = git("diff-tree", "-r", "-z", "--no-renames", "--name-status", a.commit, b.commit).decode(errors="replace")
+    letters, paths = fields.split("\0")[:-1:2], fields.split("\0")[1::2]
+    return dict(zip(paths, letters, strict=True))
