@@ -164,11 +164,9 @@ def _map(mean: float, arm: float) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return (
-        NONE
-        if low is None or high is None or pd.isna(low) or pd.isna(high)
-        else f"{100 * low:+.2f} to {100 * high:+.2f}"
-    )
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return NONE
+    return f"{100 * low:+.2f} to {100 * high:+.2f}"
 
 
 def _pair(pair: Pair | None) -> str:
