@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from harness.base import paths
 from harness.records import schemas
 from harness.report.frames import Frames
 
 
-def examples_folder(frames: Frames) -> Path:
-    return paths.results(frames.preset) / "examples"
-
-
 def recorded_examples(frames: Frames) -> list[schemas.Example]:
     """None where none were recorded. Raises UserError where examples.json is malformed."""
-    path = examples_folder(frames) / "examples.json"
+    path = paths.results(frames.preset) / "examples" / "examples.json"
     return [] if frames.files.read(path) is None else frames.files.json(path, schemas.Examples).clips

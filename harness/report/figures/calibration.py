@@ -30,7 +30,7 @@ def calibration(frames: Frames) -> Figure | None:
     bins = bins[bins["model"] != LINEAR_BASELINE]
     grid = theme.facets(bins, 3.45, col="backbone")
     for backbone, axes in grid.axes_dict.items():
-        axes.plot([LOWEST, 1], [LOWEST, 1], color=theme.GREY, linewidth=0.8, linestyle=":", label="as it should be")
+        axes.plot([LOWEST, 1], [LOWEST, 1], color=theme.GREY, linewidth=0.8, linestyle=":", label="perfect calibration")
         if not linear.empty:
             _curve(axes, linear, theme.GREY, "D", "linear baseline")
         for method, one in bins[bins.backbone == backbone].groupby("method", sort=False):
@@ -48,14 +48,6 @@ def _curve(axes: Axes, bins: pd.DataFrame, colour: str, marker: str, name: str) 
     """A line through the bins that hold enough; the expected calibration error is that of all bins."""
     error = (bins.scores - bins.positives).abs().sum() / bins["count"].sum()
     drawn = bins[(bins["count"] >= FEWEST) & (bins.positives > 0)]
-    sns.lineplot(
-        x=drawn.scores / drawn["count"],
-        y=drawn.positives / drawn["count"],
-        ax=axes,
-        color=colour,
-        marker=marker,
-        markersize=3,
-        markeredgewidth=0,
-        linewidth=1.0,
-        label=f"{name}, error {100 * error:.1f} %",
-    )
+    places = {"x": drawn.scores / drawn["count"], "y": drawn.positives / drawn["count"], "errorbar": None}
+    look = {"color": colour, "linewidth": 1.0, "marker": marker, "markersize": 3, "markeredgewidth": 0}
+    sns.lineplot(**places, **look, label=f"{name}, error {100 * error:.1f} %", ax=axes)

@@ -14,11 +14,9 @@ from harness.base.files import write_text
 from harness.config.params import Params
 from harness.report.frames import Frames, load_frames
 from harness.report.made_by import files_in_words, made_by
-from harness.report.page.classes import class_table
-from harness.report.page.clips import clips_with_sound
-from harness.report.page.embedding import embedded_figures
+from harness.report.page.classes import class_view
+from harness.report.page.embedding import embedded_clips, embedded_figures
 from harness.report.page.positions import sampled_positions
-from harness.report.page.sortable import sortable
 from harness.report.selection import Selection
 from harness.report.tables import report_tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
@@ -33,13 +31,9 @@ def write_page(chosen: Params | Selection) -> None:
     Raises UserError where a result file or a figure is missing, or where the page would be larger than 2 MB.
     """
     # all that comes from a file is escaped; what the template names and is not given is an error
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
     text = environment.get_template("index.html").render(_content(load_frames(chosen)))
     target = paths.results(chosen.preset) / "index.html"
     size = len(text.encode())
@@ -54,17 +48,15 @@ def _content(frames: Frames) -> dict[str, Any]:
     *tables, classes = report_tables(frames, by)
     return {
         "preset": frames.preset,
-        "line": by.line,
+        "by": by,
         "headline": headline(claims),
         "claims": [(claim, MARKS[claim.outcome]) for claim in claims],
-        "warnings": by.warnings,
-        "disagreements": by.disagreements,
-        "tables": [(table, [sortable(view) for view in table.views]) for table in tables],
-        "classes": class_table(frames, classes),
-        "figures": embedded_figures(paths.results(frames.preset) / "figures"),
+        "tables": tables,
+        "classes": class_view(frames, classes),
+        "class_notes": classes.notes,
+        "figures": embedded_figures(frames),
         "positions": sampled_positions(frames),
-        "clips": clips_with_sound(frames),
-        "facts": by.facts,
+        "clips": embedded_clips(frames),
         "records": files_in_words(frames)[["file", "code", "torch", "device"]].to_numpy().tolist(),
         "table_folder": str(paths.tables(frames.preset)),
     }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from harness.config.systems import method_of
 from harness.report.frames import Frames
-from harness.report.page.sortable import Sortable, sortable
 from harness.report.paper_tables.numbers import number, span
 from harness.report.paper_tables.table import Table, View
 
 
-def class_table(frames: Frames, classes: Table) -> tuple[Sortable, tuple[str, ...]]:
-    """AP in percent of each model, DCLS minus baseline with its interval, from `per_class`; and the notes on it."""
+def class_view(frames: Frames, classes: Table) -> View:
+    """AP in percent of each model, DCLS minus baseline with its interval, from the table `per_class`."""
     header, compared = ["class", "positives"], set(frames.comparisons.model)
     for model in frames.models:
         name = frames.backbone(model)
@@ -25,4 +24,4 @@ def class_table(frames: Frames, classes: Table) -> tuple[Sortable, tuple[str, ..
                 cells.append(number(row[f"{model}_difference"], "+.2f"))
                 cells.append(span(row[f"{model}_low"], row[f"{model}_high"], sign="+"))
         rows.append(tuple(cells))
-    return sortable(View("Average precision by class, in percent", tuple(header), tuple(rows))), classes.notes
+    return View("Average precision by class, in percent", tuple(header), tuple(rows))

@@ -1,44 +1,51 @@
-"""Files as data URLs, so that the page needs nothing beside itself."""
+"""Figures and example clips with their files as data URLs, so that the page needs nothing beside itself."""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import read_json
+from harness.report.examples import recorded_examples
+from harness.report.frames import Frames
 
 MOST_FIGURE_BYTES = 1_700_000  # of all figures as text; those that do not fit are named
-SHOWN_AS_CLIPS = "example_clips"  # the page has a section for them, with their sound
+SHOWN_AS_CLIPS = "example_clips"  # the figure that the page has as a section of its own, with sound
 
 
-@dataclass(frozen=True)
-class EmbeddedFigure:
-    """A figure with its picture as a data URL; None where the page has no room for it."""
+def embedded_figures(frames: Frames) -> list[dict[str, Any]]:
+    """What the figures stage drew, in its order, with the picture as `source`; None where the page has no room for it.
 
-    name: str
-    heading: str
-    caption: str
-    source: str | None
+    Raises UserError where a file is missing.
+    """
+    folder, left, found = paths.results(frames.preset) / "figures", MOST_FIGURE_BYTES, []
+    for figure in read_json(folder / "figures.json"):
+        if figure["name"] != SHOWN_AS_CLIPS:
+            source = _data_url(folder / f"{figure['name']}.png", "image/png", "figures")
+            fits = len(source) <= left
+            left -= len(source) if fits else 0
+            found.append(figure | {"source": source if fits else None})
+    return found
 
 
-def data_url(path: Path, kind: str, stage: str) -> str:
-    """Raises UserError, naming the stage that writes the file, where it cannot be read."""
+def embedded_clips(frames: Frames) -> list[dict[str, Any]]:
+    """The example clips, `audio` as a data URL or None, `predictions` as pairs in the order of the models.
+
+    Raises UserError where examples.json is malformed, or a sound file is missing.
+    """
+    folder, found = paths.results(frames.preset) / "examples", []
+    for clip in recorded_examples(frames):
+        audio = _data_url(folder / clip.audio, "audio/flac", "examples") if clip.audio else None
+        predictions = [(model, clip.predictions[model]) for model in frames.models if model in clip.predictions]
+        found.append(clip.model_dump() | {"audio": audio, "predictions": predictions})
+    return found
+
+
+def _data_url(path: Path, kind: str, stage: str) -> str:
     try:
         return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); run `{stage}` again") from error
-
-
-def embedded_figures(folder: Path) -> list[EmbeddedFigure]:
-    """What the figures stage drew into `folder`, in its order. Raises UserError where a file is missing."""
-    found, left = [], MOST_FIGURE_BYTES
-    for one in read_json(folder / "figures.json"):
-        if one["name"] == SHOWN_AS_CLIPS:
-            continue
-        source = data_url(folder / f"{one['name']}.png", "image/png", "figures")
-        fits = len(source) <= left
-        left -= len(source) if fits else 0
-        found.append(EmbeddedFigure(one["name"], one["heading"], one["caption"], source if fits else None))
-    return found

@@ -1,10 +1,15 @@
 "use strict";
 
 // Tables: the head of a column sorts by it, up and down in turn; cells without a number come last.
+// The number of a cell is the result of a product that is written out, else the one that it begins with.
+function numberIn(text) {
+  const found = text.split("= ").pop().trim().match(/^[+-]?\d[\d,]*(?:\.\d+)?/);
+  return found ? Number(found[0].replaceAll(",", "")) : null;
+}
+
 function keyOf(row, column, numeric) {
-  const cell = row.cells[column];
-  if (!numeric) return cell.textContent.trim().toLowerCase();
-  return cell.dataset.key === "" ? null : Number(cell.dataset.key);
+  const text = row.cells[column].textContent.trim();
+  return numeric ? numberIn(text) : text.toLowerCase();
 }
 
 function sortBy(table, column) {

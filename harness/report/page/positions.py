@@ -6,8 +6,6 @@ from typing import Any
 
 from harness.report.frames import Frames
 
-AXES = {"frequency": "row", "time": "column"}
-
 
 def sampled_positions(frames: Frames) -> list[dict[str, Any]]:
     """A run each: its name, the cells along a side of its kernels, the recorded epochs, and by stage the offsets from
@@ -15,19 +13,13 @@ def sampled_positions(frames: Frames) -> list[dict[str, Any]]:
 
     Elements that lack an epoch, and runs that recorded none, are left out.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for (model, seed), run in frames.trajectories.groupby(["model", "seed"], sort=False):
         stages = []
         for stage, elements in run.groupby("stage"):
-            by_epoch = elements.pivot(index="epoch", columns="element", values=["row", "column"]).dropna(axis=1)
-            along = {name: by_epoch[axis].round(2).to_numpy().tolist() for name, axis in AXES.items()}
+            places = elements.pivot(index="epoch", columns="element", values=["row", "column"]).dropna(axis=1).round(2)
+            along = {"frequency": places.row.to_numpy().tolist(), "time": places.column.to_numpy().tolist()}
             stages.append({"stage": stage, **along})
-        found.append(
-            {
-                "name": f"{frames.backbone(model)}, seed {seed}",
-                "side": frames.kernel_size(model),
-                "epochs": sorted(run.epoch.unique().tolist()),
-                "stages": stages,
-            }
-        )
+        name, epochs = f"{frames.backbone(model)}, seed {seed}", sorted(run.epoch.unique().tolist())
+        found.append({"name": name, "side": frames.kernel_size(model), "epochs": epochs, "stages": stages})
     return found
