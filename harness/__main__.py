@@ -71,9 +71,9 @@ def _run(arguments: argparse.Namespace) -> int:
     """Import what the command needs, and call it; the exit status."""
     command = arguments.stage
     if command == "compare":
-        from harness.revisions.table import compare_revisions
+        from harness.revisions.compare import compare_revisions
 
-        return compare_revisions(arguments.a, arguments.b, arguments.html)
+        return compare_revisions(arguments.a, arguments.b)
     if command == "repro":
         from harness.running.side_by_side import reproduce
 
@@ -206,8 +206,6 @@ def _parser() -> argparse.ArgumentParser:
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
     compare.add_argument("a", metavar="REV_A", help="commit, tag or branch to compare with")
     compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
-    text = "print one HTML page instead, with the cells and figures that moved side by side"
-    compare.add_argument("--html", action="store_true", help=text)
     text = "run what is out of date of the pipeline, stages that do not depend on each other side by side"
     repro = stages.add_parser("repro", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=REPRO)
     text = "stages at a time (default: one for each GPU, or for each core where there is no GPU)"

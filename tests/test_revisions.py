@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -21,7 +20,7 @@ import numpy as np
 import pytest
 
 from harness.config.params import load
-from harness.revisions.metrics import paired_interval
+from harness.revisions.results import paired_interval
 from tests.conftest import ROOT
 from tests.made_up_timings import write_timings
 
@@ -32,7 +31,6 @@ TAKEN = (
     "dvc.yaml",
     ".dvcignore",
     "results/instruments",
-    "results/hardware.json",
     "paper_tables/instruments",
     "dcls",
     "harness/report",
@@ -163,7 +161,7 @@ def test_a_fresh_clone_with_nothing_checked_out_says_the_same(repository: Path, 
     assert output == compare(repository, status=1) and f"instruments {LINEAR} -20.00" in output
     for block in re.findall(r"(?:^\|.*\n)+", output, re.MULTILINE):  # tables as GitHub takes them
         lines = block.splitlines()
-        assert len({line.count("|") for line in lines}) == 1 and re.fullmatch(r"(\| -+:? )+\|", lines[1])
+        assert len({line.count("|") for line in lines}) == 1 and re.fullmatch(r"(\|:?-+:?)+\|", lines[1])
 
 
 def test_parameters_of_the_file_and_of_the_records(repository: Path) -> None:
@@ -371,49 +369,12 @@ def test_the_interval_over_classes_and_seeds() -> None:
     assert low < 0 < high and high - low == pytest.approx(2 * 1.96 * by_seed.std() / 2, rel=0.15)
 
 
-def test_it_loads_neither_torch_nor_pandas(repository: Path) -> None:
+def test_it_loads_no_torch(repository: Path) -> None:
     code = (
-        "import sys, harness.revisions.table as t; t.compare_revisions('HEAD', 'HEAD'); "
-        "print(sorted({'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy', 'timm'} & set(sys.modules)))"
+        "import sys, harness.revisions.compare as t; t.compare_revisions('HEAD', 'HEAD'); "
+        "print(sorted({'torch', 'matplotlib', 'sklearn', 'scipy', 'timm'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=repository, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_the_page_sets_side_by_side_what_moved(repository: Path) -> None:
-    path, picture = repository / "paper_tables/instruments/table1.csv", next(files(repository, "figures/*.png"))
-    lines = list(csv.DictReader(path.read_text().splitlines()))
-    before = next(line for line in lines if line["model"] == MODEL)["map_mean"]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, lines[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            line | ({"map_mean": "99.5", "scale": "<b>"} if line["model"] == MODEL else {}) for line in lines
-        )
-    (repository / "paper_tables/instruments/per_seed.csv").unlink()
-    old = picture.read_bytes()
-    picture.write_bytes(old + b"more")
-    lower(repository, MODEL, 0.4)
-    replace(repository / "params.yaml", "weight_decay: 0.05", "weight_decay: 0.0625")
-    commit(repository)
-    page = compare(repository, "HEAD~1", "HEAD", 1, "--html")
-    assert page.startswith("<!doctype html>") and not re.search(r'(src|href)="(?!data:|#)', page)
-    assert "<strong>mAP fell by more than its interval</strong>" in page and "<td>0.0625</td>" in page
-    moved = re.findall(r"<tr><th scope=\"row\">(.*?)</th><td>(.*?)</td>(.*?)</tr>", page)
-    assert {(row, column) for row, column, _ in moved} >= {(MODEL, "map_mean"), (MODEL, "scale")}
-    cells = {column: re.sub(r"<[^>]*>", " ", rest).split() for row, column, rest in moved if row == MODEL}
-    assert cells["map_mean"] == [f"{float(before):.6g}", "99.5", "▲", f"{99.5 - float(before):+.3g}"]
-    assert "&lt;b&gt;" in cells["scale"] and "<b>" not in page
-    assert f"2 of {len(lines) * len(lines[0])} cells moved" in page and "Only A has it." in page
-    one, other = (
-        f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in (old, picture.read_bytes())
-    )
-    assert page.count("<img") == 2 and f'<img src="{one}"' in page and f'<img src="{other}"' in page
-    assert f"{len(list(files(repository, 'figures/*.png'))) - 1} figures are the same in both." in page
-
-
-def test_the_page_of_the_same_commit_twice(repository: Path) -> None:
-    page = compare(repository, "HEAD", "HEAD", 0, "--html")
-    assert "<strong>Nothing changed</strong>" in page and "<img" not in page and "cells moved" not in page

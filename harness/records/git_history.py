@@ -36,26 +36,33 @@ def revision_with(stage: str, fingerprint: str, root: Path = Path()) -> str | No
 
 def tree_of(commit: str, root: Path = Path()) -> Tree:
     """The sources of a commit, read from Git's objects."""
-    files = {}
-    for entry in git("ls-tree", "-r", "-z", commit, "--", *PACKAGES, root=root).split(b"\0")[:-1]:
+    files = {
+        path: name for path, name in blobs_of(commit, *PACKAGES, root=root).items() if path.endswith((".py", ".csv"))
+    }
+    return Tree(files, read_blobs(files.values(), root).__getitem__)
+
+
+def blobs_of(commit: str, *paths: str, root: Path = Path()) -> dict[str, str]:
+    """The names of Git's objects of a commit's files, by path; of those at or below `paths` alone where given."""
+    found = {}
+    for entry in git("ls-tree", "-r", "-z", commit, "--", *paths, root=root).split(b"\0")[:-1]:
         about, _, path = entry.partition(b"\t")
-        if path.endswith((b".py", b".csv")):
-            files[path.decode()] = about.split()[2].decode()
-    _read_blobs(files.values(), root)
-    return Tree(files, _blobs.__getitem__)
+        found[path.decode(errors="replace")] = about.split()[2].decode()
+    return found
 
 
 _blobs: dict[str, bytes] = {}  # by their names, of which commits share most
 
 
-def _read_blobs(names: Iterable[str], root: Path) -> None:
-    """All that are not known yet, in one call of git."""
+def read_blobs(names: Iterable[str], root: Path = Path()) -> dict[str, bytes]:
+    """The contents of Git's objects by their names: all that are not known yet are read in one call of git."""
     missing = [name for name in dict.fromkeys(names) if name not in _blobs]
     output = git("cat-file", "--batch", given="".join(f"{name}\n" for name in missing).encode(), root=root)
     for name in missing:
         head, _, output = output.partition(b"\n")
         size = int(head.split()[2])
         _blobs[name], output = output[:size], output[size + 1 :]
+    return _blobs
 
 
 def git(*arguments: str, given: bytes = b"", root: Path = Path()) -> bytes:

@@ -35,8 +35,9 @@ def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Fram
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
     models = tuple(model for model in MODELS if model in chosen.models)
     frames = Frames(chosen.preset, models, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
-    for name in ("runs", "comparisons"):  # the others are read when they are asked for
+    for name in ("published", "runs", "comparisons", "coverage"):  # the others are read when they are asked for
         getattr(frames, name)
+    files.record(paths.results(chosen.preset) / "comparison.run.json")
     return frames
 
 
@@ -117,7 +118,8 @@ class Frames:
             {"model": model, **pair.model_dump(exclude={"differences"}), "source": str(self._comparison_file)}
             for model, pair in self._pairs.items()
         ]
-        return self._named(pd.DataFrame(rows, columns=["model", *_fields(schemas.Pair, "differences"), "source"]))
+        found = pd.DataFrame(rows, columns=["model", *_fields(schemas.Pair, "differences"), "source"])
+        return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
 
     @cached_property
     def seed_differences(self) -> pd.DataFrame:

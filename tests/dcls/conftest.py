@@ -1,5 +1,6 @@
-"""Settings of all tests here."""
+"""Settings of all tests here, and the layer that many of them use."""
 
+import copy
 import os
 
 import pytest
@@ -18,3 +19,20 @@ torch.set_num_threads(1)
 def _default_choice():
     """Every test starts with the default, whatever the one before it chose."""
     dcls.use_convolution("rule")
+
+
+def depthwise(version="gauss", channels=8, size=9, **kwargs):
+    torch.manual_seed(0)
+    return dcls.Dcls2d(channels, channels, 4, 1, size // 2, size, channels, version=version, **kwargs)
+
+
+@pytest.fixture
+def input():
+    return torch.randn(2, 8, 12, 10, generator=torch.Generator().manual_seed(1))
+
+
+def fresh(layer, input):
+    """Output computed from a layer's parameters without anything cached."""
+    other = dcls.fuse(copy.deepcopy(layer))
+    with torch.no_grad():
+        return other(input)

@@ -1,4 +1,4 @@
-"""What a module of PyTorch must live with: caches, copies, autocast, compile, checkpointing, processes."""
+"""What a module of PyTorch must live with: copies, sharing, autocast, compile, checkpointing, processes."""
 
 import copy
 import io
@@ -9,104 +9,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
-from torch._subclasses import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 import dcls
-from dcls import cache, elements
-
-
-def depthwise(version="gauss", channels=8, size=9, **kwargs):
-    torch.manual_seed(0)
-    return dcls.Dcls2d(channels, channels, 4, 1, size // 2, size, channels, version=version, **kwargs)
-
-
-@pytest.fixture
-def input():
-    return torch.randn(2, 8, 12, 10, generator=torch.Generator().manual_seed(1))
-
-
-def fresh(layer, input):
-    """Output computed from a layer's parameters without anything cached."""
-    other = dcls.fuse(copy.deepcopy(layer))
-    with torch.no_grad():
-        return other(input)
-
-
-CHANGES = {
-    "optimizer": lambda layer: torch.optim.SGD(layer.parameters(), 0.5).step(),
-    "in place": lambda layer: layer.P.data.add_(0.3),
-    "replaced data": lambda layer: setattr(layer.weight, "data", layer.weight.data * 2),
-    "spread": lambda layer: layer.SIG.data.add_(0.4),
-    "state dict": lambda layer: layer.load_state_dict({k: v + 0.2 for k, v in layer.state_dict().items()}),
-    "new parameter": lambda layer: setattr(layer, "P", nn.Parameter(layer.P.detach() + 0.4)),
-    "clamp": lambda layer: (layer.P.data.mul_(20), layer.clamp_parameters()),
-    "dtype": lambda layer: layer.double(),
-}
-
-
-UNSEEN = ("in place", "spread")  # by a version counter, which is what is looked at on a GPU
-
-
-@pytest.fixture(params=["values", "versions"])
-def compared(request, monkeypatch):
-    """What of the parameters is compared: their values, as on a CPU, or their versions, as on a GPU."""
-    if request.param == "versions":
-        monkeypatch.setattr(cache, "is_on_cpu", lambda tensor: False)
-    return request.param
-
-
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_kernel_is_computed_once_in_evaluation(input, mode, compared, monkeypatch):
-    layer = depthwise()
-    computed = []
-    kernel_and_pads = layer.kernel_and_pads
-    monkeypatch.setattr(layer, "kernel_and_pads", lambda: (computed.append(1), kernel_and_pads())[1])
-    with mode():
-        for _ in range(3):
-            layer(input)
-    assert len(computed) == 1
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_cached_kernel_follows_its_parameters(input, change, mode, compared):
-    layer = depthwise()
-    with mode():
-        before = layer(input)
-        assert torch.equal(layer(input), before)
-    layer(input).square().sum().backward()
-    with torch.no_grad():
-        CHANGES[change](layer)
-    if compared == "versions" and change in UNSEEN:
-        with mode():
-            assert torch.equal(layer(input), before)
-        layer.eval()  # clears the cached kernel
-    input = input.to(layer.weight.dtype)
-    with mode():
-        after = layer(input)
-    assert not torch.allclose(after, before.to(after.dtype))
-    assert torch.allclose(after, fresh(layer, input), atol=1e-6)
-
-
-def test_cached_kernel_is_not_shared_with_a_copy(input):
-    layer = depthwise()
-    with torch.no_grad():
-        layer(input)
-        other = copy.deepcopy(layer)
-        other.P.add_(1)
-        assert torch.allclose(layer(input), fresh(layer, input), atol=1e-6)
-        assert torch.allclose(other(input), fresh(other, input), atol=1e-6)
-
-
-def test_frozen_layer_after_inference_mode_passes_gradients(input):
-    """A kernel cached in inference mode must still serve a backward to the input."""
-    layer = depthwise().requires_grad_(False)
-    with torch.inference_mode():
-        layer(input)
-    input.requires_grad_()
-    layer(input).sum().backward()
-    assert input.grad.abs().sum() > 0
+from dcls import elements
+from tests.dcls.conftest import depthwise, fresh
 
 
 @pytest.mark.parametrize("version", ["gauss", "max", "v1", "v0"])
@@ -308,32 +215,6 @@ def test_functional_gradient(input):
         assert torch.allclose(gradients[name], parameter.grad, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "transform",
-    [
-        torch.func.grad,
-        torch.func.vmap,
-        torch.func.functionalize,
-        lambda f: lambda x: torch.func.jvp(f, (x,), (x,)),
-        lambda f: lambda x: torch.func.vmap(torch.func.grad(f))(x),
-    ],
-    ids=["grad", "vmap", "functionalize", "jvp", "vmap of grad"],
-)
-def test_nothing_is_cached_from_inside_a_transform(transform):
-    found = []
-
-    def look(x):
-        found.append(cache.is_ordinary(x))
-        return x.sum()
-
-    x = torch.randn(3, 2)
-    transform(look)(x)
-    assert found == [False]
-    assert cache.is_ordinary(x) and cache.is_ordinary(nn.Parameter(x)) and cache.is_ordinary(x.to("meta"))
-    with FakeTensorMode() as mode:
-        assert not cache.is_ordinary(mode.from_tensor(x))
-
-
 @pytest.mark.parametrize("groups", [1, 8])
 def test_memory_format_of_the_output(input, groups):
     layer = dcls.Dcls2d(8, 8, 4, 1, 4, 9, groups)
@@ -407,90 +288,3 @@ def test_distributed(tmp_path):
     assert torch.equal(*ours)
     assert (model[0].P - start).abs().max() > 1e-6
     assert torch.allclose(ours[0], model[0].P, atol=1e-7)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"groups": 3},
-        {"groups": 0},
-        {"out_channels": 7, "groups": 2},
-        {"padding_mode": "mirror"},
-        {"padding": "full"},
-        {"padding": "same", "stride": 2},
-        {"groups": -1},
-    ],
-    ids=str,
-)
-def test_messages_of_impossible_arguments(arguments):
-    given = {"in_channels": 8, "out_channels": 8, **arguments}
-    with pytest.raises(ValueError) as expected:
-        nn.Conv2d(kernel_size=5, **given)
-    with pytest.raises(ValueError) as raised:
-        dcls.Dcls2d(kernel_count=3, dilated_kernel_size=5, **given)
-    assert str(raised.value) == str(expected.value)
-
-
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-@pytest.mark.parametrize("groups", [1, 8])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"stride": 0},
-        {"stride": -1},
-        {"stride": (1, 2, 3)},
-        {"padding": -1},
-        {"padding": (1, 2, 3)},
-        {"padding": 20, "padding_mode": "reflect"},
-        {"in_channels": -8},
-        {"in_channels": 0},
-        {"out_channels": 0},
-        {"dtype": torch.int64},
-        {"device": "nowhere"},
-    ],
-    ids=str,
-)
-def test_messages_of_arguments_that_torch_refuses_later(arguments, groups):
-    """Torch builds most of these layers and raises when they are called."""
-    given = {"in_channels": 8, "out_channels": 8, "groups": groups, **arguments}
-    messages = []
-    for kind, sizes in ((nn.Conv2d, {"kernel_size": 5}), (dcls.Dcls2d, {"kernel_count": 3, "dilated_kernel_size": 5})):
-        with pytest.raises((RuntimeError, ValueError)) as raised:
-            kind(**sizes, **given)(torch.randn(1, 8, 12, 12))
-        messages.append((raised.type, str(raised.value)))
-    assert messages[0] == messages[1]
-
-
-@pytest.mark.parametrize("shape", [(2, 7, 12, 12), (2, 8, 3, 3), (2, 8), (8,)], ids=str)
-@pytest.mark.parametrize("groups", [1, 8])
-def test_messages_of_impossible_inputs(shape, groups):
-    layer, twin = dcls.Dcls2d(8, 8, 3, dilated_kernel_size=5, groups=groups), nn.Conv2d(8, 8, 5, groups=groups)
-    with pytest.raises(RuntimeError) as expected:
-        twin(torch.randn(shape))
-    with pytest.raises(RuntimeError) as raised:
-        layer(torch.randn(shape))
-    assert str(raised.value) == str(expected.value)
-
-
-def test_other_messages():
-    with pytest.raises(ValueError, match="version must be one of"):
-        dcls.Dcls2d(8, 8, 3, version="v2")
-    with pytest.raises(ValueError, match="kernel_count"):
-        dcls.Dcls2d(8, 8, 0)
-    with pytest.raises(ValueError, match="dilated_kernel_size"):
-        dcls.Dcls2d(8, 8, 3, dilated_kernel_size=0)
-    with pytest.raises(RuntimeError, match="expected dilated_kernel_size to be a single integer value or a list of 2"):
-        dcls.Dcls2d(8, 8, 3, dilated_kernel_size=(5, 5, 5))
-    with pytest.raises(RuntimeError, match="expected dense_kernel_size to be a single integer value or a list of 2"):
-        dcls.Dcls3_1d(8, 8, 3, dense_kernel_size=(3, 3, 3))
-    with pytest.raises(ValueError, match="needs SIG"):
-        dcls.dense_kernel(torch.ones(1, 1), torch.zeros(1, 1, 1), None, (3,), "gauss")
-    with pytest.raises(ValueError, match="flat_dim"):
-        dcls.Dcls2dK1d(8, 8, 3, flat_dim=2)
-
-
-def test_repr():
-    assert repr(dcls.Dcls2d(4, 8, 3, dilated_kernel_size=5, bias=False)) == (
-        "Dcls2d(4, 8, kernel_count=3, stride=(1, 1), padding=(0, 0), dilated_kernel_size=(5, 5), groups=1, "
-        "version='gauss', bias=False)"
-    )

@@ -240,6 +240,10 @@ def test_padding_modes(dimensions, mode, padding):
     assert torch.allclose(output, twin(input), atol=1e-6)
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.5."),
+    reason="torch 2.5's exporter cannot translate torch's own BatchNorm2d with onnxscript 0.7",
+)
 def test_fused_model_in_onnx(small, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from torch import nn
 
 from dcls import Dcls2d
@@ -24,7 +25,7 @@ from harness.config.params import Params
 from harness.config.systems import LINEAR_BASELINE
 from harness.evaluation import evaluation_files
 from harness.records import provenance
-from harness.records.schemas import HISTORY
+from harness.records.schemas import HISTORY, DataSummary, checked
 from harness.report.figures import theme
 from harness.report.tables import tables
 from harness.throughput import rows
@@ -83,8 +84,14 @@ def made(workplace: Path, report_params: Params) -> Path:
 @pytest.fixture
 def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made and not written, which takes most of the time."""
-    monkeypatch.setattr(theme, "save", lambda _, draw, *__: draw() is not None)
-    monkeypatch.setattr(theme, "save_animation", lambda _, draw: bool(draw()))
+
+    def made(_: Path, draw: Callable[[], object], *__: object) -> bool:
+        figure = draw()
+        plt.close("all")
+        return bool(figure)
+
+    monkeypatch.setattr(theme, "save", made)
+    monkeypatch.setattr(theme, "save_animation", made)
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +127,10 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     paths.PUBLISHED.parent.mkdir()
     for name in ("published.csv", "reference_points.csv"):
         shutil.copy(ROOT / paths.PUBLISHED.with_name(name), paths.PUBLISHED.with_name(name))
-    write_json(paths.results(params.preset) / "data.json", {"kind": params.data.kind, "fingerprint": "d" * 64})
+    summary = {"preset": params.preset, "kind": params.data.kind, "classes": CLASSES, "fingerprint": "d" * 64}
+    summary |= {"schema_version": 2, "rows": CLIPS, "statuses": {"ok": CLIPS}}
+    summary |= {"clips": {"test": CLIPS}, "seconds": {"test": float(CLIPS)}}
+    write_json(paths.results(params.preset) / "data.json", checked(DataSummary, summary))
     random = np.random.default_rng(0)
     for model in params.models:
         for seed in params.seeds:

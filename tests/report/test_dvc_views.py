@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.report import style
+from harness.report.figures import theme
 from tests.report.conftest import BASELINE, DCLS, RESULTS, ROOT, rows_of_table
 
 PLOTS = {
@@ -66,7 +66,7 @@ def test_plots_show_the_result_files(repository: Path) -> None:
         assert [{key: one[key] for key in rows[0]} for one in values] == rows
         assert _fields(content) >= {"backbone", "rev", x, y}
         assert _fields(content) <= {*rows[0], "rev"}  # all that the template draws is in the data
-        assert style.DCLS in json.dumps(content) or name == "kernel_positions"
+        assert theme.DCLS in json.dumps(content) or name == "kernel_positions"
     history = RESULTS / "plots" / "history.csv"
     assert sum(1 for _ in history.open()) == 1 + 6 * 3 * 8  # models, seeds, epochs
     assert _run("dvc", "plots", "show").strip().endswith("dvc_plots/index.html")

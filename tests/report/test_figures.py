@@ -25,13 +25,15 @@ from harness.config.params import Params
 from harness.report.figures import theme
 from harness.report.figures.accuracy_and_cost import accuracy_and_cost
 from harness.report.figures.class_differences import MOST, class_differences
-from harness.report.figures.dense_kernels import dense_kernels
 from harness.report.figures.draw import draw_figures, pictures
+from harness.report.figures.kernel_maps import dense_kernels
 from harness.report.figures.kernel_motion import kernel_motion
 from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
 from harness.report.figures.learning_curves import learning_curves
+from harness.report.figures.speed import step_time, throughput_by_batch
 from harness.report.frames import load_frames
 from harness.report.tables import tables
+from tests.made_up_timings import PARTS
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of, timing_of
 
 STAGE_1 = "stage 1\n2 bands x\n160 ms a cell"
@@ -76,7 +78,7 @@ def test_report_and_pictures(workplace: Path, report_params: Params) -> None:
 def test_vector_formats_are_asked_for(made: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """From the numbers alone, beside the PNG files, and the report stays as it is."""
     shutil.rmtree("predictions")
-    monkeypatch.setattr("harness.report.figures.draw.pictures", lambda frames: list(pictures(frames))[:2])
+    monkeypatch.setattr("harness.report.figures.draw.pictures", lambda frames: pictures(frames)[:2])
     monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", str(RESULTS), "--format", suffix])
     assert cli.main() == 0
     written = sorted((RESULTS / "figures").iterdir())
@@ -229,10 +231,10 @@ def test_class_differences_are_the_rows_sorted(workplace: Path, report_params: P
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [row["label"] for row in rows]
     points = [(y, x) for _, _, places in _points(axes) for x, y in places]
     assert sorted(points) == [(place, 100 * float(row["difference"])) for place, row in enumerate(rows)]
-    (bars,) = (one for one in axes.collections if isinstance(one, LineCollection))
-    for place, (bar, row) in enumerate(zip(bars.get_segments(), rows, strict=True)):
-        ends = [(100 * float(row[name]), place) for name in ("low", "high")]
-        np.testing.assert_array_equal(bar, ends)
+    bars = [bar for one in axes.collections if isinstance(one, LineCollection) for bar in one.get_segments()]
+    bars.sort(key=lambda bar: bar[0, 1])
+    for place, (bar, row) in enumerate(zip(bars, rows, strict=True)):
+        np.testing.assert_array_equal(bar, [(100 * float(row[name]), place) for name in ("low", "high")])
     assert axes.yaxis_inverted()  # the best class is on top
 
 
@@ -310,3 +312,20 @@ def test_folds_are_called_folds(folds: Path, fold_params: Params) -> None:
     assert "160 test clips in 5 folds of 32, 10 classes" in page and "standard deviation over folds" in page
     curves = learning_curves(load_frames(params))
     assert curves is not None and "mean of 5 folds" in curves.legends[0].get_texts()[0].get_text()
+
+
+def test_speeds_and_parts_of_a_step_are_those_measured(workplace: Path, report_params: Params) -> None:
+    frames = load_frames(report_params.model_copy(update={"models": (BASELINE, DCLS)}))
+    panels = throughput_by_batch(frames).axes
+    assert [axes.get_title() for axes in panels[:3]] == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
+    for place, model in enumerate((BASELINE, DCLS)):
+        point, _, bars = panels[2].containers[place].lines
+        row = timing_of(model)
+        assert point.get_xdata().tolist() == [1, 2, 4] and point.get_ydata()[-1] == float(row["throughput"])
+        ends = [float(row["throughput_low"]), float(row["throughput_high"])]
+        np.testing.assert_allclose(bars[0].get_segments()[-1][:, 1], ends)
+    steps = step_time(frames)
+    assert steps is not None and [axes.get_title() for axes in steps.axes] == ["inference", "training"]
+    heights = [bar.get_height() for bar in steps.axes[0].containers[0]]
+    assert heights == [PARTS[part] for part in ("depthwise", "stem", "pointwise", "attention", "rest")]
+    assert {text.get_text() for text in steps.axes[0].texts} == {"20%"}

@@ -22,9 +22,9 @@ from harness.config.params import Params
 from harness.config.systems import is_dcls, method_of
 from harness.report.figures import theme
 from harness.report.figures.calibration import FEWEST, calibration
-from harness.report.figures.dense_kernels import dense_kernels
 from harness.report.figures.draw import draw_figures, not_recorded
 from harness.report.figures.example_clips import SHOWN, example_clips
+from harness.report.figures.kernel_maps import dense_kernels
 from harness.report.figures.kernel_motion import LEVELS, kernel_motion
 from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
 from harness.report.frames import Frames, load_frames
@@ -227,7 +227,7 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
     compare(report_params.model_copy(update={"models": (DCLS, BASELINE), "seeds": (1, 2)}))
     shutil.rmtree("predictions")
     drawn: list[Frames] = []
-    monkeypatch.setattr("harness.report.figures.draw.pictures", lambda frames: drawn.append(frames) or iter(()))
+    monkeypatch.setattr("harness.report.figures.draw.pictures", lambda frames: drawn.append(frames) or [])
     monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", "results/instruments/"])
     assert not Path("params.yaml").exists() and cli.main() == 0
     assert (drawn[0].models, drawn[0].seeds) == ((BASELINE, DCLS), (1, 2))

@@ -15,6 +15,7 @@ import pytest
 from harness.base.errors import UserError
 from harness.comparison.paired import compare
 from harness.config.params import Params
+from harness.records.code_closure import stage_fingerprint
 from harness.report.tables import tables
 from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table
 
@@ -28,18 +29,20 @@ def test_header_says_what_made_it(made: Path) -> None:
             "8 epochs",
             "full-size models, inference, float32, eager, channels",
             "batch 4, on ",
-            "revision 0123456789",
+            f"code {stage_fingerprint('train')[:10]}",
+            f"code {stage_fingerprint('evaluate')[:10]}",
             "not AudioSet; reduced models",
         ):
             assert part in text
-        assert "disagree" not in text and "uncommitted" not in text
+        assert "disagree" not in text
 
 
 def _as_in_the_paper(record: dict[str, Any]) -> None:
     record["parameters"]["data"]["kind"] = "audioset"
     model = {"epochs": 60, "scale": "full", "start": "imagenet", "depths": None, "widths": None}
     record["parameters"]["model"] |= model
-    record["start"] = {"source": "timm/a-model", "sha256": "a" * 64}
+    if record["kind"] == "training":
+        record["start"] = {"source": "timm/a-model", "sha256": "a" * 64}
 
 
 def _edit_training(change: Callable[[dict[str, Any]], object]) -> None:
@@ -100,14 +103,14 @@ def test_micro_batches_are_told(workplace: Path, report_params: Params) -> None:
     ("name", "change", "said"),
     [
         (
-            "evaluation.json",
-            lambda one: one["code"].update(revision="f" * 40),
-            "disagree in code revision: revision 0123456789",
+            "evaluation/evaluation.json",
+            lambda one: one.update(code_fingerprint="f" * 64),
+            f"disagree in evaluation code: code {stage_fingerprint('evaluate')[:10]} in 17 files; code ffffffffff in",
         ),
         (
             "training/run.json",
-            lambda one: one["code"].update(dirty=True),
-            "revision 0123456789 with uncommitted changes in",
+            lambda one: one.update(code_fingerprint=None, revision="0123456789abc"),
+            "revision 0123456789 in",
         ),
         (
             "evaluation/evaluation.json",
@@ -124,7 +127,6 @@ def test_micro_batches_are_told(workplace: Path, report_params: Params) -> None:
             lambda one: one["parameters"]["model"].update(epochs=3),
             f"disagree in scale and epochs of {DCLS}",
         ),
-        ("training/run.json", lambda one: one["code"].update(revision=None), "not from a Git checkout"),
     ],
 )
 def test_disagreeing_files_are_named(
@@ -168,7 +170,7 @@ def test_folds_are_called_folds_and_their_clips_counted(folds: Path, fold_params
 
 
 def _esc10(runs: str) -> list[Path]:
-    return sorted(Path("results/esc10/runs").glob(f"{runs}/metrics.json"))
+    return sorted(Path("results/esc10/runs").glob(f"{runs}/evaluation/metrics.json"))
 
 
 def test_seeds_that_share_a_fold_are_no_folds(folds: Path, fold_params: Params) -> None:

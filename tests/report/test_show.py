@@ -50,6 +50,8 @@ def test_one_seed_without_baseline(workplace: Path, report_params: Params, capsy
         update={"seeds": (0,), "linear_baseline_seeds": (0,), "models": ("convnext_dcls_audio_tiny",)}
     )
     compare(params)
+    tables(params)
+    capsys.readouterr()
     show(params)
     line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("convnext"))
     assert "±" not in line and "distinguishable" not in line
@@ -58,6 +60,8 @@ def test_one_seed_without_baseline(workplace: Path, report_params: Params, capsy
 def test_folds_and_reference_points_fit_too(
     folds: Path, fold_params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tables(fold_params)
+    capsys.readouterr()
     show(fold_params)
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
@@ -73,11 +77,13 @@ def test_the_longest_words_fit(workplace: Path, report_params: Params, capsys: p
     for pair in found["pairs"].values():
         pair["verdict_for_these_weights"] = "higher"
     path.write_text(json.dumps(found))
+    tables(params)
+    capsys.readouterr()
     show(params)
     out = capsys.readouterr().out
     assert "higher for these weights" in out and max(map(len, out.splitlines())) <= 100
 
 
 def test_missing_results(workplace: Path, report_params: Params) -> None:
-    with pytest.raises(UserError, match=r"^results/other/runs/convformer_audio_s18-0/evaluation/metrics.json: missing"):
+    with pytest.raises(UserError, match=r"^paper_tables/other/table1.txt: missing; run the stage that writes it"):
         show(report_params.model_copy(update={"preset": "other"}))

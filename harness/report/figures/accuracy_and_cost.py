@@ -22,58 +22,52 @@ LABELS = {  # of the x axis of each panel
 
 def accuracy_and_cost(frames: Frames) -> Figure:
     """Reproduced above, published below; a column a cost. An arrow leads from each baseline to its DCLS model."""
-    points = _points(frames)
-    grid = theme.facets(points, 5.6, row="origin", col="cost", sharex=False, sharey="row")
+    grid = theme.facets(_points(frames), 5.6, row="origin", col="cost", sharex=False, sharey="row")
     grid.map_dataframe(_draw)
-    handles = theme.legend_of(points)
     lines = {"linear baseline": (frames.maps_of(LINEAR_BASELINE).mean(), "--"), "chance": (frames.chance, ":")}
     for name, (height, style) in lines.items():
-        if pd.notna(height):
-            for axes in grid.axes[0]:
-                line = axes.axhline(height, color=theme.GREY, linewidth=1.2, linestyle=style, label=name)
-            handles.append(line)
+        for axes in grid.axes[0] if pd.notna(height) else ():
+            axes.axhline(height, color=theme.GREY, linewidth=1.2, linestyle=style, label=name)
     for place, axes in grid.axes_dict.items():
         axes.set(title="", xlabel=LABELS[place])
         axes.margins(0.12)
     grid.axes[0, 0].set_ylim(bottom=0)
     which = "" if frames.full_size else ",\nreduced models"
     theme.label_rows(grid, (f"reproduced test mAP{which} (%)", "published AudioSet mAP (%)"))
-    grid.figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    theme.shared_legend(grid.figure, "lower center", order=(*theme.COLOURS, *theme.MARKERS))
     return grid.figure
 
 
 def _points(frames: Frames) -> pd.DataFrame:
     """A row a point: x with the ends of its interval, mAP in percent with its standard deviation (0 of one seed)."""
-    found: list[dict[str, Any]] = []
+    found = []
     for model in frames.models:
-        paper = frames.published[frames.published.model == model].iloc[0]
-        timed = frames.shown_timings[frames.shown_timings.model == model].iloc[0]
+        paper, timed, run = (
+            one[one.model == model].iloc[0] for one in (frames.published, frames.shown_timings, frames.runs)
+        )
         maps = frames.maps_of(model)
-        trained = frames.runs[frames.runs.model == model].trained_parameters.iloc[0] / 1e6
-        reproduced = {"mAP": maps.mean(), "sd": maps.std() if len(maps) > 1 else 0.0}
-        published = {"mAP": paper.mAP, "sd": paper.sd}
-        speeds = (timed.throughput, timed.throughput_low, timed.throughput_high)
-        for origin, cost, ends, height in (
-            ("reproduced", "throughput", speeds, reproduced),
-            ("reproduced", "parameters", [trained] * 3, reproduced),
-            ("published", "throughput", [paper.throughput] * 3, published),
-            ("published", "parameters", [paper.params_millions] * 3, published),
-        ):
-            x = dict(zip(("x", "low", "high"), ends, strict=True))
-            name = {"backbone": paper.backbone, "method": paper.method}
-            found.append({**name, "origin": origin, "cost": cost, **x, **height})
-    return pd.DataFrame(found)
+        here = (maps.mean(), maps.std() if len(maps) > 1 else 0.0)
+        costs = (
+            ("reproduced", "throughput", timed.throughput, timed.throughput_low, timed.throughput_high, *here),
+            ("reproduced", "parameters", *[run.trained_parameters / 1e6] * 3, *here),
+            ("published", "throughput", *[paper.throughput] * 3, paper.mAP, paper.sd),
+            ("published", "parameters", *[paper.params_millions] * 3, paper.mAP, paper.sd),
+        )
+        found += [(paper.backbone, paper.method, *one) for one in costs]
+    return pd.DataFrame(found, columns=["backbone", "method", "origin", "cost", "x", "low", "high", "mAP", "sd"])
 
 
 def _draw(data: pd.DataFrame, **_: object) -> None:
-    """The points of a panel with their bars, and the arrows."""
+    """The points of a panel with their bars, the arrows, and what the legend says of both."""
     axes = plt.gca()
-    for _, pair in data.groupby("backbone", sort=False):
+    for backbone, pair in data.groupby("backbone", sort=False):
         if len(pair) == 2:
-            start, end = (pair[pair["method"] == one].iloc[0] for one in theme.COLOURS)
+            start, end = (pair[pair.method == one].iloc[0] for one in theme.COLOURS)
             arrow = {"arrowstyle": "->", "color": theme.GREY, "linewidth": 0.9, "shrinkA": 4, "shrinkB": 5}
-            axes.annotate("", xy=(end["x"], end["mAP"]), xytext=(start["x"], start["mAP"]), arrowprops=arrow)
-    for one in data.itertuples():
-        arms = [[one.x - one.low], [one.high - one.x]]
-        look: dict[str, Any] = {"color": theme.COLOURS[one.method], "marker": theme.MARKERS[one.backbone]}
-        axes.errorbar(one.x, one.mAP, xerr=arms, yerr=one.sd, ms=5, elinewidth=0.9, capsize=2, zorder=3, **look)
+            axes.annotate("", xy=(end.x, end.mAP), xytext=(start.x, start.mAP), arrowprops=arrow)
+        for one in pair.itertuples():
+            look: Any = {"color": theme.COLOURS[one.method], "marker": theme.MARKERS[str(backbone)], "ms": 5}
+            arms = [[one.x - one.low], [one.high - one.x]]
+            axes.errorbar(one.x, one.mAP, one.sd, arms, elinewidth=0.9, capsize=2, zorder=3, **look)
+            axes.plot([], [], color=look["color"], linewidth=4, label=one.method)
+        axes.plot([], [], color=theme.GREY, marker=theme.MARKERS[str(backbone)], ls="", ms=5, label=str(backbone))

@@ -48,15 +48,6 @@ def _curve(axes: Axes, bins: pd.DataFrame, colour: str, marker: str, name: str) 
     """A line through the bins that hold enough; the expected calibration error is that of all bins."""
     error = (bins.scores - bins.positives).abs().sum() / bins["count"].sum()
     drawn = bins[(bins["count"] >= FEWEST) & (bins.positives > 0)]
-    sns.lineplot(
-        x=drawn.scores / drawn["count"],
-        y=drawn.positives / drawn["count"],
-        ax=axes,
-        errorbar=None,
-        color=colour,
-        marker=marker,
-        markersize=3,
-        markeredgewidth=0,
-        linewidth=1.0,
-        label=f"{name}, error {100 * error:.1f} %",
-    )
+    places = {"x": drawn.scores / drawn["count"], "y": drawn.positives / drawn["count"], "errorbar": None}
+    look = {"color": colour, "linewidth": 1.0, "marker": marker, "markersize": 3, "markeredgewidth": 0}
+    sns.lineplot(**places, **look, label=f"{name}, error {100 * error:.1f} %", ax=axes)

@@ -6,7 +6,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from harness.base import paths
@@ -17,8 +16,11 @@ from harness.report.frames import Frames
 MOST = 40  # classes shown in a panel; of more, the two ends
 LONGEST = 22  # characters of a class name
 ABOVE, BELOW, NEITHER = "interval above 0", "interval below 0", "interval includes 0, or no interval"
-COLOURS = {ABOVE: theme.DCLS, BELOW: theme.BASELINE, NEITHER: theme.GREY}
-MARKERS = {ABOVE: "o", BELOW: "s", NEITHER: "o"}
+LOOKS = {  # marker, colour, face
+    ABOVE: ("o", theme.DCLS, theme.DCLS),
+    BELOW: ("s", theme.BASELINE, theme.BASELINE),
+    NEITHER: ("o", theme.GREY, "white"),
+}
 
 
 def class_differences(frames: Frames) -> Figure | None:
@@ -26,62 +28,45 @@ def class_differences(frames: Frames) -> Figure | None:
 
     Raises UserError where per_class_difference.csv is of other runs.
     """
-    if frames.comparisons.empty:
+    compared = frames.comparisons.model
+    if compared.empty:
         return None
     found = frames.class_differences.dropna(subset="difference")
-    for model in frames.comparisons.model:
-        if model not in set(found.model):
-            path = paths.results(frames.preset) / "per_class_difference.csv"
-            raise UserError(f"{path}: no row of {model}; run `compare-models` again")
-    found = found[found.model.isin(frames.comparisons.model)]
-    found = found.assign(**{name: 100 * found[name] + 0.0 for name in ("difference", "low", "high")})
-    found["outcome"] = NEITHER
+    for model in compared[~compared.isin(found.model)]:
+        path = paths.results(frames.preset) / "per_class_difference.csv"
+        raise UserError(f"{path}: no row of {model}; run `compare-models` again")
+    percent = {name: 100 * found[name] + 0.0 for name in ("difference", "low", "high")}
+    found = found.assign(**percent, outcome=NEITHER)[found.model.isin(compared)]
     found.loc[found.low > 0, "outcome"] = ABOVE
     found.loc[found.high < 0, "outcome"] = BELOW
     longest = min(found.groupby("model").size().max(), MOST + 1)
     grid = theme.facets(found, 1.1 + 0.14 * max(longest, 5), col="backbone", sharey=False)
-    grid.map_dataframe(_panel)
-    grid.set_axis_labels("", "")
+    grid.map_dataframe(_draw)
     for axes, (_, classes) in zip(grid.axes.flat, found.groupby("backbone", sort=False), strict=True):
-        counts = classes.outcome.value_counts()
-        text = f"{counts.get(ABOVE, 0)} above 0, {counts.get(BELOW, 0)} below\nof {len(classes)} classes"
-        axes.set_xlabel(text, fontsize=7)
+        above, below = ((classes.outcome == outcome).sum() for outcome in (ABOVE, BELOW))
+        axes.set_xlabel(f"{above} above 0, {below} below\nof {len(classes)} classes", fontsize=7)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if grid.axes.size > 1 else 8))
     grid.figure.supxlabel("average precision, DCLS - baseline (percentage points)", fontsize=8)
-    grid.figure.legend(handles=[_handle(one) for one in COLOURS], loc="outside upper center", ncols=3)
+    theme.shared_legend(grid.figure, order=LOOKS)
     return grid.figure
 
 
-def _panel(data: pd.DataFrame, **_: object) -> None:
+def _draw(data: pd.DataFrame, **_: object) -> None:
     """A line a class from the top; where there are too many, the two ends, and between them how many are left out."""
     axes, half = plt.gca(), MOST // 2
     classes = data.sort_values("difference", ascending=False, kind="stable").reset_index(drop=True)
     names = [one if len(one) <= LONGEST else f"{one[: LONGEST - 3].rstrip(' ,')}..." for one in classes.label]
-    places = pd.Series(range(len(classes)))
     if len(classes) > MOST:
         names = [*names[:half], f"... {len(classes) - 2 * half} between ...", *names[-half:]]
-        classes = pd.concat([classes[:half], classes[-half:]], ignore_index=True)
-        places = pd.Series([*range(half), *range(half + 1, MOST + 1)])
-    known = classes.low.notna() & classes.high.notna()
-    colours = classes.outcome[known].map(COLOURS)
-    axes.hlines(places[known], classes.low[known], classes.high[known], colors=colours, linewidth=1.1)
+        classes.index = [*range(half), *[half] * (len(classes) - MOST), *range(half + 1, MOST + 1)]
+        classes = classes.drop(index=half)
+    for outcome, (marker, colour, face) in LOOKS.items():
+        shown = classes[classes.outcome == outcome]
+        look = {"marker": marker, "facecolor": face, "edgecolor": colour, "linewidth": 1.0, "s": 10, "zorder": 3}
+        axes.hlines(shown.index, shown.low, shown.high, colors=colour, linewidth=1.1)
+        sns.scatterplot(x=shown.difference, y=shown.index, label=outcome, legend=False, ax=axes, **look)
     axes.axvline(0, color=theme.GREY, linewidth=1.0, zorder=0.5)
-    for outcome, shown in classes.groupby("outcome"):
-        look = _look(str(outcome))
-        sns.scatterplot(x=shown.difference, y=places[shown.index], ax=axes, s=10, zorder=3, **look)
     axes.set_yticks(range(len(names)), names, fontsize=7)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set(ylim=(len(names) - 0.4, -0.6), ylabel="")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-
-
-def _look(outcome: str) -> dict[str, object]:
-    colour = COLOURS[outcome]
-    face = "white" if outcome == NEITHER else colour
-    return {"marker": MARKERS[outcome], "facecolor": face, "edgecolor": colour, "linewidth": 1.0}
-
-
-def _handle(outcome: str) -> Line2D:
-    colour = COLOURS[outcome]
-    face = "white" if outcome == NEITHER else colour
-    return Line2D([], [], color=colour, marker=MARKERS[outcome], mfc=face, ms=3.5, lw=1.1, label=outcome)

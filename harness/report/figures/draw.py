@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,8 +18,8 @@ from harness.report.figures import theme
 from harness.report.figures.accuracy_and_cost import accuracy_and_cost
 from harness.report.figures.calibration import FEWEST, calibration
 from harness.report.figures.class_differences import class_differences
-from harness.report.figures.dense_kernels import dense_kernels
 from harness.report.figures.example_clips import example_clips
+from harness.report.figures.kernel_maps import dense_kernels
 from harness.report.figures.kernel_motion import kernel_motion
 from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
 from harness.report.figures.learning_curves import learning_curves
@@ -31,103 +31,87 @@ from harness.report.selection import Selection
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report. `draw` gives None where the results lack what it shows; `animate` the frames of a GIF."""
+    """A figure of the report; `draw` gives None where the results lack what it shows, `animate` no figures."""
 
     name: str
     heading: str
+    draw: Callable[[Frames], Figure | None]
     caption: str
-    draw: Callable[[], Figure | None]
-    animate: Callable[[], list[Figure]] | None = None
+    animate: Callable[[Frames], list[Figure]] = lambda _: []
 
 
-def pictures(frames: Frames) -> Iterator[Picture]:
-    """All figures, in the order in which the report shows them."""
-    several = len(frames.seeds) > 1
-    over = f"over {frames.repeats}"
-    band = f", mean and range {over}" if several else ""
+def pictures(frames: Frames) -> list[Picture]:
+    """All figures, in the order in which the report shows them; captions of at most two sentences."""
+    several, over, seed = len(frames.seeds) > 1, f"over {frames.repeats}", frames.seeds[0]
     together = f", {len(frames.seeds)} {frames.repeats} together" if several else ""
     timed = frames.condition
-    yield Picture(
-        "learning_curves",
-        "Learning curves",
-        f"Training loss (augmented, mixed clips) and validation mAP by epoch{band}.",
-        partial(learning_curves, frames),
-    )
-    yield Picture(
-        "class_differences",
-        "Difference by class",
-        f"Test average precision of each class, DCLS minus baseline, mean {over}, with its 95% interval over clips "
-        "(paired bootstrap). Where nothing differs, one interval in twenty still leaves out 0.",
-        partial(class_differences, frames),
-    )
-    yield Picture(
-        "accuracy_and_cost",
-        "mAP against throughput and parameters",
-        f"Test mAP (bars: standard deviation {over}) against throughput (bars: 95% intervals) and against parameters, "
-        "with arrows from baseline to DCLS. Throughput is that of the full-size models; the published parameters "
-        "include heads of 1000 classes.",
-        partial(accuracy_and_cost, frames),
-    )
-    yield Picture(
-        "calibration",
-        "Calibration",
-        f"Share of positives among the pairs of test clip and class by their score{together}; bins of fewer than "
-        f"{FEWEST} pairs are not drawn. The error is the expected calibration error over all bins.",
-        partial(calibration, frames),
-    )
-    yield Picture(
-        "throughput_by_batch",
-        "Throughput against batch size",
-        f"Clips a second of the full-size models (bars: 95% intervals) on {timed.device}, {timed.precision}, eager. "
-        "docs/throughput.md says how it was measured.",
-        partial(throughput_by_batch, frames),
-    )
-    yield Picture(
-        "step_time",
-        "Where a step's time goes",
-        f"Milliseconds of each part of a forward pass and of a training step on {timed.device}, measured with "
-        "PyTorch's profiler, which slows steps down. The percentages are the share of the depthwise convolutions.",
-        partial(step_time, frames),
-    )
+    found = [
+        Picture(
+            *("learning_curves", "Learning curves", learning_curves),
+            "Training loss (augmented, mixed clips) and validation mAP by epoch"
+            f"{f', mean and range {over}' if several else ''}.",
+        ),
+        Picture(
+            *("class_differences", "Difference by class", class_differences),
+            f"Test average precision of each class, DCLS minus baseline, mean {over}, with its 95% interval over clips "
+            "(paired bootstrap). Where nothing differs, one interval in twenty still leaves out 0.",
+        ),
+        Picture(
+            *("accuracy_and_cost", "mAP against throughput and parameters", accuracy_and_cost),
+            f"Test mAP (bars: standard deviation {over}) against throughput (bars: 95% intervals) and against "
+            "parameters, with arrows from baseline to DCLS. Throughput is that of the full-size models; the published "
+            "parameters include heads of 1000 classes.",
+        ),
+        Picture(
+            *("calibration", "Calibration", calibration),
+            f"Share of positives among the pairs of test clip and class by their score{together}; bins of fewer than "
+            f"{FEWEST} pairs are not drawn. The error is the expected calibration error over all bins.",
+        ),
+        Picture(
+            *("throughput_by_batch", "Throughput against batch size", throughput_by_batch),
+            f"Clips a second of the full-size models (bars: 95% intervals) on {timed.device}, {timed.precision}, "
+            "eager. docs/throughput.md says how it was measured.",
+        ),
+        Picture(
+            *("step_time", "Where a step's time goes", step_time),
+            f"Milliseconds of each part of a forward pass and of a training step on {timed.device}, measured with "
+            "PyTorch's profiler, which slows steps down. The percentages are the share of the depthwise convolutions.",
+        ),
+    ]
     for model in filter(is_dcls, frames.models):
-        yield from _of_kernels(frames, model, together)
-    yield Picture(
-        "example_clips",
-        "Example clips",
+        found += _of_kernels(frames, model, together)
+    caption = (
         "Log-mels of a few test clips, chosen by their labels alone (above each), and the classes to which the models "
-        f"of seed {frames.seeds[0]} give the highest scores.",
-        partial(example_clips, frames),
+        f"of seed {seed} give the highest scores."
     )
+    return [*found, Picture("example_clips", "Example clips", example_clips, caption)]
 
 
-def _of_kernels(frames: Frames, model: str, together: str) -> Iterator[Picture]:
+def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
     """The figures of one DCLS model's kernels."""
     backbone, seed = frames.backbone(model), frames.seeds[0]
-    hertz = f"near 1 kHz a mel band is {band_spacing(1000):.0f} Hz wide, near 8 kHz {band_spacing(8000):.0f} Hz"
-    yield Picture(
-        f"positions_{model}",
-        f"Kernel positions, {backbone}",
-        f"Share of the DCLS elements in each cell of the kernel by stage{together}; white cells have none. The paths "
-        f"are those of a fixed, random sample of seed {seed}; {hertz}.",
-        partial(kernel_positions, frames, model),
-        partial(kernel_animation, frames, model),
-    )
+    near = [f"{band_spacing(hertz):.0f} Hz" for hertz in (1000, 8000)]
     lacking = "" if "at_border" in frames.positions else "; quantiles and more were not recorded by this run"
-    yield Picture(
-        f"motion_{model}",
-        f"Kernels over time, {backbone}",
-        "How far the elements are from where they started, their spread |SIG|, the effective support "
-        "(sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the share of elements in the outermost cells. "
-        f"Quantiles are means over {frames.repeats}{lacking}.",
-        partial(kernel_motion, frames, model),
-    )
-    yield Picture(
-        f"kernels_{model}",
-        f"Dense kernels, {backbone}",
-        f"Kernels of evenly spaced channels in the first layer of each stage before and after training, seed {seed}. "
-        "Each has its own colour scale, whose end stands in its corner.",
-        partial(dense_kernels, frames, model),
-    )
+    return [
+        Picture(
+            *(f"positions_{model}", f"Kernel positions, {backbone}", partial(kernel_positions, model=model)),
+            f"Share of the DCLS elements in each cell of the kernel by stage{together}; white cells have none. The "
+            f"paths are those of a fixed, random sample of seed {seed}; near 1 kHz a mel band is {near[0]} wide, near "
+            f"8 kHz {near[1]}.",
+            partial(kernel_animation, model=model),
+        ),
+        Picture(
+            *(f"motion_{model}", f"Kernels over time, {backbone}", partial(kernel_motion, model=model)),
+            "How far the elements are from where they started, their spread |SIG|, the effective support "
+            "(sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the share of elements in the outermost "
+            f"cells. Quantiles are means over {frames.repeats}{lacking}.",
+        ),
+        Picture(
+            *(f"kernels_{model}", f"Dense kernels, {backbone}", partial(dense_kernels, model=model)),
+            f"Kernels of evenly spaced channels in the first layer of each stage before and after training, seed "
+            f"{seed}. Each has its own colour scale, whose end stands in its corner.",
+        ),
+    ]
 
 
 def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
@@ -142,12 +126,11 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     table = read_text(paths.tables(chosen.preset) / "table1.md").rstrip()
     folder, drawn, written = results / "figures", [], set()
     for one in pictures(frames):
-        if not theme.save(folder / one.name, one.draw, file_format):
-            continue
-        drawn.append(one)
-        written.add(f"{one.name}.{file_format}")
-        if file_format == "png" and one.animate and theme.save_animation(folder / one.name, one.animate):
-            written.add(f"{one.name}.gif")
+        if theme.save(folder / one.name, partial(one.draw, frames), file_format):
+            drawn.append(one)
+            written.add(f"{one.name}.{file_format}")
+            if file_format == "png" and theme.save_animation(folder / one.name, partial(one.animate, frames)):
+                written.add(f"{one.name}.gif")
     if file_format != "png":
         print(f"{folder}: {len(drawn)} figures as {file_format}")
         return

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from harness.report.figures import theme
 from harness.report.frames import Frames
 
 MEASURES = {"train_loss": "training loss\n(binary cross-entropy)", "val_mAP_percent": "validation mAP (%)"}
-BAND = 0.25  # opacity
+BAND = {"alpha": 0.25, "linewidth": 0}
 
 
 def learning_curves(frames: Frames) -> Figure | None:
@@ -27,20 +25,15 @@ def learning_curves(frames: Frames) -> Figure | None:
     curves = histories.melt(["backbone", "method", "epoch"], list(MEASURES), "measure")
     grid = theme.facets(curves, 3.9, row="measure", col="backbone", hue="method", sharex="col", sharey="row")
     dots = "o" if curves.groupby(["backbone", "method"]).epoch.nunique().min() == 1 else ""  # a line of one point
-    grid.map_dataframe(
-        sns.lineplot, x="epoch", y="value", marker=dots, errorbar=("pi", 100), err_kws={"alpha": BAND, "linewidth": 0}
-    )
+    grid.map_dataframe(sns.lineplot, x="epoch", y="value", marker=dots, errorbar=("pi", 100), err_kws=BAND)
     theme.label_rows(grid, MEASURES.values())
     for axes in grid.axes[-1]:
         axes.set_xlabel("epoch")
         theme.whole_numbers(axes)
-    count = len(frames.seeds)
-    mean = f", mean of {count} {frames.repeats}" if count > 1 else ""
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color=theme.COLOURS[one], label=f"{one}{mean}") for one in grid.hue_names
-    ]
-    if count > 1:
-        range_label = f"lowest to highest of the {frames.repeats}"
-        handles.append(Patch(color=theme.GREY, alpha=BAND, label=range_label))
-    grid.figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    if len(frames.seeds) > 1:
+        many = f"{len(frames.seeds)} {frames.repeats}"
+        for line in (line for axes in grid.axes.flat for line in axes.lines):
+            line.set_label(f"{line.get_label()}, mean of {many}")
+        grid.axes[0, 0].fill_between([], [], color=theme.GREY, label=f"lowest to highest of {many}", **BAND)
+    theme.shared_legend(grid.figure)
     return grid.figure

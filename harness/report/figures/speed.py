@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import NullLocator
 
 from harness.report.figures import theme
 from harness.report.frames import Frames
@@ -25,33 +25,30 @@ def throughput_by_batch(frames: Frames) -> Figure:
     """
     timings = frames.sweep
     modes = [mode for mode in MODES if mode in set(timings["mode"])]
-    grid = theme.facets(
-        timings, 0.7 + 2.5 * len(modes), row="mode", row_order=modes, col="backbone", hue="method", sharey=False
-    )
+    layout = {"row": "mode", "row_order": modes, "col": "backbone", "hue": "method", "sharey": False}
+    grid = theme.facets(timings, 0.7 + 2.5 * len(modes), **layout)
     grid.map_dataframe(_speeds)
     for axes in grid.axes.flat:
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_locator(FixedLocator(sorted(timings.batch.unique())))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+        axes.set_xticks(sorted(timings.batch.unique()), [f"{one:.0f}" for one in sorted(timings.batch.unique())])
         axes.margins(x=0.15)
         axes.set_ylim(bottom=0)
     grid.set_axis_labels("batch (clips)", "")
     theme.label_rows(grid, (f"{mode} (clips/s)" for mode in modes))
-    handles = [Line2D([], [], color=theme.COLOURS[one], marker="o", label=one) for one in grid.hue_names]
-    if timings.throughput.isna().any():
-        handles.append(Line2D([], [], color=theme.GREY, marker="x", linestyle="", label="out of memory"))
-    grid.figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    theme.shared_legend(grid.figure, "lower center")
     return grid.figure
 
 
-def _speeds(data: pd.DataFrame, color: object, **_: object) -> None:
+def _speeds(data: pd.DataFrame, color: object, label: str) -> None:
     axes, timed = plt.gca(), data.dropna(subset="throughput").sort_values("batch")
     arms = [timed.throughput - timed.throughput_low, timed.throughput_high - timed.throughput]
-    axes.errorbar(timed.batch, timed.throughput, yerr=arms, color=color, marker="o", ms=5, capsize=3, elinewidth=1.2)
+    look: Any = {"color": color, "marker": "o", "ms": 5, "capsize": 3, "elinewidth": 1.2}
+    axes.errorbar(timed.batch, timed.throughput, yerr=arms, label=label, **look)
     lost = data[data.throughput.isna()]
     if not lost.empty:  # an empty line that is not clipped has no extent, on which the layout fails
-        axes.plot(lost.batch, [0] * len(lost), color=color, marker="x", linestyle="", clip_on=False)
+        name = f"{label}: out of memory"
+        axes.plot(lost.batch, [0] * len(lost), color=color, marker="x", linestyle="", clip_on=False, label=name)
 
 
 def step_time(frames: Frames) -> Figure | None:
@@ -64,9 +61,8 @@ def step_time(frames: Frames) -> Figure | None:
     grid = theme.facets(parts, 4.4, col="mode", col_order=modes, sharey=False)
     grid.map_dataframe(_bars)
     theme.label_rows(grid, ["milliseconds a step"])
-    depthwise = [Patch(color=colour, label=f"depthwise, {method}") for method, colour in theme.COLOURS.items()]
-    others = [Patch(color=colour, label=part) for part, colour in GREYS.items()]
-    grid.figure.legend(handles=[*depthwise, *others], loc="outside lower center", ncols=6, handlelength=1.2)
+    order = [*(f"depthwise, {method}" for method in theme.COLOURS), *GREYS]
+    theme.shared_legend(grid.figure, "lower center", columns=6, order=order)
     return grid.figure
 
 
@@ -76,9 +72,9 @@ def _bars(data: pd.DataFrame, **_: object) -> None:
     for (backbone, method), step in data.groupby(["backbone", "method"]):
         parts = step.set_index("part").milliseconds.reindex(PARTS, fill_value=0.0)
         place = backbones.index(backbone) + (0.2 if method == "DCLS" else -0.2)
-        colours = [theme.COLOURS[method], *GREYS.values()]
-        bottoms = parts.cumsum() - parts
-        axes.bar([place] * len(parts), parts, 0.36, bottoms, color=colours, edgecolor="white", linewidth=0.5)
+        look: Any = {"color": [theme.COLOURS[method], *GREYS.values()], "edgecolor": "white", "linewidth": 0.5}
+        labels = [f"depthwise, {method}", *GREYS]
+        axes.bar([place] * len(parts), parts, 0.36, parts.cumsum() - parts, label=labels, **look)
         share = f"{100 * parts.depthwise / parts.sum():.0f}%"
         axes.annotate(share, (place, parts.sum()), ha="center", va="bottom", fontsize=9, color=theme.GREY)
     axes.set_xticks(range(len(backbones)), backbones)

@@ -31,8 +31,9 @@ def write_page(chosen: Params | Selection) -> None:
     Raises UserError where a result file or a figure is missing, or where the page would be larger than 2 MB.
     """
     # all that comes from a file is escaped; what the template names and is not given is an error
-    templates, tidy = FileSystemLoader(Path(__file__).parent), {"trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, **tidy)
+    templates = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
     text = environment.get_template("index.html").render(_content(load_frames(chosen)))
     target = paths.results(chosen.preset) / "index.html"
     size = len(text.encode())
