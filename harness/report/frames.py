@@ -24,7 +24,7 @@ from harness.data.clips.splits import folds_of
 from harness.records import schemas
 from harness.report import paper_frames, timing_frames
 from harness.report.reading import WORKING_TREE, Files
-from harness.report.run_rows import run_row, training_record
+from harness.report.run_rows import run_row, trained_dcls, training_record
 from harness.report.selection import Selection
 from harness.throughput.condition import Condition
 
@@ -198,7 +198,7 @@ class Frames:
     @property
     def dcls(self) -> Dcls:
         """The DCLS parameters that the models were trained with."""
-        return Dcls(**self._training(self.models[0]).parameters["dcls"])
+        return trained_dcls(self.files, self.preset, self.models[0], self.seeds[0])
 
     @property
     def kind(self) -> str:

@@ -57,7 +57,7 @@ class Files:
     def csv(
         self, path: Path, columns: tuple[str, ...], text: tuple[str, ...] = (), remedy: str = RUN_AGAIN
     ) -> pd.DataFrame:
-        """All columns of a CSV: `columns` are numbers but for those in `text`, others where they can be. Empty cells
+        """All columns of a CSV: `columns` are numbers but for those in `text`, others where they can be. Empty cells (and nan)
         are NaN, or "" in text.
 
         Raises UserError, naming file, column and line, where one of `columns` is missing or holds no number; `remedy`
@@ -72,7 +72,7 @@ class Files:
         if missing:
             raise UserError(f"{path}: no column {missing!r}; {remedy}")
         for name in frame.columns.difference(list(text)):
-            cells = frame[name].replace("", np.nan)
+            cells = frame[name].replace(["", "nan"], np.nan)
             numbers = pd.to_numeric(cells, errors="coerce")
             wrong = cells[numbers.isna() & cells.notna()]
             if wrong.empty:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.params import Dcls
 from harness.config.systems import LINEAR_BASELINE
 from harness.records import schemas
-from harness.report.reading import Files
+from harness.report.reading import RUN_AGAIN, Files
 
 TRAINED_WITH = ("scale", "epochs", "start", "depths", "widths")  # of parameters.model
 
@@ -35,6 +39,18 @@ def run_row(files: Files, preset: str, model: str, seed: int) -> dict[str, Any]:
 
 def training_record(files: Files, preset: str, model: str, seed: int) -> schemas.TrainingRecord:
     return files.json(paths.training_results(preset, model, seed) / "run.json", schemas.TrainingRecord)
+
+
+def trained_dcls(files: Files, preset: str, model: str, seed: int) -> Dcls:
+    """The DCLS parameters of a training. Raises UserError, naming file and key, where they are none."""
+    given = training_record(files, preset, model, seed).parameters.get("dcls")
+    try:
+        return Dcls.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = paths.training_results(preset, model, seed) / "run.json"
+        key = ".".join(map(str, ("parameters.dcls", *first["loc"])))
+        raise UserError(f"{path}: {key!r}: {first['msg']}; {RUN_AGAIN}") from error
 
 
 def code_name(record: schemas.Record) -> str:

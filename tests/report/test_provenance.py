@@ -11,19 +11,18 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from harness.report.sources import ASKED_FOR
-from harness.report.timings import current_file
 
 from harness.base.errors import UserError
 from harness.comparison.paired import compare
 from harness.config.params import Params
+from harness.report.paper_tables.table1 import ASKED_FOR
 from harness.report.tables import tables
-from tests.report.conftest import BASELINE, DCLS, RESULTS
+from tests.report.conftest import BASELINE, DCLS, RESULTS, timed_file
 
 FOLDER = Path("paper_tables/instruments")
 NAMES = ("table1", "parameters", "per_seed", "per_class")
 KEYS = {"table1": ("model",), "parameters": ("model",), "per_seed": ("model", "seed"), "per_class": ("label",)}
-WORDS = ("device", "precision", "revision", "data_fingerprint", "verdict")  # changed without making a file invalid
+WORDS = ("device", "precision", "code_fingerprint", "data_fingerprint", "verdict")  # no file is invalid with another
 Cells = dict[tuple[str, str, str], str]
 
 
@@ -124,7 +123,7 @@ def test_no_cell_changes_with_a_file_that_it_does_not_name(workplace: Path, repo
         for path in RESULTS.rglob("*.*")
         if path.parent.parent.parent.name != "runs" or path.parent.parent.name in kept
     ]
-    for path in [*files, current_file(), Path("paper_tables/published.csv")]:
+    for path in [*files, timed_file(), Path("paper_tables/published.csv")]:
         content = path.read_text()
         for change in (_changed, _floats_changed):  # whole numbers have to fit those of other files, some of them
             path.write_text(change(path, content))
@@ -138,7 +137,7 @@ def test_no_cell_changes_with_a_file_that_it_does_not_name(workplace: Path, repo
         moved[path.name] = moved.get(path.name, 0) + len(changed)
         path.write_text(content)
     expected = {"metrics.json", "run.json", "evaluation.json", "per_class.csv", "per_class_difference.csv"}
-    expected |= {"comparison.json", "published.csv", current_file().name}
+    expected |= {"comparison.json", "published.csv", timed_file().name}
     assert {name for name, count in moved.items() if count} >= expected
 
 
