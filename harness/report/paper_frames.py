@@ -9,6 +9,7 @@ from harness.base.errors import UserError
 from harness.config.systems import baseline_of, is_dcls, method_of
 from harness.report.reading import Files
 
+REMEDY = "restore the file from Git"
 NUMBERS = ("kernel_count", "params_millions", "map_mean", "map_std", "throughput_samples_per_s")
 TEXT = ("model", "backbone", "method", "kernel_size", "imagenet_pretraining")
 NAMES = {"map_mean": "mAP", "map_std": "sd", "throughput_samples_per_s": "throughput", "method": "paper_method"}
@@ -22,11 +23,11 @@ def published(files: Files, models: tuple[str, ...]) -> pd.DataFrame:
 
     Raises UserError where the file is missing, or lacks one of `models` or its baseline.
     """
-    found = files.csv(paths.PUBLISHED, (*TEXT, *NUMBERS), TEXT).rename(columns=NAMES)
+    found = files.csv(paths.PUBLISHED, (*TEXT, *NUMBERS), TEXT, REMEDY).rename(columns=NAMES)
     wanted = [name for model in models for name in (model, baseline_of(model))]
     missing = next((name for name in wanted if name not in set(found.model)), None)
     if missing:
-        raise UserError(f"{paths.PUBLISHED}: no row for {missing}; restore the file from Git")
+        raise UserError(f"{paths.PUBLISHED}: no row for {missing}; {REMEDY}")
     found = found.assign(imagenet=found.imagenet_pretraining == "yes", method=found.model.map(method_of))
     baseline = found.set_index("model").reindex(found.model.map(baseline_of)).reset_index(drop=True)
     pairs = pd.DataFrame(
@@ -42,5 +43,5 @@ def published(files: Files, models: tuple[str, ...]) -> pd.DataFrame:
 def references(files: Files, presets: set[str]) -> pd.DataFrame:
     """Reference points of presets, by their names or kinds of data: mAP and sd in [0, 1], over n runs."""
     path = paths.PUBLISHED.with_name("reference_points.csv")
-    found = files.csv(path, ("preset", "name", "mAP", "sd", "n", "source"), ("preset", "name", "source"))
+    found = files.csv(path, ("preset", "name", "mAP", "sd", "n", "source"), ("preset", "name", "source"), REMEDY)
     return found[found.preset.isin(presets)].drop(columns="preset").reset_index(drop=True)

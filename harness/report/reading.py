@@ -15,6 +15,7 @@ import pandas as pd
 from harness.base.errors import UserError
 from harness.records import schemas
 
+RUN_AGAIN = "delete it and run its stage again"
 T = TypeVar("T", bound=schemas.Result)
 
 
@@ -53,26 +54,32 @@ class Files:
         content = self.mapping(path)
         return schemas.parse_result(str(path), content, schemas.RECORDS.get(str(content.get("kind")), schemas.Record))
 
-    def csv(self, path: Path, columns: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
+    def csv(
+        self, path: Path, columns: tuple[str, ...], text: tuple[str, ...] = (), remedy: str = RUN_AGAIN
+    ) -> pd.DataFrame:
         """All columns of a CSV: `columns` are numbers but for those in `text`, others where they can be. Empty cells
         are NaN, or "" in text.
 
-        Raises UserError, naming file and column, where one of `columns` is missing or holds no number.
+        Raises UserError, naming file, column and line, where one of `columns` is missing or holds no number; `remedy`
+        says what to do then.
         """
         content = self.content(path)
         try:
             frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8")
         except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-            raise UserError(f"{path}: cannot be read as CSV ({error}); delete it and run its stage again") from error
+            raise UserError(f"{path}: cannot be read as CSV ({error}); {remedy}") from error
         missing = next((name for name in columns if name not in frame), None)
         if missing:
-            raise UserError(f"{path}: no column {missing!r}; delete it and run its stage again")
+            raise UserError(f"{path}: no column {missing!r}; {remedy}")
         for name in frame.columns.difference(list(text)):
-            try:
-                frame[name] = pd.to_numeric(frame[name].replace("", np.nan))
-            except ValueError as error:
-                if name in columns:
-                    raise UserError(f"{path}: column {name}: {error}; delete it and run its stage again") from error
+            cells = frame[name].replace("", np.nan)
+            numbers = pd.to_numeric(cells, errors="coerce")
+            wrong = cells[numbers.isna() & cells.notna()]
+            if wrong.empty:
+                frame[name] = numbers
+            elif name in columns:
+                line = wrong.index[0] + 2  # the header is the first
+                raise UserError(f"{path}: line {line}, column {name}: {wrong.iloc[0]!r} is no number; {remedy}")
         return frame
 
 

@@ -22,6 +22,7 @@ TEXT = (
     *("processor", "gpu", "driver", "torch", "timm", "python", "cuda", "triton", "revision", "dirty", "date", *FLAGS),
     *rows.ADDED,
 )
+REMEDY = "restore it from Git, or measure again"  # another device's rows cannot be measured here
 PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]}
 
 
@@ -39,11 +40,11 @@ def all_timings(files: Files) -> pd.DataFrame:
 
 def read_timings(files: Files, path: Path) -> pd.DataFrame:
     """The rows of one file, as `all_timings` has them."""
-    frame = files.csv(path, tuple(name for name in rows.COLUMNS if name not in rows.ADDED), TEXT)
+    frame = files.csv(path, tuple(name for name in rows.COLUMNS if name not in rows.ADDED), TEXT, REMEDY)
     frame = frame.assign(**{name: value for name, value in rows.ADDED.items() if name not in frame})
     for flag in FLAGS:
         if not frame[flag].isin(["yes", "no"]).all():
-            raise UserError(f"{path}: column {flag}: must be yes or no; restore it from Git, or measure again")
+            raise UserError(f"{path}: column {flag}: must be yes or no; {REMEDY}")
         frame[flag] = frame[flag] == "yes"
     timed = frame.status == rows.OK
     for name in ("throughput", "throughput_low", "throughput_high", "parameters_527", "parameters_1000"):
@@ -72,7 +73,7 @@ def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
     largest batch at which all six ran. Empty where the six have no such rows in common.
     """
     plain = _of(timings, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
-    plain = plain[~plain.model.map(is_dcls) | plain.ratio_to_baseline.notna()]
+    plain = plain[~plain.model.isin(filter(is_dcls, MODELS)) | plain.ratio_to_baseline.notna()]
     whole = [one for _, one in plain.groupby(["channels_last", "batch"]) if set(one.model) == set(MODELS)]
     if not whole:
         return timings.head(0)
@@ -95,7 +96,7 @@ def breakdown(files: Files, device: str, dcls: Dcls) -> pd.DataFrame:
     if files.read(path) is None:
         return pd.DataFrame(columns=[*rows.BREAKDOWN, "source"])
     text = ("model", "device", "mode", "precision", "version", "part", "revision", "dirty", "date")
-    found = files.csv(path, rows.BREAKDOWN, text).assign(source=str(path))
+    found = files.csv(path, rows.BREAKDOWN, text, REMEDY).assign(source=str(path))
     return _of(found, {name: getattr(dcls, name) for name in rows.DCLS}).reset_index(drop=True)
 
 

@@ -3,64 +3,63 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from harness.report.load import load_results
-from harness.report.step_time import GREYS, step_time
-from harness.report.throughput_by_batch import throughput_by_batch
-from harness.report.timings import Timing, current_file, fairest, load_timings
 from matplotlib.colors import to_hex
 
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import Params
 from harness.config.systems import MODELS
-from harness.report import style
+from harness.report.figures import theme
+from harness.report.figures.speed import GREYS, step_time, throughput_by_batch
+from harness.report.frames import load_frames
 from harness.report.tables import tables
+from harness.report.timing_frames import fairest
 from harness.throughput import rows
 from harness.throughput.device import slug
 from tests.made_up_timings import PARTS
-from tests.report.conftest import DCLS, RESULTS, timing_of
+from tests.report.conftest import DCLS, RESULTS, timed_file, timing_of
 
 H100 = "NVIDIA H100 80GB HBM3"
 
 
-def timings_like(workplace_params: Params, models: Sequence[str] = MODELS, **changes: Any) -> list[Timing]:
-    """The fairest of the workplace, as if under another condition; `throughput`, `record` are set too if given."""
-    more = {name: changes.pop(name) for name in ("throughput", "record") if name in changes}
-    found = load_timings(workplace_params.dcls)
-    return [
-        dataclasses.replace(found[model], condition=dataclasses.replace(found[model].condition, **changes), **more)
-        for model in models
-    ]
+def timings_like(params: Params, models: Sequence[str] = MODELS, **changes: Any) -> pd.DataFrame:
+    """The shown rows of the workplace, with other cells: as if timed under another condition, or as another speed."""
+    found = load_frames(params).shown_timings.set_index("model").loc[list(models)].reset_index()
+    return found.assign(**changes)
 
 
 def test_the_fairest_row(workplace: Path, report_params: Params) -> None:
+    def chosen(*timings: pd.DataFrame) -> pd.DataFrame:
+        return fairest(pd.concat(timings, ignore_index=True), report_params.dcls)
+
     plain = timings_like(report_params)
-    assert fairest(plain)[DCLS] is plain[MODELS.index(DCLS)]
+    assert tuple(chosen(plain).model) == MODELS
+    pd.testing.assert_frame_equal(chosen(plain), plain)
     for change in ({"mode": "training"}, {"precision": "bf16"}, {"compiled": True}, {"fused": True}, {"classes": 1000}):
-        assert fairest(timings_like(report_params, **change)) == {}
-    assert fairest(plain[1:]) == {}  # five of six
+        assert chosen(timings_like(report_params, **change)).empty
+    assert chosen(plain[1:]).empty  # five of six
     larger = timings_like(report_params, batch=64)
-    assert {one.condition.batch for one in fairest([*larger, *plain]).values()} == {64}
-    assert {one.condition.batch for one in fairest([*larger[:-1], *plain]).values()} == {4}  # one ran out of memory
+    assert set(chosen(larger, plain).batch) == {64}
+    assert set(chosen(larger[:-1], plain).batch) == {4}  # one ran out of memory
     slow, fast = (timings_like(report_params, channels_last=False, throughput=speed) for speed in (0.01, 1000.0))
-    assert {one.condition.channels_last for one in fairest([*plain, *slow]).values()} == {True}
-    assert {one.condition.channels_last for one in fairest([*plain, *fast]).values()} == {False}
+    assert set(chosen(plain, slow).channels_last) == {True}
+    assert set(chosen(plain, fast).channels_last) == {False}
     for year, layout in (("1999", True), ("2999", False)):  # another commit's timings count once they are the latest
-        record = plain[0].record | {"code": {"revision": "b" * 40, "dirty": False}, "finished": f"{year}-01-01"}
-        other = timings_like(report_params, channels_last=False, throughput=1000.0, record=record)
-        assert {one.condition.channels_last for one in fairest([*plain, *other]).values()} == {layout}
+        made = {"revision": "b" * 40, "date": f"{year}-01-01"}
+        other = timings_like(report_params, channels_last=False, throughput=1000.0, **made)
+        assert set(chosen(plain, other).channels_last) == {layout}
 
 
 def add_device(device: str, change: dict[str, str], **where: str) -> None:
     """A file of another device: this one's DCLS rows `where` a cell is so, with changed cells."""
-    path = current_file()
+    path = timed_file()
     found = [row | change | {"device": device} for row in rows.read(path)]
     kept = [row for row in found if all(row[key] == value for key, value in where.items())]
     rows.upsert(paths.THROUGHPUT / f"{slug(device)}.csv", [dict.fromkeys(rows.COLUMNS) | row for row in kept])
@@ -113,39 +112,42 @@ def test_the_table_has_every_device_and_what_did_not_run(workplace: Path, report
 
 
 def test_a_damaged_row_is_named(workplace: Path, report_params: Params) -> None:
-    path = current_file()
+    path = timed_file()
+    line = rows.read(path).index(timing_of(DCLS)) + 2
     path.write_text(path.read_text().replace(timing_of(DCLS)["throughput"], "fast"))
-    with pytest.raises(UserError, match=rf"^{path}: row of {DCLS}: could not convert .* 'fast'"):
+    said = f"{path}: line {line}, column throughput: 'fast' is no number; restore it from Git, or measure again"
+    with pytest.raises(UserError, match=rf"^{said}$"):
         tables(report_params)
 
 
 def test_points_by_batch_are_the_rows(workplace: Path, report_params: Params) -> None:
-    figure = throughput_by_batch(load_results(report_params))
+    figure = throughput_by_batch(load_frames(report_params))
     assert [axes.get_title() for axes in figure.axes[:3]] == ["ConvFormer-S18", "FastViT-SA24", "ConvNeXt-T"]
     assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["inference (clips/s)", "training (clips/s)"]
     baseline, dcls = figure.axes[2].containers
     assert list(dcls.lines[0].get_xdata()) == [1, 2, 4]
     assert dcls.lines[0].get_ydata()[-1] == float(timing_of(DCLS)["throughput"])
-    assert [one.lines[0].get_color() for one in (baseline, dcls)] == [style.BASELINE, style.DCLS]
-    path = current_file()
+    assert [to_hex(one.lines[0].get_color()).upper() for one in (baseline, dcls)] == [theme.BASELINE, theme.DCLS]
+    path = timed_file()
     lost = timing_of(DCLS) | {"batch": "8", "status": rows.OUT_OF_MEMORY, "throughput": ""}
     rows.upsert(path, [lost])
-    figure = throughput_by_batch(load_results(report_params))
+    figure = throughput_by_batch(load_frames(report_params))
     cross = figure.axes[2].lines[-1]
-    assert cross.get_marker() == "x" and list(cross.get_xdata()) == [8] and cross.get_color() == style.DCLS
+    assert cross.get_marker() == "x" and list(cross.get_xdata()) == [8]
+    assert to_hex(cross.get_color()).upper() == theme.DCLS
     assert "out of memory" in [text.get_text() for text in figure.legends[0].texts]
 
 
 def test_stacked_bars_are_the_parts(workplace: Path, report_params: Params) -> None:
-    figure = step_time(load_results(report_params))
+    figure = step_time(load_frames(report_params))
     assert figure is not None and [axes.get_title() for axes in figure.axes] == ["inference", "training"]
-    bars = figure.axes[0].patches
+    bars = sorted(figure.axes[0].patches, key=lambda bar: bar.get_x())  # from the left; of one step, from below
     assert len(bars) == 6 * len(PARTS)
     first, second = bars[: len(PARTS)], bars[len(PARTS) : 2 * len(PARTS)]
     assert [bar.get_height() for bar in first] == [20.0, 1.0, 60.0, 4.0, 15.0]
     assert [bar.get_y() for bar in first] == [0.0, 20.0, 21.0, 81.0, 85.0]
-    assert to_hex(first[0].get_facecolor()).upper() == style.BASELINE
-    assert to_hex(second[0].get_facecolor()).upper() == style.DCLS
+    assert to_hex(first[0].get_facecolor()).upper() == theme.BASELINE
+    assert to_hex(second[0].get_facecolor()).upper() == theme.DCLS
     assert [to_hex(bar.get_facecolor()).upper() for bar in second[1:]] == list(GREYS.values())
     next(paths.THROUGHPUT.glob("*.breakdown.csv")).unlink()
-    assert step_time(load_results(report_params)) is None
+    assert step_time(load_frames(report_params)) is None

@@ -154,7 +154,7 @@ def _kernel(lines: pd.DataFrame) -> Cells:
 def _settings(lines: pd.DataFrame) -> Cells:
     one = lines.iloc[0]
     numbers = {name: int(one[name]) for name in ("epochs", "batch")}
-    spaced = {name: " ".join(map(str, one[name] or ())) for name in ("depths", "widths")}
+    spaced = {name: " ".join(map(str, one[name])) for name in ("depths", "widths") if isinstance(one[name], list)}
     return (
         {"parameters_trained": int(one.trained_parameters), "scale": one.scale, "start": one.start} | numbers | spaced
     )
