@@ -118,7 +118,9 @@ class Frames:
             {"model": model, **pair.model_dump(exclude={"differences"}), "source": str(self._comparison_file)}
             for model, pair in self._pairs.items()
         ]
-        found = pd.DataFrame(rows, columns=["model", *_fields(schemas.Pair, "differences"), "source"])
+        found = pd.DataFrame(
+            rows, columns=["model", *(name for name in schemas.Pair.model_fields if name != "differences"), "source"]
+        )
         return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
 
     @cached_property
@@ -298,7 +300,3 @@ class Frames:
         names = dict(zip(self.published.model, self.published.backbone, strict=True))
         methods = {**{model: method_of(model) for model in names}, LINEAR_BASELINE: LINEAR_METHOD}
         return frame.assign(backbone=frame.model.map(names), method=frame.model.map(methods))
-
-
-def _fields(schema: type[schemas.Result], *left_out: str) -> list[str]:
-    return [name for name in schema.model_fields if name not in left_out]
