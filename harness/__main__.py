@@ -201,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "show", "print the results table and where the report lies")
     _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
     stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
-    stages.add_parser("hardware", help="write results/hardware.json, which timings depend on")
+    stages.add_parser("hardware", help="write runs/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
     compare.add_argument("a", metavar="REV_A", help="commit, tag or branch to compare with")

@@ -22,7 +22,7 @@ PARTS = {"stem": 1.0, "depthwise": 20.0, "pointwise": 60.0, "attention": 4.0, "r
 
 
 def write_timings(params: Params, patch: pytest.MonkeyPatch) -> None:
-    """results/hardware.json and results/throughput of this machine's CPU, in the current folder."""
+    """runs/hardware.json and results/throughput of this machine's CPU, in the current folder."""
     random = np.random.default_rng(0)
 
     def take_turns(steps: Mapping[str, Any], *_: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -180,7 +180,7 @@ def test_parameters_of_the_file_and_of_the_records(repository: Path) -> None:
 
 
 def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None:
-    for name in ("dcls/layers.py", "dcls/README.md", "harness/report/style.py", "harness/config/params.py"):
+    for name in ("dcls/layers.py", "dcls/README.md", "harness/report/reading.py", "harness/config/params.py"):
         with (repository / name).open("a") as file:
             file.write("\n# changed\n")
     (repository / "dcls" / "new.py").touch()
@@ -188,21 +188,22 @@ def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None
     commit(repository)
     output = compare(repository)
     assert "- train, evaluate, count_parameters, throughput: `dcls/layers.py`, `dcls/new.py` (new)\n" in output
-    assert "- tables, figures, page: `harness/report/style.py`\n" in output
+    assert "- tables, figures, page: `harness/report/reading.py`\n" in output
     assert "No stage depends on 2 other changed files." in output  # dcls/README.md is in .dvcignore
     assert "README" not in output and "data.json" not in output
 
 
 def test_stages_of_dvc_yaml_and_paths_with_parameters(repository: Path) -> None:
     replace(repository / "dvc.yaml", "  linear_baseline:\n", "  logistic_regression:\n")
-    replace(repository / "dvc.yaml", "      - harness/audio/front_end.py\n", "      - settings/${preset}.json\n")
+    replace(repository / "dvc.yaml", "harness/audio, ", '"settings/${preset}.json", ')
     commit(repository)
     (repository / "settings").mkdir()
     (repository / "settings" / "instruments.json").write_text("{}")
     commit(repository)
     output = compare(repository, "HEAD~2", "HEAD")
-    assert "evaluate (changed), logistic_regression (new), examples (changed), linear_baseline (gone)" in output
-    assert "- train, evaluate, logistic_regression, examples: `settings/instruments.json` (new)\n" in output
+    assert "evaluate (changed), logistic_regression (new), examples (changed), count_parameters (changed), " in output
+    stages = "train, evaluate, logistic_regression, examples, count_parameters, throughput"
+    assert f"- {stages}: `settings/instruments.json` (new)\n" in output
 
 
 def test_library_versions_and_device(repository: Path) -> None:
@@ -342,7 +343,7 @@ def test_the_paired_difference_to_the_baseline(repository: Path) -> None:
         ),
         (
             lambda path: path.write_text("{}"),
-            "error: HEAD:results/instruments/runs/{}-0/evaluation/metrics.json: has no number",
+            "error: HEAD:results/instruments/runs/{}-0/evaluation/metrics.json: no 'mAP' in it",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from harness.records.git_history import git
 
 # How far a number may be from the committed one and still count as reproduced: what other processors were seen to give
 # for models without batch norm (docs/processors.md). Absolute, in a loss, an mAP of [0, 1], or cells.
-TOLERANCE = 1e-4
+TOLERANCE = 5e-4
 RECORDS = ("run.json", "evaluation.json", "comparison.run.json", "parameters.run.json")  # of what made a result
 
 

@@ -29,6 +29,7 @@ from harness.report.selection import Selection
 from harness.throughput.condition import Condition
 
 LINEAR_METHOD = "linear baseline"
+PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences")
 
 
 def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
@@ -114,11 +115,8 @@ class Frames:
     @cached_property
     def comparisons(self) -> pd.DataFrame:
         """A row a DCLS model that is compared with its baseline."""
-        rows = [
-            {"model": model, **pair.model_dump(exclude={"differences"}), "source": str(self._comparison_file)}
-            for model, pair in self._pairs.items()
-        ]
-        found = pd.DataFrame(rows, columns=["model", *_fields(schemas.Pair, "differences"), "source"])
+        pairs = [{"model": model, **pair.model_dump(exclude={"differences"})} for model, pair in self._pairs.items()]
+        found = pd.DataFrame(pairs, columns=["model", *PAIR]).assign(source=str(self._comparison_file))
         return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
 
     @cached_property
@@ -298,7 +296,3 @@ class Frames:
         names = dict(zip(self.published.model, self.published.backbone, strict=True))
         methods = {**{model: method_of(model) for model in names}, LINEAR_BASELINE: LINEAR_METHOD}
         return frame.assign(backbone=frame.model.map(names), method=frame.model.map(methods))
-
-
-def _fields(schema: type[schemas.Result], *left_out: str) -> list[str]:
-    return [name for name in schema.model_fields if name not in left_out]

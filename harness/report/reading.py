@@ -57,8 +57,8 @@ class Files:
     def csv(
         self, path: Path, columns: tuple[str, ...], text: tuple[str, ...] = (), remedy: str = RUN_AGAIN
     ) -> pd.DataFrame:
-        """All columns of a CSV: `columns` are numbers but for those in `text`, others where they can be. Empty cells (and nan)
-        are NaN, or "" in text.
+        """All columns of a CSV: `columns` are numbers but for those in `text`, others where they can be. Empty cells
+        and `nan` are NaN; in text, empty cells are "".
 
         Raises UserError, naming file, column and line, where one of `columns` is missing or holds no number; `remedy`
         says what to do then.

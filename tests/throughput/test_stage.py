@@ -61,7 +61,7 @@ def test_rows_of_other_devices_survive_and_nothing_runs_twice(repository: Path) 
     other.write_text(",".join(rows.COLUMNS) + "\n")
     commit(repository, "another device")
     assert stages_due(repository) == {"throughput"}
-    hardware = repository / "results" / "hardware.json"
+    hardware = repository / "runs" / "hardware.json"
     hardware.write_text(json.dumps(json.loads(hardware.read_text()) | {"system": "another"}))
     assert stages_run(run(repository, "dvc", "repro")) == {"throughput"}
     again = rows.read(path)
