@@ -190,7 +190,7 @@ def test_parameters_of_the_file_and_of_the_records(repository: Path) -> None:
 
 
 def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None:
-    for name in ("dcls/layers.py", "dcls/README.md", "harness/report/frames.py", "harness/config/params.py"):
+    for name in ("dcls/layers.py", "dcls/README.md", "harness/report/reading.py", "harness/config/params.py"):
         with (repository / name).open("a") as file:
             file.write("\n# changed\n")
     (repository / "dcls" / "new.py").touch()
@@ -198,21 +198,21 @@ def test_code_stands_with_the_stages_that_depend_on_it(repository: Path) -> None
     commit(repository)
     output = compare(repository)
     assert "- train, evaluate, count_parameters, throughput: `dcls/layers.py`, `dcls/new.py` (new)\n" in output
-    assert "- tables, figures, page: `harness/report/frames.py`\n" in output
+    assert "- tables, figures, page: `harness/report/reading.py`\n" in output
     assert "No stage depends on 2 other changed files." in output  # dcls/README.md is in .dvcignore
     assert "README" not in output and "data.json" not in output
 
 
 def test_stages_of_dvc_yaml_and_paths_with_parameters(repository: Path) -> None:
     replace(repository / "dvc.yaml", "  linear_baseline:\n", "  logistic_regression:\n")
-    replace(repository / "dvc.yaml", "harness/scoring", '"settings/${preset}.json"')
+    replace(repository / "dvc.yaml", "harness/audio, ", '"settings/${preset}.json", ')
     commit(repository)
     (repository / "settings").mkdir()
     (repository / "settings" / "instruments.json").write_text("{}")
     commit(repository)
     output = compare(repository, "HEAD~2", "HEAD")
-    assert "logistic_regression (new), compare_models (changed), examples (changed), linear_baseline (gone)\n" in output
-    stages = "train, evaluate, logistic_regression, compare_models, examples"
+    assert "evaluate (changed), logistic_regression (new), examples (changed), count_parameters (changed), " in output
+    stages = "train, evaluate, logistic_regression, examples, count_parameters, throughput"
     assert f"- {stages}: `settings/instruments.json` (new)\n" in output
 
 
