@@ -55,6 +55,8 @@ def commit(repository: Path) -> None:
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One commit of this repository's own committed parameters, code and results of seeds 0 and 1."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no Git checkout: the commit that is compared is made from this repository's")
     folder = tmp_path_factory.mktemp("origin")
     packed = subprocess.run(["git", "archive", "HEAD", *TAKEN], cwd=ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
@@ -81,6 +83,14 @@ def compare(folder: Path, a: str = "HEAD~1", b: str = "HEAD", status: int = 0, *
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == status and done.stderr == "", done.stdout + done.stderr
     return done.stdout
+
+
+def refused(folder: Path, a: str) -> str:
+    """The one line on stderr of a comparison that ends with status 2."""
+    command = [sys.executable, "-m", "harness", "compare", a, "HEAD"]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, done.stdout + done.stderr
+    return done.stderr
 
 
 def rows(output: str, first: str) -> list[list[str]]:
@@ -345,16 +355,21 @@ def test_the_paired_difference_to_the_baseline(repository: Path) -> None:
             lambda path: path.write_text("{}"),
             "error: HEAD:results/instruments/runs/{}-0/evaluation/metrics.json: no 'mAP' in it",
         ),
+        (
+            lambda path: edit(path, lambda metrics: metrics.update(mAP=float("nan"))),
+            "error: HEAD:results/instruments/runs/{}-0/evaluation/metrics.json: mAP is nan",
+        ),
+        (
+            lambda path: replace(path.with_name("per_class.csv"), ",AP,", ",precision,"),
+            "error: HEAD:results/instruments/runs/{}-0/evaluation/per_class.csv: no column 'AP'",
+        ),
     ],
 )
 def test_one_line_and_status_2(repository: Path, break_it: Callable[[Path], object] | None, said: str) -> None:
     if break_it:
         break_it(next(files(repository, f"runs/{MODEL}-0/evaluation/metrics.json")))
         commit(repository)
-    command = [sys.executable, "-m", "harness", "compare", "HEAD~1" if break_it else "no-such-commit", "HEAD"]
-    done = subprocess.run(command, cwd=repository, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith(said.format(MODEL))
+    assert refused(repository, "HEAD~1" if break_it else "no-such-commit").startswith(said.format(MODEL))
 
 
 def test_the_interval_over_classes_and_seeds() -> None:
@@ -379,3 +394,40 @@ def test_it_loads_no_torch(repository: Path) -> None:
         [sys.executable, "-c", code], cwd=repository, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("older", ["layout", "schema"])
+def test_results_of_another_version_are_named_and_parameters_are_compared(repository: Path, older: str) -> None:
+    """Those of a commit that kept a run's files in one folder, or wrote them with other keys."""
+    for path in files(repository, "runs/*/evaluation/*.json"):
+        if older == "layout":
+            path.rename(path.parents[1] / path.name)
+        elif path.name == "evaluation.json":
+            edit(path, lambda record: record.update(schema_version=1))
+    commit(repository)
+    git(repository, "revert", "--no-edit", "HEAD")
+    replace(repository / "params.yaml", "weight_decay: 0.05", "weight_decay: 0.0625")
+    lower(repository, MODEL, 0.5)
+    commit(repository)
+    output = compare(repository, "HEAD~2", "HEAD")
+    assert output.splitlines()[0].endswith("Not compared: instruments all (result files of another version).")
+    assert "### instruments\n\nThe result files of A are of another version of this code: not compared." in output
+    assert rows(output, "train.weight_decay") and "**Code that stages depend on**: unchanged." in output
+    assert "result files of another version" in compare(repository, "HEAD", "HEAD~2")
+    git(repository, "checkout", "--quiet", "HEAD~2")
+    (repository / "note.txt").touch()
+    commit(repository)
+    assert "Not compared: instruments all (result files of another version)." in compare(repository)
+
+
+def test_a_shallow_clone_has_its_own_commit_alone(repository: Path, tmp_path: Path) -> None:
+    (repository / "note.txt").touch()
+    commit(repository)
+    git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{repository}", "shallow")
+    assert compare(tmp_path / "shallow", "HEAD", "HEAD").startswith("**Nothing changed**")
+    said = refused(tmp_path / "shallow", "HEAD~1")
+    assert said.startswith("error: HEAD~1: no commit here") and "git fetch --unshallow" in said
+
+
+def test_without_a_repository(tmp_path: Path) -> None:
+    assert "no Git history here" in refused(tmp_path, "HEAD~1")

@@ -54,7 +54,7 @@ def compare_revisions(first: str, second: str) -> int:
         sections = [_verdict(maps, between, rerun), _parameters(a, b), code_changes(a, b, changed)]
         for preset, both in results.items():
             only = "A" if preset not in b.presets else "B" if preset not in a.presets else ""
-            sections += [f"### {preset}", *(_only(only, maps[preset]) if only else _preset(*both, maps[preset]))]
+            sections += [f"### {preset}", *_preset(*both, maps[preset], only)]
         sections += [f"{RULE}\n{PAIRED}"] if maps else []
         sections.append(_timings(read_timings(a), read_timings(b)))
     try:
@@ -93,17 +93,14 @@ def _parameters(a: Revision, b: Revision) -> str:
     return _table("**Parameters** (params.yaml)", ["key", "A", "B"], rows)
 
 
-def _only(letter: str, maps: pd.DataFrame) -> list[str]:
-    """Of a preset that one commit alone has results of."""
-    mean, arm = maps[f"mAP_{letter.lower()}"], maps[f"arm_{letter.lower()}"]
-    scored = ", ".join(f"{model} {_map(*one)}" for model, *one in zip(maps.model, mean, arm, strict=True))
-    return [f"Only {letter} has results of this preset{f' (mAP in %): {scored}' if scored else ''}."]
-
-
-def _preset(a: PresetResults, b: PresetResults, maps: pd.DataFrame) -> list[str]:
-    older = [letter for letter, one in (("A", a), ("B", b)) if not one.readable]
-    if older:
-        return [f"The result files of {' and '.join(older)} are of another version of this code, and are not compared."]
+def _preset(a: PresetResults, b: PresetResults, maps: pd.DataFrame, only: str) -> list[str]:
+    """`only` is A or B where the other has no results of this preset."""
+    if older := " and ".join(letter for letter, one in (("A", a), ("B", b)) if not one.readable):
+        return [f"The result files of {older} are of another version of this code: not compared."]
+    if only:
+        columns = maps[["model", f"mAP_{only.lower()}", f"arm_{only.lower()}"]]
+        scored = ", ".join(f"{model} {_map(mean, arm)}" for model, mean, arm in columns.itertuples(index=False))
+        return [f"Only {only} has results of this preset{f' (mAP in %): {scored}' if scored else ''}."]
     title = "**What made the results** (data fingerprint, code, parameters, library versions, device, as recorded)"
     records = [(key, _text(old), _text(new), where) for key, old, new, where in record_changes(a, b)]
     parts = [_table(title, ["record", "A", "B", "results"], records)]

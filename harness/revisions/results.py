@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,12 @@ def map_changes(a: PresetResults, b: PresetResults) -> pd.DataFrame:
     """
     runs = a.runs.merge(b.runs, on=["model", "seed"], how="outer", suffixes=("_a", "_b"), indicator="found")
     classes = a.classes.merge(b.classes, on=["model", "seed", "label"], suffixes=("_a", "_b"))
-    rows = [_change(runs[runs.model == one], classes[classes.model == one]) for one in in_order(runs.model)]
-    found = pd.DataFrame(rows, columns=list(CHANGES)).astype({"compared": bool})
-    return found if a.readable and b.readable else found.assign(verdict=OTHER_VERSION, compared=False)
+    models = in_order(runs.model)
+    if a.readable and b.readable:
+        rows = [_change(runs[runs.model == one], classes[classes.model == one]) for one in models]
+    else:
+        rows = [{"model": one, "verdict": OTHER_VERSION, "compared": False} for one in models or ["all models"]]
+    return pd.DataFrame(rows, columns=list(CHANGES)).astype({"compared": bool})
 
 
 def record_changes(a: PresetResults, b: PresetResults) -> list[tuple[str, str, str, str]]:
@@ -90,9 +94,8 @@ def record_changes(a: PresetResults, b: PresetResults) -> list[tuple[str, str, s
     both = both[both.file.isin(a.records.file) & both.file.isin(b.records.file)]
     files, rows = both.groupby("key").file.nunique(), []
     for (key, old, new), found in both[both.value_a != both.value_b].groupby(["key", "value_a", "value_b"]):
-        rows.append(
-            (key, old, new, "all" if len(found) == files[key] else _in_short(set(found.run), set(b.records.run)))
-        )
+        where = "all" if len(found) == files[key] else _in_short(set(found.run), set(b.records.run))
+        rows.append((key, old, new, where))
     return rows
 
 
@@ -156,13 +159,11 @@ def _run(files: Files, path: Path) -> tuple[tuple[Any, ...], pd.DataFrame]:
     model, _, seed = path.parts[-3].rpartition("-")
     if not seed.isdecimal():
         raise UserError(f"{path}: its folder's name does not end in a seed")
-    metrics, record, table = (
-        files.json(path, schemas.Metrics),
-        path.with_name("evaluation.json"),
-        path.with_name("per_class.csv"),
-    )
+    metrics, record = files.json(path, schemas.Metrics), path.with_name("evaluation.json")
+    if not math.isfinite(metrics.mAP):
+        raise UserError(f"{path}: mAP is {metrics.mAP}, not a finite number")
     made_by = files.mapping(record) if files.read(record) is not None else {}
-    classes = pd.DataFrame(columns=list(schemas.PER_CLASS))
+    table, classes = path.with_name("per_class.csv"), pd.DataFrame(columns=list(schemas.PER_CLASS))
     if files.read(table) is not None:
         classes = files.csv(table, schemas.PER_CLASS, text=("label",))
     data = made_by.get("parameters", {}).get("data", {})
