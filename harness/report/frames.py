@@ -120,16 +120,6 @@ class Frames:
         return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
 
     @cached_property
-    def seed_differences(self) -> pd.DataFrame:
-        """A row a DCLS model and seed: mAP of DCLS minus that of the baseline, in [0, 1]."""
-        rows = [
-            {"model": model, "seed": int(seed), "difference": difference, "source": str(self._comparison_file)}
-            for model, pair in self._pairs.items()
-            for seed, difference in pair.differences.items()
-        ]
-        return self._named(pd.DataFrame(rows, columns=["model", "seed", "difference", "source"]))
-
-    @cached_property
     def class_differences(self) -> pd.DataFrame:
         path = paths.results(self.preset) / "per_class_difference.csv"
         found = self.files.csv(path, schemas.PER_CLASS_DIFFERENCE, text=("model", "baseline", "label"))

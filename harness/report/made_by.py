@@ -13,7 +13,6 @@ from harness.config.systems import LINEAR_BASELINE
 from harness.records.schemas import Record, TrainingRecord
 from harness.report.frames import Frames
 from harness.report.run_rows import code_name
-from harness.report.timing_frames import condition_of
 
 PAPER_EPOCHS = 60
 DATA = {
@@ -23,6 +22,8 @@ DATA = {
     "audioset": "AudioSet-2M",
 }
 RANDOM, PUBLISHED = "random", "the authors' published weights"  # what training began with
+BEGUN = {"random": ", from scratch", "imagenet": ", from ImageNet weights", "published": ""}
+UNLIKE_THE_PAPER = "Not the paper's experiment ({}): the published and the reproduced mAP do not compare."
 NAMED = 3  # files named where they disagree; of more, the count
 
 
@@ -63,7 +64,8 @@ def made_by(frames: Frames) -> MadeBy:
         f"{_all(trained.epochs)} on {_all((here if len(here) else scored).device)}; full-size timing on "
         f"{_all(timed.device)}"
     )
-    return MadeBy(line, facts, tuple(_warnings(frames)), tuple(_disagreements(frames.models, files)))
+    warnings = [UNLIKE_THE_PAPER.format("; ".join(reasons))] if (reasons := unlike_the_paper(frames)) else []
+    return MadeBy(line, facts, tuple(warnings), tuple(_disagreements(frames.models, files)))
 
 
 def files_in_words(frames: Frames) -> pd.DataFrame:
@@ -77,18 +79,17 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
     for _, one in shown[shown.model.isin(frames.models)].iterrows():
         line = {"file": f"{one.source} ({one.model})", "kind": "timing", "code": f"revision {one.revision[:10]}"}
         line |= {"torch": one.torch, "device": one.device, "dcls": _dcls(one)}
-        found.append(line | {"timing": f"{condition_of(one).words}, on {one.device} (threads: {one.threads:.0f})"})
+        found.append(line | {"timing": f"{one.condition}, on {one.device} (threads: {one.threads:.0f})"})
     files = pd.DataFrame(found)
     return files[files.kind != "parameters"]
 
 
 def counted_by(frames: Frames) -> tuple[tuple[str, str], ...]:
     """Facts on what counted the parameters."""
-    record = frames.records[str(paths.results(frames.preset) / "parameters.run.json")]
-    torch = record.versions["torch"]
+    record = frames.files.record(paths.results(frames.preset) / "parameters.run.json")
     return (
         ("Counted", f"full-size models, DCLS of {_dcls(pd.Series(record.parameters['dcls']))}"),
-        ("Code", f"{code_name(record)}; torch {torch}"),
+        ("Code", f"{code_name(record)}; torch {record.versions['torch']}"),
     )
 
 
@@ -146,22 +147,12 @@ def _code(files: pd.DataFrame) -> str:
     """The one code of all results, or that of each kind of result."""
     if files.code.nunique() == 1:
         return _all(files.code)
-    return ", ".join(f"{_kind(kind)} {_all(some.code)}" for kind, some in files.groupby("kind", sort=False))
-
-
-def _kind(kind: Any) -> str:
-    return str(kind).replace("_", " ")
-
-
-def _warnings(frames: Frames) -> Iterable[str]:
-    reasons = unlike_the_paper(frames)
-    if reasons:
-        yield f"Not the paper's experiment ({'; '.join(reasons)}): the published and the reproduced mAP do not compare."
+    return ", ".join(f"{kind} {_all(some.code)}" for kind, some in files.groupby("kind", sort=False))
 
 
 def _disagreements(models: Iterable[str], files: pd.DataFrame) -> Iterable[str]:
     trained = files[files.kind == "training"]
-    checked = [(f"{_kind(kind)} code", some, "code") for kind, some in files.groupby("kind", sort=False)]
+    checked = [(f"{kind} code", some, "code") for kind, some in files.groupby("kind", sort=False)]
     checked += [("data fingerprint", files, "fingerprint"), ("data settings", files, "data")]
     checked += [("training device", trained, "device"), ("timing device", files, "timing")]
     checked += [("version of torch", files, "torch"), ("batch", trained, "batch")]
@@ -193,8 +184,8 @@ def _by_model(files: pd.DataFrame, column: str) -> str:
 
 
 def _record_in_words(record: Record) -> dict[str, Any]:
-    found = {"kind": record.kind, "code": code_name(record), "torch": str(record.versions["torch"])}
-    found |= {"device": "CPU" if record.device == "cpu" else record.device, "precision": record.precision}
+    found = {"kind": record.kind.replace("_", " "), "code": code_name(record), "torch": str(record.versions["torch"])}
+    found |= {"device": _device(record), "precision": record.precision}
     data: Any = record.parameters.get("data")
     if data:
         found["data"] = f"{DATA.get(data['kind'], data['kind'])}, {data['clip_seconds']:g} s clips"
@@ -205,28 +196,28 @@ def _record_in_words(record: Record) -> dict[str, Any]:
 def _training_in_words(record: TrainingRecord) -> dict[str, Any]:
     parameters: Any = record.parameters
     model, batch, micro = parameters["model"], parameters["train"]["batch"], parameters["train"].get("micro_batch")
-    size = full = "full-size models"
+    scale, sizes, start = "full-size models", "", RANDOM
     if model["scale"] != "full":
         depths, widths = ("-".join(map(str, model[name])) for name in ("depths", "widths"))
-        size, full = f"reduced models (depths {depths}, widths {widths})", "reduced models"
-    epochs = (
-        PUBLISHED if model["start"] == "published" else f"{model['epochs']} epoch{'s' if model['epochs'] > 1 else ''}"
-    )
-    begun = {"random": ", from scratch", "imagenet": ", from ImageNet weights", "published": ""}[model["start"]]
-    device = "CPU" if record.device == "cpu" else record.device
-    start = RANDOM
+        scale, sizes = "reduced models", f" (depths {depths}, widths {widths})"
     if model["start"] != "random":
         start = f"{record.start['source']}, SHA-256 {str(record.start['sha256'])[:12]}"
+    epochs = f"{model['epochs']} epoch{'s' if model['epochs'] > 1 else ''}"
+    epochs = PUBLISHED if model["start"] == "published" else epochs
     return {
         "model": record.model,
-        "scale": full,
+        "scale": scale,
         "epochs": epochs,
-        "trained_model": f"{size}, {epochs}{begun}",
+        "trained_model": f"{scale}{sizes}, {epochs}{BEGUN[model['start']]}",
         "start": start,
         "dcls": _dcls(pd.Series(parameters["dcls"])),
         "batch": f"batch {batch}{f' in micro-batches of {micro}' if micro not in (None, batch) else ''}",
-        "device_and_threads": f"{device}{f' (threads: {record.threads})' if record.device == 'cpu' else ''}",
+        "device_and_threads": _device(record) + (f" (threads: {record.threads})" if record.device == "cpu" else ""),
     }
+
+
+def _device(record: Record) -> str:
+    return "CPU" if record.device == "cpu" else record.device
 
 
 def _dcls(one: pd.Series) -> str:

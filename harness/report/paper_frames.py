@@ -37,6 +37,7 @@ def published(files: Files, models: tuple[str, ...]) -> pd.DataFrame:
         }
     ).where(found.model.map(is_dcls))
     found = pd.concat([found, pairs], axis=1).assign(source=str(paths.PUBLISHED))
+    found["parameters"] = (1e6 * found.params_millions).round().astype(int)
     return found.drop(columns="imagenet_pretraining")
 
 

@@ -7,16 +7,8 @@ from pathlib import Path
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.base.files import read_json
-from harness.config.params import Dcls
 from harness.config.systems import LINEAR_BASELINE
-
-
-@dataclass(frozen=True)
-class Source:
-    """`kind` of data, as in params.data."""
-
-    kind: str
+from harness.records.schemas import ComparisonRecord, read_result
 
 
 @dataclass(frozen=True)
@@ -27,8 +19,6 @@ class Selection:
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     linear_baseline_seeds: tuple[int, ...]
-    data: Source
-    dcls: Dcls
 
 
 def selection_in(folder: Path) -> Selection:
@@ -41,25 +31,8 @@ def selection_in(folder: Path) -> Selection:
             f"--from: {folder} is not a preset's folder in {paths.results('')}/ here; run it in the repository's root "
             f"with, say, --from {paths.results('instruments')}"
         )
-    preset = folder.resolve().name
-    compared = paths.results(preset) / "comparison.run.json"
-    record = read_json(compared)
-    try:
-        models, seeds = tuple(record["models"]), tuple(record["seeds"])
-        training = read_json(paths.training_results(preset, models[0], seeds[0]) / "run.json")
-        linear = sorted(
-            int(path.parents[1].name.rpartition("-")[2])
-            for path in paths.results(preset).glob(f"runs/{LINEAR_BASELINE}-*/evaluation/evaluation.json")
-        )
-        return Selection(
-            preset,
-            models,
-            seeds,
-            tuple(linear),
-            Source(record["parameters"]["data"]["kind"]),
-            Dcls(**training["parameters"]["dcls"]),
-        )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{compared}: does not say what was compared ({error!r}); run `compare-models` again"
-        ) from error
+    results = paths.results(folder.resolve().name)
+    compared = read_result(results / "comparison.run.json", ComparisonRecord)
+    scored = results.glob(f"runs/{LINEAR_BASELINE}-*/evaluation/evaluation.json")
+    linear = sorted(int(path.parents[1].name.rpartition("-")[2]) for path in scored)
+    return Selection(results.name, tuple(compared.models), tuple(compared.seeds), tuple(linear))

@@ -15,6 +15,7 @@ from harness.report.reading import Files
 from harness.throughput import rows
 from harness.throughput.condition import Condition
 from harness.throughput.device import breakdown_file, timings_file
+from harness.throughput.verdict import in_words
 
 FLAGS = ("compiled", "channels_last", "fused")
 TEXT = (
@@ -22,12 +23,14 @@ TEXT = (
     *("processor", "gpu", "driver", "torch", "timm", "python", "cuda", "triton", "revision", "dirty", "date", *FLAGS),
     *rows.ADDED,
 )
+RATIO = (*(f"ratio_to_baseline{end}" for end in rows.INTERVAL), "no_difference_below")
 REMEDY = "restore it from Git, or measure again"  # another device's rows cannot be measured here
 PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]}
 
 
 def all_timings(files: Files) -> pd.DataFrame:
-    """The rows of every device's file: throughput.rows.COLUMNS, flags as booleans, NaN in what was not measured.
+    """The rows of every device's file: throughput.rows.COLUMNS, flags as booleans, NaN in what was not measured; and in
+    words the `condition` and the difference to the baseline's speed, `in_words`.
 
     Raises UserError, naming the file, for a row that is damaged.
     """
@@ -50,6 +53,8 @@ def read_timings(files: Files, path: Path) -> pd.DataFrame:
     for name in ("throughput", "throughput_low", "throughput_high", "parameters_527", "parameters_1000"):
         if frame.loc[timed, name].isna().any():
             raise UserError(f"{path}: column {name}: empty where the status is ok; measure again")
+    frame["condition"] = [condition_of(row).words for _, row in frame.iterrows()]
+    frame["in_words"] = [difference_in_words(row) for _, row in frame.iterrows()]
     return frame.assign(source=str(path))
 
 
@@ -72,7 +77,7 @@ def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
     neither batch nor memory layout: of the layouts the one in which the six are fastest (geometric mean), each at the
     largest batch at which all six ran. Empty where the six have no such rows in common.
     """
-    plain = _of(timings, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
+    plain = rows_with(timings, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
     plain = plain[~plain.model.isin(filter(is_dcls, MODELS)) | plain.ratio_to_baseline.notna()]
     whole = [one for _, one in plain.groupby(["channels_last", "batch"]) if set(one.model) == set(MODELS)]
     if not whole:
@@ -86,7 +91,7 @@ def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
 def sweep(timings: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
     """The rows of the shown device and condition, of every mode and batch; throughput is NaN where memory ended."""
     alike = [name for name in (*rows.CONDITION, *rows.DCLS) if name not in ("mode", "batch")]
-    found = _of(timings, {name: shown[name].iloc[0] for name in alike})
+    found = rows_with(timings, {name: shown[name].iloc[0] for name in alike})
     return found[found.status.isin([rows.OK, rows.OUT_OF_MEMORY])].reset_index(drop=True)
 
 
@@ -97,7 +102,13 @@ def breakdown(files: Files, device: str, dcls: Dcls) -> pd.DataFrame:
         return pd.DataFrame(columns=[*rows.BREAKDOWN, "source"])
     text = ("model", "device", "mode", "precision", "version", "part", "revision", "dirty", "date")
     found = files.csv(path, rows.BREAKDOWN, text, REMEDY).assign(source=str(path))
-    return _of(found, {name: getattr(dcls, name) for name in rows.DCLS}).reset_index(drop=True)
+    return rows_with(found, {name: getattr(dcls, name) for name in rows.DCLS}).reset_index(drop=True)
+
+
+def difference_in_words(row: pd.Series) -> str:
+    """Empty for a baseline, and where the baseline was not timed."""
+    ratio, low, high, noise = (row[name] for name in RATIO)
+    return "" if pd.isna(ratio) else in_words(ratio, low, high, None if pd.isna(noise) else noise)
 
 
 def condition_of(row: pd.Series) -> Condition:
@@ -107,7 +118,7 @@ def condition_of(row: pd.Series) -> Condition:
     return Condition(**given, **flags, **numbers, baseline_depthwise=row.baseline_depthwise)  # type: ignore[arg-type]
 
 
-def _of(frame: pd.DataFrame, cells: dict[str, object]) -> pd.DataFrame:
+def rows_with(frame: pd.DataFrame, cells: dict[str, object]) -> pd.DataFrame:
     """The rows with these cells."""
     for name, value in cells.items():
         frame = frame[frame[name] == value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -35,14 +36,13 @@ def verdict(frames: Frames) -> tuple[Claim, ...]:
     compared = [row for row in rows if pd.notna(row.map_difference_mean)]
     pairs = [row for row in rows if baseline_of(row.model) in frames.models]
     kernels = _other_kernels(rows)
-    small = kernels or _too_few(len(pairs))
     unlike = f"It is not the paper's experiment: {'; '.join(reasons)}." if (reasons := unlike_the_paper(frames)) else ""
-    obstacle = unlike or kernels or _too_few(len(compared))
+    of_map, of_cost = unlike or kernels or _too_few(compared), kernels or _too_few(pairs)
     return (
-        _map_rises(compared, obstacle, frames),
-        _significant(compared, obstacle),
-        _parameters(pairs, small, frames),
-        _throughput(pairs, small, frames),
+        _map_rises(compared, of_map, frames),
+        _significant(compared, of_map),
+        _parameters(pairs, of_cost, frames),
+        _throughput(pairs, of_cost, frames),
     )
 
 
@@ -52,100 +52,92 @@ def verdict_page(frames: Frames, by: MadeBy) -> str:
     parts = [f"# What this run says of the paper's claims ({frames.preset})", f"{by.line}."]
     parts.append("\n".join(f"- **{one.claim}**: this run **{one.outcome}** it." for one in claims))
     for one in claims:
-        numbers = "\n".join(f"- {line}" for line in one.numbers)
-        parts += [f"## {one.claim}: {one.outcome}", one.reason, *([numbers] if numbers else [])]
-    return "\n\n".join(parts) + "\n"
+        parts += [f"## {one.claim}: {one.outcome}", one.reason, "\n".join(f"- {line}" for line in one.numbers)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _judged(claim: str, numbers: Iterable[str], obstacle: str, against: str, supporting: str) -> Claim:
+    """The outcome by the first of these reasons that is not empty."""
+    outcomes = (CANNOT, obstacle), (DOES_NOT, against), (SUPPORTS, supporting)
+    outcome, reason = next(one for one in outcomes if one[1])
+    return Claim(claim, outcome, reason, tuple(numbers))
 
 
 def _map_rises(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
-    claim = "DCLS raises mAP in all three backbones"
-    numbers = tuple(
+    numbers = [
         f"{row.backbone}: {row.map_difference_mean:+.2f} points (published {row.map_difference_published:+.2f}), "
         f"{_interval(row)}"
         for row in pairs
-    )
+    ]
     fallen = [row.backbone for row in pairs if not row.map_difference_mean > 0]
-    if obstacle:
-        rise = f" In this run's own experiment mAP rises in {len(pairs) - len(fallen)} of {len(pairs)}."
-        return Claim(claim, CANNOT, f"{obstacle}{rise if pairs else ''}", numbers)
+    if obstacle and pairs:
+        obstacle += f" In this run's own experiment mAP rises in {len(pairs) - len(fallen)} of {len(pairs)}."
     whose = ""
     if any(map(frames.is_published, frames.models)):
         whose = " These are the authors' own weights: scored here, not trained here."
-    if fallen:
-        return Claim(claim, DOES_NOT, f"The mean difference is not above 0 in {_listed(fallen)}.{whose}", numbers)
-    return Claim(claim, SUPPORTS, f"The mean difference is above 0 in all three.{whose}", numbers)
+    against = f"The mean difference is not above 0 in {', '.join(fallen)}.{whose}" if fallen else ""
+    supporting = f"The mean difference is above 0 in all three.{whose}"
+    return _judged("DCLS raises mAP in all three backbones", numbers, obstacle, against, supporting)
 
 
 def _significant(pairs: list[Any], obstacle: str) -> Claim:
-    claim = "The improvement in mAP is significant"
-    numbers = tuple(f"{row.backbone}: {row.map_difference_in_words}, {_interval(row)}" for row in pairs)
+    numbers = [f"{row.backbone}: {row.map_difference_in_words}, {_interval(row)}" for row in pairs]
     higher = [row.backbone for row in pairs if row.map_difference_in_words == "higher"]
-    told = f"{_listed(higher)} of {len(pairs)}" if higher else f"none of {len(pairs)}"
-    if obstacle:
-        own = f" In this run's own experiment the 95% interval is above 0 in {told}."
-        return Claim(claim, CANNOT, f"{obstacle}{own if pairs else ''}", numbers)
-    if any(pd.isna(row.map_difference_low) for row in pairs):
-        why = "One run a model says how clips vary, not how trainings do: two seeds are needed."
-        return Claim(claim, CANNOT, why, numbers)
-    if len(higher) < len(pairs):
-        return Claim(claim, DOES_NOT, f"The 95% interval of the difference is above 0 in {told}.", numbers)
-    return Claim(claim, SUPPORTS, "The 95% interval of the difference is above 0 in all three.", numbers)
+    told = f"{', '.join(higher) or 'none'} of {len(pairs)}"
+    if obstacle and pairs:
+        obstacle += f" In this run's own experiment the 95% interval is above 0 in {told}."
+    elif any(pd.isna(row.map_difference_low) for row in pairs):
+        obstacle = "One run a model says how clips vary, not how trainings do: two seeds are needed."
+    against = f"The 95% interval of the difference is above 0 in {told}." if len(higher) < len(pairs) else ""
+    supporting = "The 95% interval of the difference is above 0 in all three."
+    return _judged("The improvement in mAP is significant", numbers, obstacle, against, supporting)
 
 
 def _parameters(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
-    claim = "DCLS needs no more parameters"
     counts = counted(frames).set_index("model")
     numbers, more = [], []
-    for row in pairs:
-        rises = []
-        for classes in CLASS_COUNTS:
-            here, there = (counts[f"total_{classes}"][one] for one in (row.model, baseline_of(row.model)))
-            rises.append(here - there)
-            told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
-            numbers.append(f"{row.backbone}, {classes} classes: {told}")
-        more += [row.backbone] if max(rises) > 0 else []
-    if obstacle:
-        return Claim(claim, CANNOT, obstacle, tuple(numbers))
-    if more:
-        return Claim(claim, DOES_NOT, f"There are more in {_listed(more)}.", tuple(numbers))
-    reason = "Counted on the full-size models, there are no more in any of the three."
-    return Claim(claim, SUPPORTS, reason, tuple(numbers))
+    for row, classes in product(pairs, CLASS_COUNTS):
+        here, there = (counts[f"total_{classes}"][one] for one in (row.model, baseline_of(row.model)))
+        told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
+        numbers.append(f"{row.backbone}, {classes} classes: {told}")
+        more += [row.backbone] if here > there else []
+    against = f"There are more in {', '.join(dict.fromkeys(more))}." if more else ""
+    supporting = "Counted on the full-size models, there are no more in any of the three."
+    return _judged("DCLS needs no more parameters", numbers, obstacle, against, supporting)
 
 
 def _throughput(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
     """The cost is low where no pair loses more than the pair that loses most in the paper's table."""
-    claim = "The cost in throughput is low"
-    numbers = tuple(
+    numbers = [
         f"{row.backbone}: {row.speed_ratio_527:.2f} of its baseline's speed (published "
         f"{row.speed_ratio_published:.2f}), full-size model, {row.timing_condition}, on {row.timing_device}: "
         f"{row.speed_in_words}"
         for row in pairs
-    )
+    ]
     bound = min((row.speed_ratio_published for row in pairs), default=0.0)
-    slower = [row.backbone for row in pairs if row.speed_ratio_527 < bound]
+    slower = ", ".join(row.backbone for row in pairs if row.speed_ratio_527 < bound)
     rule = f"the {bound:.2f} of the paper's own slowest pair"
+    against, supporting = f"below {rule} in {slower}" if slower else "", f"nowhere below {rule}"
     if not obstacle and (frames.shown_timings.gpu == "").any():
-        where = f"below {rule} in {_listed(slower)}" if slower else f"nowhere below {rule}"
-        obstacle = f"The paper's models were timed on a GPU, these on a CPU. On it the ratio is {where}."
-    if obstacle:
-        return Claim(claim, CANNOT, obstacle, numbers)
-    if slower:
-        return Claim(claim, DOES_NOT, f"The ratio is below {rule} in {_listed(slower)}.", numbers)
-    return Claim(claim, SUPPORTS, f"The ratio is nowhere below {rule}.", numbers)
+        obstacle = (
+            f"The paper's models were timed on a GPU, these on a CPU. On it the ratio is {against or supporting}."
+        )
+    against = f"The ratio is {against}." if against else ""
+    return _judged("The cost in throughput is low", numbers, obstacle, against, f"The ratio is {supporting}.")
 
 
-def _too_few(pairs: int) -> str:
-    return "" if pairs == BACKBONES else f"Only {pairs} of the {BACKBONES} backbones ran with and without DCLS."
+def _too_few(pairs: list[Any]) -> str:
+    if len(pairs) == BACKBONES:
+        return ""
+    return f"Only {len(pairs)} of the {BACKBONES} backbones ran with and without DCLS."
 
 
 def _other_kernels(rows: Iterable[Any]) -> str:
     for row in rows:
-        here, published = (row.kernel_size, row.kernel_count), (row.kernel_size_published, row.kernel_count_published)
+        here, published = (row.kernel_count, row.kernel_size), (row.kernel_count_published, row.kernel_size_published)
         if here != published:
-            return (
-                f"The DCLS kernels are not the paper's: {here[1]} elements in {here[0]}, there {published[1]} in "
-                f"{published[0]}."
-            )
+            said = "{} elements in {}, there {} in {}".format(*here, *published)
+            return f"The DCLS kernels are not the paper's: {said}."
     return ""
 
 
@@ -155,7 +147,3 @@ def _interval(row: Any) -> str:
         clips = span(row.map_difference_clips_low, row.map_difference_clips_high, "+")
         return f"95% interval over clips alone {clips}, {many}"
     return f"95% interval {span(row.map_difference_low, row.map_difference_high, '+')}, {many}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

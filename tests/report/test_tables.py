@@ -180,6 +180,10 @@ def test_markdown_and_latex_hold_the_numbers_of_the_csv(made: Path, report_param
         "comparison.json",
         "comparison.run.json",
         "data.json",
+        "parameters.json",
+        "parameters.run.json",
+        "per_class_difference.csv",
+        f"runs/{DCLS}-2/training/history.csv",
     ],
 )
 def test_a_missing_file_is_named_on_one_line(workplace: Path, report_params: Params, missing: str) -> None:

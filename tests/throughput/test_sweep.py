@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.report.timings import load_timings
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.params import Params
+from harness.config.params import Dcls, Params
+from harness.report.reading import WORKING_TREE
+from harness.report.timing_frames import all_timings, shown
 from harness.throughput import breakdown, quick, rows, sweep
 from harness.throughput.condition import QUICK
 from harness.throughput.device import breakdown_file, choices_file, timings_file
@@ -166,13 +167,19 @@ def test_quick_prints_the_ratios_and_writes_nothing(
     assert [path.name for path in here.iterdir()] == ["paper_tables"]
 
 
-def test_the_tables_say_what_to_run(here: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tables_say_what_to_run(
+    here: Path, machine: Machine, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(dcls: Dcls) -> dict[str, float]:
+        return shown(all_timings(WORKING_TREE), machine.label, dcls).set_index("model").ratio_to_baseline.to_dict()
+
     write_timings(params, monkeypatch)
-    assert load_timings(params.dcls)[DCLS].ratio == pytest.approx(1 / 1.4, rel=0.1)
-    other = params.dcls.model_copy(update={"kernel_count": 5})
-    path = timings_file(load_timings(params.dcls)[DCLS].condition.device)
-    with pytest.raises(UserError, match=rf"^{path}: no float32 inference .*kernel_count=5.*run `python -m harness thr"):
-        load_timings(other)
+    assert of(params.dcls)[DCLS] == pytest.approx(1 / 1.4, rel=0.1)
+    path = timings_file(machine.label)
+    said = rf"^{path}: has no float32 inference of all six models .*run `python -m harness throughput`"
+    with pytest.raises(UserError, match=said) as caught:
+        of(params.dcls.model_copy(update={"kernel_count": 5}))
+    assert "kernel_count=5" in str(caught.value)
     path.unlink()
-    with pytest.raises(UserError, match=rf"^{path}: missing; run `python -m harness throughput`"):
-        load_timings(params.dcls)
+    with pytest.raises(UserError, match=said):
+        of(params.dcls)

@@ -13,6 +13,10 @@ def number(value: Any, form: str) -> str:
     return NONE if pd.isna(value) else format(value, form)
 
 
+def words(value: Any, instead: str = NONE) -> str:
+    return instead if pd.isna(value) else str(value)
+
+
 def millions(value: Any) -> str:
     return NONE if pd.isna(value) else f"{value / 1e6:.1f}M"
 
@@ -21,8 +25,7 @@ def mean_sd(mean: Any, sd: Any, over: str = "", sign: str = "") -> str:
     """`43.14 ± 0.03 (n 3)`, less what is not there."""
     if pd.isna(mean):
         return NONE
-    spread = "" if pd.isna(sd) else f" ± {sd:.2f}"
-    return f"{mean:{sign}.2f}{spread}{f' ({over})' if over else ''}"
+    return f"{mean:{sign}.2f}{'' if pd.isna(sd) else f' ± {sd:.2f}'}{f' ({over})' if over else ''}"
 
 
 def count(runs: Any, repeats: Any) -> str:

@@ -11,16 +11,13 @@ from harness.config.systems import CLASS_COUNTS, baseline_of
 from harness.report.frames import Frames
 from harness.report.made_by import counted_by
 from harness.report.paper_tables.numbers import millions, number
-from harness.report.paper_tables.table import Table, View, as_frame, cells_from
+from harness.report.paper_tables.table import Recipe, Table, as_frame, cells_from, view
 
 PARTS = ("backbone", "kernels", "positions", "spreads")
 PUBLISHED_TO = 50_000  # the paper rounds to 0.1M
-COLUMNS = (
-    *("model", *PARTS, "features"),
-    *(f"{part}_{classes}" for classes in CLASS_COUNTS for part in ("head", "total")),
-    *("published", *(f"difference_{classes}" for classes in CLASS_COUNTS)),
-    *("published_counts_classes", "dcls_minus_baseline"),
-)
+COUNTED = (*PARTS, "features", *(f"{part}_{classes}" for classes in CLASS_COUNTS for part in ("head", "total")))
+COMPARED = (*(f"difference_{classes}" for classes in CLASS_COUNTS), "published_counts_classes")
+COLUMNS = ("model", *COUNTED, "published", *COMPARED, "dcls_minus_baseline")
 NOTES = (
     "The head is one linear layer: features x classes + classes. 527 are AudioSet's classes, 1000 ImageNet's; the "
     "last column says with which of the two a model meets the paper's column, which is rounded to 0.1M.",
@@ -32,22 +29,49 @@ NOTES = (
 
 def parameters(frames: Frames) -> Table:
     """A row a model. Raises UserError as `counted` does."""
-    lines = counted(frames).merge(frames.published[["model", "params_millions", "source"]], on="model")
+    published = frames.published[["model", "parameters", "source"]].rename(columns={"source": "published_file"})
+    lines = counted(frames).merge(published.rename(columns={"parameters": "published"}), on="model")
+    for classes in CLASS_COUNTS:
+        lines[f"difference_{classes}"] = lines[f"total_{classes}"] - lines.published
+    lines["published_counts_classes"] = [_meets(one) for one in lines.itertuples()]
+    counts = (*COUNTED, "dcls_minus_baseline")
     cells = pd.concat(
         [
-            cells_from(lines, "model", (), lambda one: {"model": one.model.iloc[0]}),
-            cells_from(lines, "model", ["source_x"], _counts),
-            cells_from(lines, "model", ["source_y"], lambda one: {"published": _published(one)}),
-            cells_from(lines, "model", ["source_x", "source_y"], _against_the_paper),
+            cells_from(lines, "model", (), {"model": "model"}),
+            cells_from(lines, "model", ["source"], dict(zip(counts, counts, strict=True))),
+            cells_from(lines, "model", ["published_file"], {"published": "published"}),
+            cells_from(lines, "model", ["source", "published_file"], dict(zip(COMPARED, COMPARED, strict=True))),
         ]
     )
     rows = list(as_frame(cells, COLUMNS).itertuples(index=False))
+    parts: list[tuple[str, Recipe]] = [
+        ("model", "model"),
+        ("kernels", lambda row: number(row.kernels, ",")),
+        ("positions", lambda row: number(row.positions, ",")),
+        ("spreads", lambda row: number(row.spreads, ",")),
+        ("all else but the head", lambda row: number(row.backbone, ",")),
+        ("head, 527 classes", lambda row: f"({row.features} + 1) x 527 = {row.head_527:,}"),
+        ("head, 1000 classes", lambda row: f"({row.features} + 1) x 1000 = {row.head_1000:,}"),
+        ("DCLS - baseline", lambda row: number(row.dcls_minus_baseline, "+,")),
+    ]
+    totals: list[tuple[str, Recipe]] = [
+        ("model", "model"),
+        ("published", lambda row: millions(row.published)),
+        ("1000 classes", lambda row: number(row.total_1000, ",")),
+        ("- published", lambda row: number(row.difference_1000, "+,")),
+        ("527 classes", lambda row: number(row.total_527, ",")),
+        ("- published", lambda row: number(row.difference_527, "+,")),
+        ("the paper counts (classes)", "published_counts_classes"),
+    ]
     return Table(
         name="parameters",
         title="Parameters of the full-size models, and what the paper's column counts",
         cells=cells,
         columns=COLUMNS,
-        views=(_parts(rows), _totals(rows)),
+        views=(
+            view("Where the parameters are", rows, parts),
+            view("All together, against the paper's column", rows, totals),
+        ),
         facts=counted_by(frames),
         notes=NOTES,
     )
@@ -68,58 +92,13 @@ def counted(frames: Frames) -> pd.DataFrame:
                 f"{parts[one]} in its parts, {timed[one]:.0f} in the model that was timed; run `count-parameters` and "
                 "`throughput` again"
             )
-    totals = found.set_index("model")[f"total_{CLASS_COUNTS[-1]}"]
     baselines = found.model.map(baseline_of)
+    totals = found.set_index("model")[f"total_{CLASS_COUNTS[-1]}"]
     more = totals.to_numpy() - totals.reindex(baselines).to_numpy()
-    return found.assign(dcls_minus_baseline=pd.Series(more).where(baselines != found.model))
+    return found.assign(dcls_minus_baseline=pd.Series(more).where(baselines != found.model).astype("Int64"))
 
 
-def _counts(lines: pd.DataFrame) -> dict[str, Any]:
-    one = lines.iloc[0]
-    found = {name: one[name] for name in COLUMNS[1 : COLUMNS.index("published")]}
-    more = one.dcls_minus_baseline
-    return found | {"dcls_minus_baseline": None if pd.isna(more) else int(more)}
-
-
-def _published(lines: pd.DataFrame) -> int:
-    return round(1e6 * lines.params_millions.iloc[0])
-
-
-def _against_the_paper(lines: pd.DataFrame) -> dict[str, Any]:
-    more = {classes: lines[f"total_{classes}"].iloc[0] - _published(lines) for classes in CLASS_COUNTS}
-    meets = [str(classes) for classes in CLASS_COUNTS if abs(more[classes]) <= PUBLISHED_TO]
-    found = {f"difference_{classes}": value for classes, value in more.items()}
-    return found | {"published_counts_classes": " ".join(meets) or "neither"}
-
-
-def _parts(rows: list[Any]) -> View:
-    header = (
-        *("model", "kernels", "positions", "spreads", "all else but the head"),
-        *(*(f"head, {classes} classes" for classes in CLASS_COUNTS), "DCLS - baseline"),
-    )
-    cells = tuple(
-        (
-            row.model,
-            *(number(count, ",") for count in (row.kernels, row.positions, row.spreads, row.backbone)),
-            f"({row.features} + 1) x 527 = {row.head_527:,}",
-            f"({row.features} + 1) x 1000 = {row.head_1000:,}",
-            number(row.dcls_minus_baseline, "+,"),
-        )
-        for row in rows
-    )
-    return View("Where the parameters are", header, cells)
-
-
-def _totals(rows: list[Any]) -> View:
-    header = (
-        *("model", "published", "1000 classes", "- published", "527 classes", "- published"),
-        "the paper counts (classes)",
-    )
-    cells = tuple(
-        (
-            *(row.model, millions(row.published), number(row.total_1000, ","), number(row.difference_1000, "+,")),
-            *(number(row.total_527, ","), number(row.difference_527, "+,"), row.published_counts_classes),
-        )
-        for row in rows
-    )
-    return View("All together, against the paper's column", header, cells)
+def _meets(one: Any) -> str:
+    """The numbers of classes with which a model has as many parameters as the paper says."""
+    meets = [str(classes) for classes in CLASS_COUNTS if abs(getattr(one, f"difference_{classes}")) <= PUBLISHED_TO]
+    return " ".join(meets) or "neither"

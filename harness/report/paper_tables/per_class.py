@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,7 @@ from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import mean_sd, number, span
 from harness.report.paper_tables.table import Table, View, as_frame, cells_from
 
-DIFFERENCES = ("difference", "low", "high")
+DIFFERENCE = ("difference", "low", "high")
 NOTES = (
     "Average precision in percent, the mean over the runs of a model that have a positive of the class; ± is the "
     "standard deviation over them. Positives are counted once for each set of test clips.",
@@ -29,24 +29,23 @@ NOTES = (
 def per_class(frames: Frames, by: MadeBy) -> Table:
     """A row a class, in the order of the data set's labels. Raises UserError where a per_class.csv has other classes
     than the others, or a difference is missing."""
-    lines = frames.per_class
-    labels = _labels(lines)
+    lines = frames.per_class.assign(percent=100 * frames.per_class.AP)
     tested = lines[lines.model == frames.models[0]]
     sets = tested.seed.map(lambda seed: tuple(folds_of("test", seed)) if frames.folds else ())
     counted = tested[tested.seed.isin(tested.groupby(sets).seed.last())]  # each set of test clips once
-    compared = _compared(frames, labels)
     parts = [
-        cells_from(tested, "label", (), lambda one: {"label": one.label.iloc[0]}),
-        cells_from(counted, "label", ["source"], lambda one: {"positives": int(one.positives.sum())}),
+        cells_from(tested, "label", (), {"label": "label"}),
+        cells_from(counted, "label", ["source"], {"positives": lambda one: int(one.positives.sum())}),
     ]
     for model, runs in lines.groupby("model", sort=False):
-        parts.append(cells_from(runs, "label", ["source"], partial(_precision, model=model)))
-    for model, pairs in compared.groupby("model", sort=False):
-        parts.append(cells_from(pairs, "label", ["source"], partial(_difference, model=model)))
+        mean_and_sd = {f"{model}_AP": lambda one: one.percent.mean(), f"{model}_AP_sd": lambda one: one.percent.std()}
+        parts.append(cells_from(runs, "label", ["source"], mean_and_sd))
+    for model, pairs in _compared(frames, _labels(lines)).groupby("model", sort=False):
+        parts.append(cells_from(pairs, "label", ["source"], {f"{model}_{name}": name for name in DIFFERENCE}))
     cells = pd.concat(parts)
     columns = ["label", "positives", *(f"{model}_AP{sd}" for model in lines.model.unique() for sd in ("", "_sd"))]
-    columns += [f"{model}_{name}" for model in frames.comparisons.model for name in DIFFERENCES]
-    rows = as_frame(cells, columns)
+    columns += [f"{model}_{name}" for model in frames.comparisons.model for name in DIFFERENCE]
+    rows = as_frame(cells, columns).to_dict("records")
     return Table(
         name="per_class",
         title="Average precision by class",
@@ -70,37 +69,29 @@ def _labels(lines: pd.DataFrame) -> list[str]:
 
 
 def _compared(frames: Frames, labels: list[str]) -> pd.DataFrame:
-    """The differences of these classes. Raises UserError where one is missing."""
+    """The differences of these classes, in percentage points. Raises UserError where one is missing."""
     if frames.comparisons.empty:
         return pd.DataFrame(columns=["model"])
     found = frames.class_differences
-    for model in frames.comparisons.model:
-        for label in labels:
-            if label not in set(found[found.model == model].label):
-                path = paths.results(frames.preset) / "per_class_difference.csv"
-                raise UserError(f"{path}: no row of {model} and {label!r}; run `compare-models` again")
-    return found[found.label.isin(labels)]
+    there = set(zip(found.model, found.label, strict=True))
+    for wanted in product(frames.comparisons.model, labels):
+        if wanted not in there:
+            path = paths.results(frames.preset) / "per_class_difference.csv"
+            raise UserError(f"{path}: no row of {wanted[0]} and {wanted[1]!r}; run `compare-models` again")
+    return found[found.label.isin(labels)].assign(**{name: 100 * found[name] for name in DIFFERENCE})
 
 
-def _precision(lines: pd.DataFrame, model: Any) -> dict[str, Any]:
-    return {f"{model}_AP": (100 * lines.AP).mean(), f"{model}_AP_sd": (100 * lines.AP).std()}
-
-
-def _difference(lines: pd.DataFrame, model: Any) -> dict[str, Any]:
-    return {f"{model}_{name}": 100 * lines[name].iloc[0] for name in DIFFERENCES}
-
-
-def _view(frames: Frames, rows: pd.DataFrame, baseline: str) -> View:
+def _view(frames: Frames, rows: list[dict[str, Any]], baseline: str) -> View:
     """Of one backbone, so that it is narrow enough for a page."""
     models = [model for model in frames.models if baseline_of(model) == baseline]
-    pair = next((model for model in models if f"{model}_difference" in rows), None)
+    pair = next((model for model in models if model in set(frames.comparisons.model)), None)
     header = ("class", "positives", *models, *(("DCLS - baseline", "95% interval") if pair else ()))
     cells = []
-    for _, row in rows.iterrows():
-        line = [row.label, number(row.positives, "d")]
+    for row in rows:
+        line = [row["label"], number(row["positives"], "d")]
         line += [mean_sd(row[f"{model}_AP"], row[f"{model}_AP_sd"]) for model in models]
         if pair:
-            difference, low, high = (row[f"{pair}_{name}"] for name in DIFFERENCES)
+            difference, low, high = (row[f"{pair}_{name}"] for name in DIFFERENCE)
             line += [number(difference, "+.2f"), span(low, high, "+")]
         cells.append(tuple(line))
     return View(f"AP by class, {frames.backbone(baseline)}", header, tuple(cells))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-CELL = ["row", "column", "value", "files"]
+# What a cell is made of: the name of a column, for its value in the first line, or a function of all lines
+Recipe = str | Callable[[pd.DataFrame], Any]
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,19 @@ class Table:
         return found
 
 
-def cells_from(
-    lines: pd.DataFrame,
-    by: str,
-    files: Sequence[str],
-    make: Callable[[pd.DataFrame], Mapping[str, Any]],
-) -> pd.DataFrame:
-    """The cells of the rows that are called by the values of `by`: `make` gives a row's, by column, from its lines.
+def cells_from(lines: pd.DataFrame, by: str, files: Sequence[str], recipes: Mapping[str, Recipe]) -> pd.DataFrame:
+    """Cells by column, of the rows that are called by the values of `by`, each made from the lines of its row.
 
     Their files are those that the columns `files` of the same lines name. A cell of None, NaN or no text is left out.
     """
     found = []
     for row, group in lines.groupby(by, sort=False):
         named = tuple(sorted({file for name in files for file in group[name].dropna()}))
-        found += [(str(row), column, value, named) for column, value in make(group).items() if is_there(value)]
-    return pd.DataFrame(found, columns=CELL, dtype=object)
+        for column, recipe in recipes.items():
+            value = group[recipe].iloc[0] if isinstance(recipe, str) else recipe(group)
+            if not pd.isna(value) and value != "":
+                found.append((str(row), column, value, named))
+    return pd.DataFrame(found, columns=["row", "column", "value", "files"], dtype=object)
 
 
 def as_frame(cells: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
@@ -77,10 +76,14 @@ def as_frame(cells: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     return wide.reindex(index=cells["row"].unique(), columns=list(columns))
 
 
-def is_there(value: Any) -> bool:
-    return value is not None and value != "" and not pd.isna(value)
+def view(caption: str, rows: Iterable[Any], columns: Sequence[tuple[str, Recipe]], words: int = 1) -> View:
+    """A column each: its heading, and the name of a row's attribute that is its text, or a function of the row."""
+    text = tuple(
+        tuple(str(getattr(row, one)) if isinstance(one, str) else one(row) for _, one in columns) for row in rows
+    )
+    return View(caption, tuple(heading for heading, _ in columns), text, words)
 
 
-def in_one_line(values: Iterable[object], between: str = " ") -> str:
-    """Each value once, in order of appearance."""
-    return between.join(str(value) for value in dict.fromkeys(values))
+def each_once(column: str) -> Recipe:
+    """The values of all lines, in order of appearance."""
+    return lambda lines: " ".join(map(str, lines[column].unique()))

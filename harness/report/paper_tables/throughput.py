@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from harness.config.systems import is_dcls
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import NONE, number, rate, span
-from harness.report.paper_tables.table import Table, View, cells_from
-from harness.report.timing_frames import FLAGS, condition_of, fairest
-from harness.throughput import rows, verdict
+from harness.report.paper_tables.table import Recipe, Table, View, cells_from, view
+from harness.report.timing_frames import FLAGS, fairest, rows_with
+from harness.throughput import rows
 
 CONDITION = tuple(name for name in rows.CONDITION if name != "device")
 COLUMNS = (
     *("device", "model", *CONDITION, "status", "fairest"),
     *("ratio_published", "ratio", "ratio_low", "ratio_high", "noise", "in_words", "throughput", "revision"),
 )
-RATIO = (*(f"ratio_to_baseline{end}" for end in rows.INTERVAL), "no_difference_below")
 KEY = COLUMNS[: COLUMNS.index("status")]
 NOTES = (
     "A ratio is the speed of the DCLS model over its baseline's: above 1, DCLS is the faster one. It is the median "
@@ -49,7 +46,11 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
     """A row a DCLS model and condition on every device that was timed, of these DCLS parameters alone."""
     found = _pairs(frames)
     timed = found[found.ratio.notna()]
-    parts = [cells_from(found, "row", ["source"], _measured), cells_from(found, "row", ["published_file"], _published)]
+    measured = {name: name for name in COLUMNS if name != "ratio_published"}
+    parts = [
+        cells_from(found, "row", ["source"], measured),
+        cells_from(found, "row", ["published_file"], {"ratio_published": "ratio_published"}),
+    ]
     devices = (_device(str(device), one) for device, one in timed.groupby("device", sort=False))
     return Table(
         name="throughput",
@@ -62,61 +63,38 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
     )
 
 
-def difference_in_speed(one: pd.Series) -> str:
-    """In words, of a row of `Frames.timings`; empty for a baseline, and where there is no ratio."""
-    ratio, low, high, noise = (one[name] for name in RATIO)
-    return "" if pd.isna(ratio) else verdict.in_words(ratio, low, high, None if pd.isna(noise) else noise)
-
-
 def _pairs(frames: Frames) -> pd.DataFrame:
-    """The rows of DCLS models, with COLUMNS, `row` (the name), `words` (the condition) and `published_file`."""
-    found = frames.timings[frames.timings.model.map(is_dcls)]
-    for name in rows.DCLS:
-        found = found[found[name] == getattr(frames.dcls, name)]
-    published = frames.published[["model", "speed_ratio", "source"]]
-    found = found.merge(published.rename(columns={"source": "published_file"}), on="model")
+    """The timings of DCLS models, with COLUMNS, `row` (the name) and `published_file`."""
+    published = frames.published[["model", "speed_ratio", "source"]].rename(columns={"source": "published_file"})
+    found = rows_with(frames.timings, {name: getattr(frames.dcls, name) for name in rows.DCLS})
+    found = found[found.model.map(is_dcls)].merge(published, on="model")
     best = [fairest(one, frames.dcls) for _, one in frames.timings.groupby("device", sort=False)]
-    found = found.merge(pd.concat(best)[list(KEY)].assign(fairest="yes"), how="left", on=list(KEY)).fillna(
-        {"fairest": "no"}
-    )
-    each = [one for _, one in found.iterrows()]
+    found = found.merge(pd.concat(best)[list(KEY)].assign(fairest="yes"), how="left", on=list(KEY))
     found = found.assign(
-        words=[condition_of(one).words for one in each],
-        in_words=[difference_in_speed(one) for one in each],
+        fairest=found.fairest.fillna("no"),
         ratio_published=found.speed_ratio.where(found["mode"] == "inference"),  # the paper times no training
+        noise=found.no_difference_below.where(found.ratio_to_baseline.notna()),
+        **{f"ratio{end}": found[f"ratio_to_baseline{end}"] for end in rows.INTERVAL},
         **{name: found[name].map(rows.text) for name in FLAGS},
-    ).rename(columns=dict(zip(RATIO, ("ratio", "ratio_low", "ratio_high", "noise"), strict=True)))
-    found.loc[found.ratio.isna(), "noise"] = None
+    )
     return found.assign(row=["-".join(map(str, key)) for key in found[list(KEY)].itertuples(index=False)])
-
-
-def _measured(lines: pd.DataFrame) -> dict[str, Any]:
-    return {name: lines[name].iloc[0] for name in COLUMNS if name != "ratio_published"}
-
-
-def _published(lines: pd.DataFrame) -> dict[str, Any]:
-    return {"ratio_published": lines.ratio_published.iloc[0]}
 
 
 def _device(device: str, timed: pd.DataFrame) -> View:
     """The largest batch of each model and condition, and the rows that stand in table 1, marked."""
     largest = timed.groupby([name for name in KEY if name != "batch"], sort=False).batch.idxmax()
-    header = ("model", "condition", "clips/s", "ratio published", "here", "95% interval", "noise", "in words")
-    cells = tuple(
-        (
-            one.model,
-            f"{one.words}{' (in table 1)' if one.fairest == 'yes' else ''}",
-            rate(one.throughput),
-            number(one.ratio_published, ".2f"),
-            number(one.ratio, ".2f"),
-            span(one.ratio_low, one.ratio_high),
-            number(one.noise, ".3f"),
-            one.in_words,
-        )
-        for one in timed.itertuples()
-        if one.fairest == "yes" or one.Index in set(largest)
-    )
-    return View(f"DCLS over its baseline on {device}", header, cells, words=2)
+    columns: list[tuple[str, Recipe]] = [
+        ("model", "model"),
+        ("condition", lambda one: f"{one.condition}{' (in table 1)' if one.fairest == 'yes' else ''}"),
+        ("clips/s", lambda one: rate(one.throughput)),
+        ("ratio published", lambda one: number(one.ratio_published, ".2f")),
+        ("here", lambda one: number(one.ratio, ".2f")),
+        ("95% interval", lambda one: span(one.ratio_low, one.ratio_high)),
+        ("noise", lambda one: number(one.noise, ".3f")),
+        ("in words", "in_words"),
+    ]
+    shown = timed[(timed.fairest == "yes") | timed.index.isin(largest)]
+    return view(f"DCLS over its baseline on {device}", shown.itertuples(), columns, words=2)
 
 
 def _goals(timed: pd.DataFrame) -> View:
@@ -131,5 +109,5 @@ def _goals(timed: pd.DataFrame) -> View:
         margins = found.ratio - (found.ratio_published if wanted is None else wanted)
         worst = found.loc[margins.idxmin()]
         met = "met" if margins.min() >= 0 else "not met"
-        cells.append((words, met, number(worst.ratio, ".3f"), f"{worst.model}, {worst.words}, {worst.device}"))
+        cells.append((words, met, number(worst.ratio, ".3f"), f"{worst.model}, {worst.condition}, {worst.device}"))
     return View("Goals on a GPU of the H100 class", ("goal", "met", "lowest ratio", "of"), tuple(cells), words=4)
