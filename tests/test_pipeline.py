@@ -131,7 +131,8 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
         assert log["dirty"] is False and log["seconds"] > 0 and log["host"]["cores"] and record["device"]
         assert revision_with("train", record["code_fingerprint"], clone) == log["revision"]
         timed = [row for row in timings if (row["model"], row["revision"]) == (model, log["revision"])]
-        assert [row["mode"] for row in timed] == ["inference", "training"]
+        ways = [(row["mode"], row["baseline_depthwise"]) for row in timed]
+        assert ways == [("inference", "torch"), ("training", "torch"), ("training", "dcls")]
         assert all(row["status"] == "ok" and float(row["throughput"]) > 0 for row in timed)
         assert int(timed[0]["parameters_1000"]) > 20e6 and timed[0]["dirty"] == "no" and timed[0]["revision"]
         with np.load(clone / "predictions" / "instruments" / f"{model}-0.npz") as predictions:

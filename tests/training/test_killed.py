@@ -228,4 +228,4 @@ def test_other_parameters_start_from_zero_and_execution_does_not(
     workers = new_folder("workers", **LONG, execution__workers=1, execution__checkpoints_kept=5)
     for folder, goes_on in ((other, False), (workers, True)):
         shutil.copytree(stopped / ".cache", folder / ".cache", dirs_exist_ok=True)
-        assert ("going on after epoch 2" in nursery.run(folder, *command("train", MODEL))) == goes_on
+        assert ("going on after epoch" in nursery.run(folder, *command("train", MODEL))) == goes_on

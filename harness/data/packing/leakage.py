@@ -110,7 +110,8 @@ def _candidates(block: np.ndarray, others: np.ndarray | StoredFingerprints) -> l
         near[:, equal] += 2.0 * (block["content"][:, None] == chunk["content"][equal])
         clips, columns = np.nonzero(near > NEAR)
         more = np.empty(len(clips), kind)
-        more["clip"], more["other"], more["near"] = clips, start + columns, near[clips, columns]
+        more["clip"], more["other"] = clips, start + columns
+        more["near"] = near[clips, columns].round(4)  # the last bits of a product depend on its place in the block
         if len(more):
             found = _nearest(np.concatenate([found, more]))
     return [(int(clip), int(other)) for clip, other in zip(found["clip"], found["other"], strict=True)]
