@@ -28,7 +28,7 @@ def mean_sd(mean: Any, sd: Any, over: str = "", sign: str = "") -> str:
     return f"{mean:{sign}.2f}{'' if pd.isna(sd) else f' ± {sd:.2f}'}{f' ({over})' if over else ''}"
 
 
-def count(runs: Any, repeats: Any) -> str:
+def number_of_runs(runs: Any, repeats: Any) -> str:
     """`n 3` of seeds, `5 folds` of folds; empty where there are no runs."""
     if pd.isna(runs):
         return ""

@@ -11,7 +11,7 @@ from harness.config.systems import CLASS_COUNTS, baseline_of
 from harness.report.frames import Frames
 from harness.report.made_by import counted_by
 from harness.report.paper_tables.numbers import millions, number
-from harness.report.paper_tables.table import Recipe, Table, as_frame, cells_from, view
+from harness.report.paper_tables.table import Column, Table, as_frame, cells_from, view
 
 PARTS = ("backbone", "kernels", "positions", "spreads")
 PUBLISHED_TO = 50_000  # the paper rounds to 0.1M
@@ -44,7 +44,7 @@ def parameters(frames: Frames) -> Table:
         ]
     )
     rows = list(as_frame(cells, COLUMNS).itertuples(index=False))
-    parts: list[tuple[str, Recipe]] = [
+    parts: list[Column] = [
         ("model", "model"),
         ("kernels", lambda row: number(row.kernels, ",")),
         ("positions", lambda row: number(row.positions, ",")),
@@ -54,7 +54,7 @@ def parameters(frames: Frames) -> Table:
         ("head, 1000 classes", lambda row: f"({row.features} + 1) x 1000 = {row.head_1000:,}"),
         ("DCLS - baseline", lambda row: number(row.dcls_minus_baseline, "+,")),
     ]
-    totals: list[tuple[str, Recipe]] = [
+    totals: list[Column] = [
         ("model", "model"),
         ("published", lambda row: millions(row.published)),
         ("1000 classes", lambda row: number(row.total_1000, ",")),

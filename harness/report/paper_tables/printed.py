@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
-from harness.report.paper_tables.numbers import NONE, count, mean_sd, millions, number, rate, words
+from harness.report.paper_tables.numbers import NONE, mean_sd, millions, number, number_of_runs, rate, words
 from harness.report.paper_tables.table1 import table1_rows
 
 WIDTH = 100
@@ -15,7 +15,7 @@ LEFT = (0, 1, 6)  # columns aligned at their left
 
 
 def printed(frames: Frames, by: MadeBy) -> str:
-    here = f"here, {count(len(frames.seeds), frames.repeats)}"
+    here = f"here, {number_of_runs(len(frames.seeds), frames.repeats)}"
     cells = [
         ("", "mAP %", "mAP %", "param.", "clips/s", "speed", "mAP"),
         ("model", here, "paper", "full", "full", "ratio", "DCLS - baseline"),

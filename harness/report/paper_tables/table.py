@@ -11,6 +11,8 @@ import pandas as pd
 
 # What a cell is made of: the name of a column, for its value in the first line, or a function of all lines
 Recipe = str | Callable[[pd.DataFrame], Any]
+# Of a view: the heading, and the name of a row's attribute that is the text, or a function of the row
+Column = tuple[str, str | Callable[[Any], str]]
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,7 @@ def as_frame(cells: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     return wide.reindex(index=cells["row"].unique(), columns=list(columns))
 
 
-def view(caption: str, rows: Iterable[Any], columns: Sequence[tuple[str, Recipe]], words: int = 1) -> View:
-    """A column each: its heading, and the name of a row's attribute that is its text, or a function of the row."""
+def view(caption: str, rows: Iterable[Any], columns: Sequence[Column], words: int = 1) -> View:
     text = tuple(
         tuple(str(getattr(row, one)) if isinstance(one, str) else one(row) for _, one in columns) for row in rows
     )

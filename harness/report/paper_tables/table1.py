@@ -10,8 +10,8 @@ import pandas as pd
 from harness.config.systems import LINEAR_BASELINE, is_dcls
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, clips_tested, coverage
-from harness.report.paper_tables.numbers import NONE, count, mean_sd, millions, number, rate, span, words
-from harness.report.paper_tables.table import Recipe, Table, View, as_frame, cells_from, each_once, view
+from harness.report.paper_tables.numbers import NONE, mean_sd, millions, number, number_of_runs, rate, span, words
+from harness.report.paper_tables.table import Column, Recipe, Table, View, as_frame, cells_from, each_once, view
 
 CHANCE = "chance"
 METHODS = {LINEAR_BASELINE: "logistic regression on log-mel statistics", CHANCE: "mean prevalence of the test labels"}
@@ -198,7 +198,7 @@ def _published_and_reproduced(rows: list[Any], covered: str) -> View:
             return NONE
         return f"{millions(row.parameters_1000)} / {millions(row.parameters_527)}"
 
-    columns: list[tuple[str, Recipe]] = [
+    columns: list[Column] = [
         ("model", "model"),
         ("kernel size / count", _kernel),
         ("mAP published", lambda row: mean_sd(row.map_published, row.map_sd_published)),
@@ -221,11 +221,11 @@ def _kernel(row: Any) -> str:
 
 
 def _reproduced(row: Any) -> str:
-    return mean_sd(row.map_mean, row.map_sd, count(row.map_seeds, row.repeats))
+    return mean_sd(row.map_mean, row.map_sd, number_of_runs(row.map_seeds, row.repeats))
 
 
 def _references(references: pd.DataFrame) -> View:
-    columns: list[tuple[str, Recipe]] = [
+    columns: list[Column] = [
         ("system", "name"),
         ("where from", "source"),
         ("mAP", lambda one: mean_sd(100 * one.mAP, 100 * one.sd, "" if pd.isna(one.n) else f"n {one.n:.0f}")),
@@ -235,10 +235,10 @@ def _references(references: pd.DataFrame) -> View:
 
 def _comparison(rows: list[Any], repeats: str) -> View:
     def difference(row: Any) -> str:
-        over = count(row.map_difference_seeds, repeats)
+        over = number_of_runs(row.map_difference_seeds, repeats)
         return mean_sd(row.map_difference_mean, row.map_difference_sd, over, "+")
 
-    columns: list[tuple[str, Recipe]] = [
+    columns: list[Column] = [
         ("DCLS against its baseline", "model"),
         ("mAP, in words", lambda row: words(row.map_difference_in_words, "baseline not run")),
         ("mAP difference published", lambda row: number(row.map_difference_published, "+.2f")),
@@ -263,7 +263,7 @@ def _details(rows: list[Any], repeats: str) -> View:
             return NONE
         return f"{rate(row.throughput_527)} ({rate(row.throughput_527_low)} to {rate(row.throughput_527_high)})"
 
-    columns: list[tuple[str, Recipe]] = [
+    columns: list[Column] = [
         ("model", "model"),
         (
             f"mAP: the {repeats}' 95% intervals over clips span",

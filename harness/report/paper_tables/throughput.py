@@ -8,7 +8,7 @@ from harness.config.systems import is_dcls
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import NONE, number, rate, span
-from harness.report.paper_tables.table import Recipe, Table, View, cells_from, view
+from harness.report.paper_tables.table import Column, Table, View, cells_from, view
 from harness.report.timing_frames import FLAGS, fairest, rows_with
 from harness.throughput import rows
 
@@ -83,7 +83,7 @@ def _pairs(frames: Frames) -> pd.DataFrame:
 def _device(device: str, timed: pd.DataFrame) -> View:
     """The largest batch of each model and condition, and the rows that stand in table 1, marked."""
     largest = timed.groupby([name for name in KEY if name != "batch"], sort=False).batch.idxmax()
-    columns: list[tuple[str, Recipe]] = [
+    columns: list[Column] = [
         ("model", "model"),
         ("condition", lambda one: f"{one.condition}{' (in table 1)' if one.fairest == 'yes' else ''}"),
         ("clips/s", lambda one: rate(one.throughput)),
