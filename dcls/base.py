@@ -13,6 +13,7 @@ from .elements import cached_elements, check_version, needs_derivatives
 from .kernels import cropped_kernel, dense_kernel
 
 Size = int | tuple[int, ...]
+POSITION_STD = 0.5  # cells: the standard deviation of the first positions (arXiv 2309.13972, section 3)
 CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
     1: nn.Conv1d,
     2: nn.Conv2d,
@@ -123,7 +124,7 @@ class DclsNd(nn.Module):
         if self.bias is not None:
             bound = 1 / math.sqrt(max(1, math.prod(self.weight.shape[1:])))
             nn.init.uniform_(self.bias, -bound, bound)
-        nn.init.normal_(self.P, 0, 0.5)
+        nn.init.normal_(self.P, 0, POSITION_STD)
         if self.SIG is not None:
             nn.init.constant_(self.SIG, 0.23 if self.version == "gauss" else 0.0)
         self.clamp_parameters()

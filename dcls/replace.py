@@ -1,12 +1,13 @@
 """Swap the depthwise convolutions of a model for DCLS layers, and DCLS layers for plain convolutions."""
 
+import math
 from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import nn
 
-from .base import CONVOLUTIONS, DclsNd, Size, to_tuple
+from .base import CONVOLUTIONS, POSITION_STD, DclsNd, Size, to_tuple
 from .layers import Dcls1d, Dcls2d, Dcls3d
 
 LAYERS: dict[int, type[Dcls1d] | type[Dcls2d] | type[Dcls3d]] = {1: Dcls1d, 2: Dcls2d, 3: Dcls3d}
@@ -19,21 +20,27 @@ def replace_depthwise(
     version: str = "gauss",
     where: Callable[[str, nn.Module], bool] | None = None,
     share: str | None = "stage",
+    position_std: float = POSITION_STD,
 ) -> dict[str, DclsNd]:
     """Replace depthwise convolutions in place; return the new layers by name, in the order of the model.
 
     ``where(name, module)`` picks among the depthwise convolutions whose kernel has more than one cell; all by
     default. A convolution class with a forward of its own is never picked. Stride, groups, padding mode, dtype,
-    device, output size and whether there is a bias stay the same. Weights start normal(0, 0.02), biases 0.
+    device, output size and whether there is a bias stay the same. Weights start normal(0, 0.02), biases 0, positions
+    normal(0, ``position_std``) in cells: with the published 0.5 all elements begin in the middle, with a fifth of the
+    kernel's size they begin all over it.
 
     ``share="stage"``: consecutive layers share one P and one SIG, and a new pair starts where the channel count
     changes (arXiv 2309.13972, section 3). ``share="layer"``, or None: every layer has its own. Within a layer every
     channel always has its own positions.
 
-    Raises ValueError for an unknown ``share``, if there is nothing to replace, or if no padding keeps the output size.
+    Raises ValueError for an unknown ``share``, a negative ``position_std``, if there is nothing to replace, or if no
+    padding keeps the output size.
     """
     if share not in ("stage", "layer", None):
         raise ValueError(f"share must be 'stage', 'layer' or None, but got share={share!r}")
+    if not 0 <= position_std < math.inf:
+        raise ValueError(f"position_std must be 0 or more cells, but got position_std={position_std}")
     replaced: dict[str, DclsNd] = {}
     made: dict[nn.Module, DclsNd] = {}  # one convolution may have two names
     previous: DclsNd | None = None
@@ -42,6 +49,8 @@ def replace_depthwise(
             continue
         if module not in made:
             layer = layer_like(cast(nn.Conv2d, module), kernel_count, dilated_kernel_size, version, name)
+            with torch.no_grad():
+                layer.P.mul_(position_std / POSITION_STD)  # the same draws, whatever their spread
             if share == "stage" and previous is not None and previous.P.shape == layer.P.shape:
                 layer.P, layer.SIG = previous.P, previous.SIG
             made[module] = previous = layer

@@ -22,11 +22,14 @@ def clamp_positions(model: nn.Module) -> None:
         layer.clamp_parameters()
 
 
-def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, lr: float, weight_decay: float, position_rate: float = POSITION_RATE
+) -> list[dict[str, Any]]:
     """Parameter groups for an optimizer: decayed, not decayed, and positions, each only where there are any.
 
-    Positions are P and SIG of the DCLS layers: no decay and five times the learning rate (arXiv 2309.13972,
-    section 3). Not decayed are parameters of one dimension and biases. Parameters that need no gradient are left out.
+    Positions are P and SIG of the DCLS layers: no decay and ``position_rate`` times the learning rate, five times in
+    arXiv 2309.13972, section 3. Not decayed are parameters of one dimension and biases. Parameters that need no
+    gradient are left out.
     """
     learned = {id(p) for _, layer in dcls_layers(model) for p in (layer.P, layer.SIG) if p is not None}
     decayed, plain, positions = [], [], []
@@ -42,7 +45,7 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[d
     groups = [
         {"params": decayed, "lr": lr, "weight_decay": weight_decay},
         {"params": plain, "lr": lr, "weight_decay": 0.0},
-        {"params": positions, "lr": POSITION_RATE * lr, "weight_decay": 0.0},
+        {"params": positions, "lr": position_rate * lr, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

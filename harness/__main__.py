@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base import paths
 from harness.base.errors import Stopped, UserError
-from harness.config.systems import MODELS
 from harness.records.code_closure import STAGES
 
 if TYPE_CHECKING:
@@ -113,9 +112,9 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
     from harness.config.params import load
 
     params = load(arguments.params)
-    if command in ("train", "import-checkpoint", "evaluate") and arguments.model not in params.per_model:
-        model = arguments.model
-        raise UserError(f"--model: {model} has no settings; add per_model.{model} to the parameter file")
+    if command in ("train", "import-checkpoint", "evaluate") and arguments.model not in params.systems:
+        known = ", ".join(params.systems)
+        raise UserError(f"--model: {arguments.model} is no system of {arguments.params}, which has {known}")
     given: tuple[Any, ...] = ()
     if command in ("train", "evaluate"):
         given = arguments.model, arguments.seed
@@ -185,10 +184,10 @@ def _parser() -> argparse.ArgumentParser:
     taken.add_argument("--seed", type=int, default=0, help="seed under which it is filed (default: %(default)s)")
     _add(stages, "evaluate", "predictions and metrics of a trained model on the test clips", "model", "seed")
     _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips", "seed")
-    _add(stages, "compare-models", "DCLS minus baseline, paired by seed and clip, with intervals")
+    _add(stages, "compare-models", "each system minus those it is compared with, by seed and clip, with intervals")
     _add(stages, "examples", "a few test clips with their predictions, and their sound where its licence allows it")
     _add(stages, "count-parameters", "where the parameters of the full-size models are")
-    _add(stages, "throughput", "time the full-size models, each DCLS one in turn with its baseline")
+    _add(stages, "throughput", "time the full-size models, each in turn with its baseline")
     _throughput_options(stages.choices["throughput"])
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
@@ -217,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _throughput_options(stage: argparse.ArgumentParser) -> None:
     stage.description = (
-        "Time the six full-size models, each DCLS one in turn with its baseline: inference and training, float32, "
+        "Time the systems' models at full size, each in turn with its baseline: inference and training, float32, "
         "every batch of the `throughput` section; then say where a step's time goes. Rows in "
         "results/throughput/DEVICE.csv are written after each pair and condition and replace those of the same "
         "condition; all others stay. docs/throughput.md says what the columns are."
@@ -252,7 +251,7 @@ def _add(stages: argparse._SubParsersAction[argparse.ArgumentParser], name: str,
     stage = stages.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     stage.add_argument("--params", type=Path, default=paths.PARAMS, help="parameter file (default: %(default)s)")
     if "model" in options:
-        stage.add_argument("--model", required=True, choices=MODELS, metavar="MODEL", help=", ".join(MODELS))
+        stage.add_argument("--model", required=True, metavar="MODEL", help="a name in the parameter file's `systems`")
     if "seed" in options:
         stage.add_argument("--seed", required=True, type=int, help="seed of weights, order and augmentation")
 

@@ -1,4 +1,4 @@
-"""The compare_models stage: is a DCLS model better than its baseline? Paired by seed, and by clip."""
+"""The compare_models stage: is a system better than those it is compared with? Paired by seed, and by clip."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import read_json, write_csv, write_json
 from harness.config.params import Params
-from harness.config.systems import MODELS, baseline_of, is_dcls
 from harness.records.provenance import as_plain, data_parameters, provenance, write_log
-from harness.records.schemas import PER_CLASS_DIFFERENCE, SCHEMA_VERSION, Comparison, checked
+from harness.records.schemas import (
+    PER_CLASS_DIFFERENCE,
+    SCHEMA_VERSION,
+    Comparison,
+    TrainingRecord,
+    checked,
+    read_result,
+)
 from harness.scoring.metrics import (
     average_precisions,
     bias_corrected,
@@ -28,6 +34,8 @@ from harness.scoring.metrics import (
     scored_classes,
 )
 
+UNFAIR = "not a fair pair"
+CONVOLUTION = ("kernel_size", "dcls", "weights")  # what a fair pair may differ in; weights are of a system
 FEWEST_POSITIVES = 5  # of a class in a test set: fewer say nothing about which positives there could be
 
 
@@ -53,37 +61,40 @@ class ClipSet:
 
 @dataclass(frozen=True)
 class SeedDifference:
-    """Average precision of a seed's two models by class (NaN where the class is not scored), and of each draw."""
+    """Average precision of a seed's two systems by class (NaN where the class is not scored), and of each draw."""
 
     clip_set: ClipSet
     baseline: np.ndarray
-    dcls: np.ndarray
-    drawn: np.ndarray  # DCLS minus baseline, (classes, resamples)
+    system: np.ndarray
+    drawn: np.ndarray  # system minus baseline, (classes, resamples)
 
     @property
     def map_difference(self) -> float:
         """The difference of the two mAPs as metrics.json has them."""
         used = self.clip_set.classes
-        return float(np.mean(self.dcls[used])) - float(np.mean(self.baseline[used]))
+        return float(np.mean(self.system[used])) - float(np.mean(self.baseline[used]))
 
 
 def compare(params: Params) -> None:
     """Write results/PRESET/comparison.json, comparison.run.json and per_class_difference.csv.
 
-    For each DCLS model whose baseline is among params.models. mAP and differences are in [0, 1]. Raises UserError where
-    predictions are missing, or the two models of a seed were not scored on the same clips.
+    For each of params.comparisons; `baseline` is the other system. mAP and differences are in [0, 1]. Raises UserError
+    where predictions are missing, or the two models of a seed were not scored on the same clips.
 
     Six models, three seeds, 1000 draws of 20,000 clips x 527 classes: about eight minutes on one core, under 1 GB.
     """
     started = time.perf_counter()
-    models = [model for model in MODELS if is_dcls(model) and {model, baseline_of(model)} <= set(params.models)]
     sets: list[ClipSet] = []
-    pairs, rows = {}, []
-    for model in models:
-        seeds = [_seed_difference(params, model, seed, sets) for seed in params.seeds]
-        pairs[model] = {"baseline": baseline_of(model)} | _pair(params.seeds, seeds)
-        rows += list(_classes(model, seeds))
-        print(f"{model}: mAP {pairs[model]['mean']:+.4f} against its baseline, {pairs[model]['verdict']}")
+    pairs, rows = [], []
+    for model, baseline in params.comparisons:
+        seeds = [_seed_difference(params, model, baseline, seed, sets) for seed in params.seeds]
+        unfair = differing(*(_training(params, name) for name in (baseline, model)))
+        pairs.append({"model": model, "baseline": baseline, "unfair": unfair} | _pair(params.seeds, seeds))
+        if unfair:
+            pairs[-1] |= {"verdict": UNFAIR, "verdict_for_these_weights": UNFAIR}
+        rows += list(_classes(model, baseline, seeds))
+        said = pairs[-1]["verdict"] + (f": {unfair}" if unfair else "")
+        print(f"{model}: mAP {pairs[-1]['mean']:+.4f} against {baseline}, {said}")
     folder = paths.results(params.preset)
     write_json(
         folder / "comparison.json",
@@ -124,7 +135,7 @@ def conclusion(differences: Sequence[float], clips: tuple[float, float]) -> dict
 
 
 def verdict(low: float | None, high: float | None) -> str:
-    """What an interval of DCLS minus baseline says: `higher`, `lower` or `not distinguishable`."""
+    """What an interval of system minus baseline says: `higher`, `lower` or `not distinguishable`."""
     if low is not None and low > 0:
         return "higher"
     if high is not None and high < 0:
@@ -132,19 +143,41 @@ def verdict(low: float | None, high: float | None) -> str:
     return "not distinguishable"
 
 
-def _seed_difference(params: Params, model: str, seed: int, sets: list[ClipSet]) -> SeedDifference:
-    baseline, dcls = (
-        read_predictions(paths.predictions(params.preset, name, seed)) for name in (baseline_of(model), model)
+def _training(params: Params, model: str) -> TrainingRecord:
+    """Of the first seed; a training's parameters are the same for all."""
+    return read_result(paths.training_results(params.preset, model, params.seeds[0]) / "run.json", TrainingRecord)
+
+
+def differing(one: TrainingRecord, other: TrainingRecord) -> str:
+    """What two trainings differ in but the convolution, such as `epochs 1 and 9`; empty where the pair is fair."""
+    here, there = _conditions(one), _conditions(other)
+    differences = (
+        f"{name} {here.get(name)} and {there.get(name)}"
+        for name in dict.fromkeys([*here, *there])
+        if here.get(name) != there.get(name)
     )
+    return "; ".join(differences)
+
+
+def _conditions(record: TrainingRecord) -> dict[str, Any]:
+    """By name, all that two systems of a fair pair have in common."""
+    sections = (record.parameters.get(name, {}) for name in ("schedule", "train", "model", "data"))
+    merged = {key: value for section in sections for key, value in section.items() if key not in CONVOLUTION}
+    more = {"classes": record.classes, "device": record.device, "precision": record.precision}
+    return merged | more | {"data fingerprint": record.data_fingerprint}
+
+
+def _seed_difference(params: Params, model: str, other: str, seed: int, sets: list[ClipSet]) -> SeedDifference:
+    baseline, system = (read_predictions(paths.predictions(params.preset, name, seed)) for name in (other, model))
     for name in ("ids", "targets", "labels"):
-        _require_equal(name, dcls, baseline)
+        _require_equal(name, system, baseline)
     clip_set = _clip_set(baseline, params.evaluate.bootstrap, sets)
     used = clip_set.classes
     targets = baseline.targets[:, used]
     drawn = np.full((len(baseline.labels), params.evaluate.bootstrap), np.nan)
     precisions = []
     drawn[used] = 0.0
-    for one, sign in ((baseline, -1.0), (dcls, 1.0)):
+    for one, sign in ((baseline, -1.0), (system, 1.0)):
         scores = one.scores[:, used]
         drawn[used] += sign * bootstrap_precisions(targets, scores, clip_set.weights)
         precisions.append(np.full(len(one.labels), np.nan))
@@ -178,23 +211,23 @@ def _pair(seeds: Sequence[int], found: list[SeedDifference]) -> dict[str, Any]:
     }
 
 
-def _classes(model: str, found: list[SeedDifference]) -> Iterator[dict[str, Any]]:
+def _classes(model: str, other: str, found: list[SeedDifference]) -> Iterator[dict[str, Any]]:
     """A row a class in the order of the labels; cells of a class that no seed scores are empty."""
     sets = _distinct(found)
     positives = np.array([one.of.targets.sum(0) for one in sets]).astype(int)
     for column, label in enumerate(sets[0].of.labels):
         row: dict[str, Any] = dict.fromkeys(PER_CLASS_DIFFERENCE)  # None: an empty cell
-        row |= {"model": model, "baseline": baseline_of(model), "label": str(label)}
+        row |= {"model": model, "baseline": other, "label": str(label)}
         row |= {"positives": int(positives[:, column].sum())}
         scored = [one for one in found if column in one.clip_set.classes]
         if scored:
-            baseline, dcls = (
-                fmean(float(getattr(one, name)[column]) for one in scored) for name in ("baseline", "dcls")
+            baseline, system = (
+                fmean(float(getattr(one, name)[column]) for one in scored) for name in ("baseline", "system")
             )
-            row |= {"AP_baseline": baseline, "AP_dcls": dcls, "difference": dcls - baseline}
+            row |= {"AP_baseline": baseline, "AP": system, "difference": system - baseline}
             drawn = _mean_of_draws(np.array([one.drawn[column] for one in scored]))
             if positives[:, column].min() >= FEWEST_POSITIVES and len(drawn):
-                row["low"], row["high"] = bias_corrected(dcls - baseline, drawn)
+                row["low"], row["high"] = bias_corrected(system - baseline, drawn)
         yield row
 
 
@@ -231,7 +264,12 @@ def _record(params: Params) -> dict[str, Any]:
     fingerprints = dict.fromkeys(read_json(folder / "evaluation.json")["data_fingerprint"] for folder in files)
     return provenance(
         "comparison",
-        {"preset": params.preset, "data": data_parameters(params), "evaluate": as_plain(params.evaluate)},
+        {
+            "preset": params.preset,
+            "data": data_parameters(params),
+            "evaluate": as_plain(params.evaluate),
+            "systems": {name: as_plain(params.systems[name]) for name in params.models},
+        },
         " ".join(fingerprints),
         "cpu",
         models=list(params.models),

@@ -7,7 +7,8 @@ from collections import namedtuple
 from collections.abc import Iterator
 from typing import Any
 
-from harness.config.params import LONGEST, Params
+from harness.config.params import Params
+from harness.config.section import LONGEST
 
 TOP = f"""# Every key of params.yaml
 

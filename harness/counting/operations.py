@@ -10,8 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import dcls
-from harness.config.params import Dcls
-from harness.config.systems import CLASS_COUNTS
+from harness.config.systems import CLASS_COUNTS, Model
 from harness.models import build as models
 
 INPUT = (1, 128, 1001)  # channel, mel bands, frames: 10 seconds
@@ -28,12 +27,12 @@ class Counts:
 
 
 @cache
-def counts(model: str, settings: Dcls) -> Counts:
-    """Counts of an eval-mode forward pass with a head of 527 classes, on tensors without content."""
+def counts(settings: Model) -> Counts:
+    """Counts, at full size, of an eval-mode forward pass with a head of 527 classes, on tensors without content."""
     found = {}
     for classes in CLASS_COUNTS:
         with torch.device("meta"):
-            built = models.build_model(model, models.FULL_SIZE, settings, classes).eval()
+            built = models.build_model(models.full_size(settings), classes).eval()
         found[classes] = models.parameter_count(built)
         if classes == CLASS_COUNTS[0]:
             both = macs(built)

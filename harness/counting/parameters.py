@@ -11,8 +11,8 @@ from dcls import Dcls2d
 from harness.base import paths
 from harness.base.files import write_json
 from harness.config.params import Params
-from harness.config.systems import CLASS_COUNTS, family_of
-from harness.models.build import FULL_SIZE, build_model, is_replaced, parameter_count
+from harness.config.systems import CLASS_COUNTS, Model
+from harness.models.build import build_model, full_size, is_replaced, parameter_count
 from harness.models.weights import CLASSIFIERS
 from harness.records.provenance import as_plain, provenance
 from harness.records.schemas import Parameters, checked
@@ -23,12 +23,13 @@ def count_parameters(params: Params) -> None:
 
     Nothing is allocated: the models are built on PyTorch's meta device.
     """
-    counted = {model: counts(model, params) for model in params.models}
+    settings = {name: full_size(params.systems[name].model) for name in params.models}
+    counted = {name: counts(one) for name, one in settings.items()}
     folder = paths.results(params.preset)
     write_json(folder / "parameters.json", checked(Parameters, {"models": counted}))
     record = provenance(
         "parameters",
-        {"dcls": as_plain(params.dcls)},
+        {name: as_plain(one) for name, one in settings.items()},
         data_fingerprint="none",
         device="meta",
         models=list(params.models),
@@ -38,30 +39,33 @@ def count_parameters(params: Params) -> None:
     print(f"{folder / 'parameters.json'}: {', '.join(params.models)}")
 
 
-def counts(model_name: str, params: Params) -> dict[str, Any]:
+def counts(settings: Model) -> dict[str, Any]:
     """Trainable parameters of a full-size model: what does not depend on the classes, and by number of classes the head
     (the last linear layer) and all together.
 
-    `kernels` are the weights of the depthwise convolutions that DCLS replaces, or of those that replace them;
+    `convolution` says which depthwise convolutions there are; `kernels` are their weights;
     `positions` and `spreads` are P and SIG, each counted once where layers share them; `features` go into the head.
     """
     by_classes = {}
     for classes in CLASS_COUNTS:
         with torch.device("meta"):
-            model = build_model(model_name, FULL_SIZE, params.dcls, classes)
-        head = model.get_submodule(CLASSIFIERS[family_of(model_name)])
+            model = build_model(settings, classes)
+        head = model.get_submodule(CLASSIFIERS[settings.backbone])
         by_classes[str(classes)] = {"head": parameter_count(head), "total": parameter_count(model)}
     if not isinstance(head, nn.Linear):
-        raise TypeError(f"the classifier of {model_name} is {type(head).__name__}, not a linear layer")
+        raise TypeError(f"the classifier of {settings.backbone} is {type(head).__name__}, not a linear layer")
     positions, spreads = (
         sum(one.numel() for name, one in model.named_parameters() if name.rpartition(".")[2] == kind)
         for kind in ("P", "SIG")
     )
     kernels = sum(
-        one.weight.numel() for name, one in model.named_modules() if isinstance(one, Dcls2d) or is_replaced(name, one)
+        one.weight.numel()
+        for name, one in model.named_modules()
+        if isinstance(one, Dcls2d) or is_replaced(name, one, settings.kernel_size)
     )
     last = by_classes[str(CLASS_COUNTS[-1])]
     return {
+        "convolution": settings.convolution,
         "backbone": last["total"] - last["head"] - kernels - positions - spreads,
         "kernels": kernels,
         "positions": positions,

@@ -37,7 +37,7 @@ def _evaluate(params: Params, model_name: str, seed: int, world: World) -> None:
     exact_float32()
     dcls.use_convolution("rule")
     clips = open_clips(params, "test", seed=seed)
-    model = build_model(model_name, params.per_model[model_name], params.dcls, len(clips.labels))
+    model = build_model(params.systems[model_name].model, len(clips.labels))
     weights = paths.run(params.preset, model_name, seed) / "model.safetensors"
     load_weights(weights, model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -97,9 +97,9 @@ def stage_parameters(params: Params, model: str) -> dict[str, Any]:
     return {
         "preset": params.preset,
         "data": data_parameters(params),
-        "dcls": as_plain(params.dcls),
         "train": as_plain(params.train),
-        "model": as_plain(params.per_model[model]),
+        "model": as_plain(params.systems[model].model),
+        "schedule": as_plain(params.systems[model].schedule),
     }
 
 

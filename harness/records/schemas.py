@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from harness.base.errors import UserError
 from harness.base.files import read_json
 
-SCHEMA_VERSION = 2  # of every JSON file that has one
+SCHEMA_VERSION = 3  # of every JSON file that has one
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}  # quantiles over a stage's elements
 
 HISTORY = ("epoch", "learning_rate", "train_loss", "val_mAP")
-POSITIONS = (  # displacement and spread in cells; support and at_border are shares
+POSITIONS = (  # displacement and spread in cells; support, moved and at_border are shares
     "epoch",
     "stage",
     "layer",
@@ -30,6 +30,8 @@ POSITIONS = (  # displacement and spread in cells; support and at_border are sha
     "mean_spread",
     "at_border",
     "mean_support",
+    "moved",
+    "gradient",
     *(f"{name}_{level}" for name in ("displacement", "spread", "support") for level in LEVELS),
 )
 POSITION_DENSITY = ("epoch", "stage", "row", "column", "count")
@@ -39,7 +41,7 @@ PER_CLASS = ("label", "positives", "clips", "AP", "AUC")
 CALIBRATION = ("low", "high", "count", "mean_predicted", "observed")
 PER_CLASS_DIFFERENCE = (
     *("model", "baseline", "label", "positives"),
-    *("AP_baseline", "AP_dcls", "difference", "low", "high"),
+    *("AP_baseline", "AP", "difference", "low", "high"),
 )
 
 Counts = dict[str, int]
@@ -55,7 +57,7 @@ class Record(Result):
     """What was computed and what determines it: the same parameters, data, code, libraries and device give the same
     record. When and where it was computed, and how long that took, is in a Log."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     kind: str
     parameters: dict[str, Any]  # those that the result depends on
     data_fingerprint: str  # of the packed clips; `none` where no clip is read
@@ -156,9 +158,11 @@ class Metrics(Result):
 
 
 class Pair(Result):
-    """DCLS minus baseline, in mAP of [0, 1]: by seed, their mean, and its intervals (see comparison.paired)."""
+    """`model` minus `baseline`, in mAP of [0, 1]: by seed, their mean, and its intervals (see comparison.paired)."""
 
+    model: str
     baseline: str
+    unfair: str  # what the two trainings differ in but the convolution; empty for a fair pair
     differences: dict[str, float]
     clips: int
     test_sets: int
@@ -174,11 +178,11 @@ class Pair(Result):
 
 
 class Comparison(Result):
-    """comparison.json: pairs by DCLS model."""
+    """comparison.json"""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     resamples: int
-    pairs: dict[str, Pair]
+    pairs: list[Pair]
 
 
 class ClassCount(Result):
@@ -189,6 +193,7 @@ class ClassCount(Result):
 class ParameterCount(Result):
     """Trainable parameters of a full-size model by part, and by number of classes."""
 
+    convolution: str  # 7x7, or DCLS 26 in 23x23, gauss
     backbone: int
     kernels: int
     positions: int
@@ -216,7 +221,7 @@ class Example(Result):
 class Examples(Result):
     """examples/examples.json"""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     seed: int
     clips: list[Example]
 
@@ -224,7 +229,7 @@ class Examples(Result):
 class DataSummary(Result):
     """data.json: what `featurize` packed. The kinds of data that list their clips say more about what is missing."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     preset: str
     kind: str
     classes: int
@@ -246,7 +251,7 @@ class DataSummary(Result):
 class Hardware(Result):
     """runs/hardware.json: what timings depend on."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     processor: str
     cores: int
     gpus: list[str]
@@ -257,7 +262,7 @@ class Hardware(Result):
 class TimedDevice(Result):
     """results/throughput/device.json: the device whose timings the tables show, by its label."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     device: str
 
 

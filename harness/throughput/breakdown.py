@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,12 +19,12 @@ from tqdm import tqdm
 
 import dcls
 from harness.config.params import Params
-from harness.config.systems import MODELS
 from harness.throughput import contenders, rows
 from harness.throughput.condition import plain_conditions
 from harness.throughput.device import breakdown_file
 from harness.throughput.machine import Machine, now
 from harness.throughput.outcome import attempt
+from harness.throughput.pairs import architectures
 from harness.throughput.profiler import recorded
 from harness.throughput.rounds import synchronize
 
@@ -56,21 +57,22 @@ class Event:
 
 
 def write_breakdown(params: Params, machine: Machine) -> None:
-    """Profile all six models, inference and training, at the smallest batch of each; replace their rows.
+    """Profile every model that is timed, inference and training, at the smallest batch of each; replace their rows.
 
     Eager, float32, channels_last. Prints which models do not run on this device.
     """
     batches = (min(params.throughput.inference_batches),), (min(params.throughput.training_batches),)
-    jobs = [(name, one) for one in plain_conditions(machine.label, *batches) for name in MODELS]
+    jobs = [(name, one) for one in plain_conditions(machine.label, *batches) for name in architectures(params)]
     for name, condition in tqdm(jobs, desc="breakdown", unit="model", disable=not sys.stderr.isatty()):
-        contender, reason = attempt(lambda: contenders.prepare(name, condition, params, machine.device))  # noqa: B023
+        model = params.systems[name].model
+        contender, reason = attempt(partial(contenders.prepare, model, condition, params, machine.device))
         parts = None
         if contender is not None:
             parts, reason = attempt(lambda: milliseconds(contender, machine.device))  # noqa: B023
         if parts is None:
             tqdm.write(f"breakdown of {name}, {condition.words}: {reason}")
             continue
-        known = rows.key_cells(name, condition, params.dcls)
+        known = rows.key_cells(model, condition)
         known = {key: value for key, value in known.items() if key in rows.BREAKDOWN_KEY}
         made = {key: machine.made_by[key] for key in ("revision", "dirty")} | {"date": now()}
         total = sum(parts.values())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from timm.models.fastvit import RepConditionalPosEnc
@@ -14,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 import dcls
 from harness.config.params import Params
-from harness.config.systems import family_of, is_dcls
+from harness.config.systems import Model, Schedule, System
 from harness.counting.operations import INPUT
 from harness.models import build as models
 from harness.models import precision
@@ -23,6 +24,8 @@ from harness.training.recipe import build_optimizer, set_learning_rate
 
 DROP_PATH = 0.4  # the paper's
 LEARNING_RATE = 1e-6  # where the paper's schedule ends: on random clips a model trained faster would run away
+# the paper's
+OPTIMIZERS: dict[str, Literal["adamw", "lamb"]] = {"convnext": "adamw", "convformer": "lamb", "fastvit": "adamw"}
 POSITIONS = "spread over the kernel"
 
 
@@ -36,37 +39,38 @@ class Contender:
 
 
 def prepare(
-    name: str,
+    model: Model,
     condition: Condition,
     params: Params,
     device: torch.device,
     change: Callable[[nn.Module], nn.Module] = lambda model: model,
 ) -> Contender:
-    """Build model and step; the same weights and clips each time. Sets this process's switches of precision.
+    """Build a model at full size, and its step; the same weights and clips each time.
 
-    `change` may put other layers into the model before its optimizer is made, to compare with.
+    Sets this process's switches of precision. `change` may put other layers into the model before its optimizer is
+    made, to compare with.
     """
     precision.exact_float32(condition.precision != "tf32")
     torch.manual_seed(0)
-    changes = {"drop_path": DROP_PATH, "optimizer": "lamb" if family_of(name) == "convformer" else "adamw"}
-    settings = models.FULL_SIZE.model_copy(update=changes)
+    settings = models.full_size(model).model_copy(update={"drop_path": DROP_PATH})
     with device:  # drawing the weights of a full-size model takes a CPU a second
-        model = models.build_model(name, settings, params.dcls, condition.classes).train(condition.mode == "training")
-        spread_positions(model)
+        built = models.build_model(settings, condition.classes).train(condition.mode == "training")
+        spread_positions(built)
     if condition.baseline_depthwise == QUICK:
-        dcls.use_quick_backward(model, models.is_replaced)
-    model = change(model)
-    fusion = fuse(name, model) if condition.fused else ""
+        dcls.use_quick_backward(built, partial(models.is_replaced, kernel_size=settings.kernel_size))
+    built = change(built)
+    fusion = fuse(settings, built) if condition.fused else ""
     layout = torch.channels_last if condition.channels_last else torch.contiguous_format
-    model = model.to(device, memory_format=layout)  # type: ignore[call-overload]
+    built = built.to(device, memory_format=layout)  # type: ignore[call-overload]
     clips = torch.randn(condition.batch, *INPUT, device=device).contiguous(memory_format=layout)
-    forward = torch.compile(model, dynamic=False) if condition.compiled else model
+    forward = torch.compile(built, dynamic=False) if condition.compiled else built
     if condition.mode == "inference":
-        return Contender(model, _inference(forward, clips, condition), fusion)
+        return Contender(built, _inference(forward, clips, condition), fusion)
     targets = (torch.rand(condition.batch, condition.classes, device=device) < 0.01).float()
-    optimizer = build_optimizer(model, settings, params.train)
+    schedule = Schedule(optimizer=OPTIMIZERS[settings.backbone], epochs=1, learning_rate=LEARNING_RATE)
+    optimizer = build_optimizer(built, System(model=settings, schedule=schedule), params.train)
     set_learning_rate(optimizer, LEARNING_RATE)
-    return Contender(model, _training(model, forward, optimizer, clips, targets, condition), fusion)
+    return Contender(built, _training(built, forward, optimizer, clips, targets, condition), fusion)
 
 
 @torch.no_grad()
@@ -81,10 +85,10 @@ def spread_positions(model: nn.Module) -> None:
                 positions.uniform_(-(size // 2), size // 2)
 
 
-def fuse(name: str, model: nn.Module) -> str:
+def fuse(settings: Model, model: nn.Module) -> str:
     """Fold an eval-mode model in place as far as its libraries can; say what was done."""
     done = []
-    if is_dcls(name):
+    if settings.dcls:
         dcls.fuse(model)
         done.append("dense kernels")
     if any(hasattr(module, "reparameterize") for module in model.modules()):

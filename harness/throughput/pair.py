@@ -1,4 +1,4 @@
-"""A baseline and its DCLS model under one condition: timed in turn, with the baseline once more for the noise."""
+"""A model and its baseline under one condition: timed in turn, with the baseline once more for the noise."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 
 import dcls
 from harness.config.params import Params
-from harness.config.systems import baseline_of
+from harness.config.systems import Model
 from harness.counting.operations import counts
+from harness.models.build import full_size
 from harness.throughput import contenders, gauges, rows
 from harness.throughput.condition import Condition
 from harness.throughput.machine import Machine, now
@@ -21,15 +22,15 @@ from harness.throughput.outcome import attempt
 from harness.throughput.rounds import take_turns
 from harness.throughput.statistics import median_interval, noise_of, percentile
 
-AGAIN = "the baseline again"
+BASELINE, AGAIN, MODEL = "baseline", "the baseline again", "model"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The two rows of a pair (see rows.COLUMNS) and, by model, what `dcls` chose for its convolutions."""
+    """The rows of baseline and model (see rows.COLUMNS) and, for each, what `dcls` chose for its convolutions."""
 
     rows: tuple[dict[str, Any], ...]
-    choices: dict[str, list[dict[str, Any]]]
+    choices: tuple[list[dict[str, Any]], ...]
 
     @property
     def out_of_memory(self) -> bool:
@@ -46,15 +47,16 @@ class Warm:
     choices: list[dict[str, Any]]
 
 
-def measure(model: str, condition: Condition, params: Params, machine: Machine, seconds: float) -> Measured:
-    """Time a DCLS model and its baseline; rounds go on for `seconds` (see `take_turns`).
+def measure(
+    model: Model, baseline: Model, condition: Condition, params: Params, machine: Machine, seconds: float
+) -> Measured:
+    """Time a model and its baseline, both at full size; rounds go on for `seconds` (see `take_turns`).
 
     What does not fit into memory, or fails otherwise, becomes a row that says so.
     """
     torch.compiler.reset()
-    baseline = baseline_of(model)
     warm, failed = {}, {}
-    for name, built in ((baseline, baseline), (AGAIN, baseline), (model, model)):
+    for name, built in ((BASELINE, baseline), (AGAIN, baseline), (MODEL, model)):
         one, reason = attempt(partial(_warm, built, condition, params, machine.device, name != AGAIN))
         if one is None:
             failed[name] = reason
@@ -62,27 +64,26 @@ def measure(model: str, condition: Condition, params: Params, machine: Machine, 
             warm[name] = one
     taken, dropped = take_turns({name: one.step for name, one in warm.items()}, machine.device, seconds)
     failed |= dropped
-    noise = noise_of(taken[AGAIN] / taken[baseline]) if {AGAIN, baseline} <= set(taken) else None
+    noise = noise_of(taken[AGAIN] / taken[BASELINE]) if {AGAIN, BASELINE} <= set(taken) else None
     made = tuple(
         {
-            **rows.key_cells(name, condition, params.dcls),
+            **rows.key_cells(built, condition),
             **_cells(warm.get(name), condition, machine.device, taken.get(name), failed.get(name)),
-            **_ratio(taken if name == model else {}, baseline, model),
-            **_counts(name, params),
+            **(_ratio(taken, baseline) if name == MODEL else {}),
+            **_counts(built),
             **machine.made_by,
-            "positions": contenders.POSITIONS if name == model else None,
+            "positions": contenders.POSITIONS if built.dcls else None,
             "no_difference_below": noise,
             "date": now(),
         }
-        for name in (baseline, model)
+        for name, built in ((BASELINE, baseline), (MODEL, model))
     )
-    choices = {name: warm[name].choices for name in (baseline, model) if name in taken and warm[name].choices}
-    return Measured(made, choices)
+    return Measured(made, tuple(warm[name].choices if name in taken else [] for name in (BASELINE, MODEL)))
 
 
-def _warm(name: str, condition: Condition, params: Params, device: torch.device, weighed: bool) -> Warm:
+def _warm(model: Model, condition: Condition, params: Params, device: torch.device, weighed: bool) -> Warm:
     before = gauges.memory_in_use(device) if weighed else 0
-    contender = contenders.prepare(name, condition, params, device)
+    contender = contenders.prepare(model, condition, params, device)
     dcls.forget_convolution_choices()
     contender.step()  # compiles, chooses convolutions, allocates
     chosen = dcls.convolution_choices()
@@ -116,16 +117,17 @@ def _milliseconds(seconds: np.ndarray, percent: int) -> float | None:
     return None if found is None else 1000 * found
 
 
-def _ratio(taken: dict[str, np.ndarray], baseline: str, model: str) -> dict[str, float]:
-    """Speed of the DCLS model over its baseline's, round by round; nothing where one of them was not timed."""
-    if not {baseline, model} <= set(taken):
+def _ratio(taken: dict[str, np.ndarray], baseline: Model) -> dict[str, Any]:
+    """Speed of the model over its baseline's, round by round; nothing where one of them was not timed."""
+    if not {BASELINE, MODEL} <= set(taken):
         return {}
-    found = median_interval(taken[baseline] / taken[model])
-    return {f"ratio_to_baseline{end}": value for end, value in zip(rows.INTERVAL, found, strict=True)}
+    found = median_interval(taken[BASELINE] / taken[MODEL])
+    ratios = {f"ratio_to_baseline{end}": value for end, value in zip(rows.INTERVAL, found, strict=True)}
+    return {"baseline": baseline.convolution, **ratios}
 
 
-def _counts(name: str, params: Params) -> dict[str, int]:
-    found = counts(name, params.dcls)
+def _counts(model: Model) -> dict[str, int]:
+    found = counts(full_size(model))
     parameters = {f"parameters_{classes}": count for classes, count in found.parameters.items()}
     return parameters | {"macs": found.macs, "macs_dense_kernels": found.macs_dense_kernels}
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from harness.base.errors import UserError
 from harness.base.files import write_csv, write_text
-from harness.config.params import Dcls
+from harness.config.systems import Model
 from harness.throughput.condition import TORCH, Condition
 
 CONDITION = tuple(field.name for field in fields(Condition))
-DCLS = ("kernel_count", "dilated_kernel_size", "version")
-KEY = ("model", *CONDITION, *DCLS)
+ARCHITECTURE = ("backbone", "convolution")
+KEY = (*ARCHITECTURE, *CONDITION)
 INTERVAL = ("", "_low", "_high")
 MADE_BY = (
     *("processor", "threads", "gpu", "driver", "torch", "timm", "python", "cuda", "triton"),
@@ -33,6 +33,7 @@ COLUMNS = (
     *(f"throughput{end}" for end in INTERVAL),
     "seconds",
     "rounds",
+    "baseline",
     *(f"ratio_to_baseline{end}" for end in INTERVAL),
     "no_difference_below",
     *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms"),
@@ -43,7 +44,7 @@ COLUMNS = (
     "convolutions",
     *MADE_BY,
 )
-BREAKDOWN_KEY = ("model", "device", "mode", "precision", "batch", *DCLS, "part")
+BREAKDOWN_KEY = (*ARCHITECTURE, "device", "mode", "precision", "batch", "part")
 BREAKDOWN = (*BREAKDOWN_KEY, "milliseconds", "share", "revision", "dirty", "date")
 ADDED = {"baseline_depthwise": TORCH}  # columns that older files lack, and what held of their rows
 OK, OUT_OF_MEMORY = "ok", "out of memory"  # or `failed: REASON`
@@ -51,9 +52,9 @@ OK, OUT_OF_MEMORY = "ok", "out of memory"  # or `failed: REASON`
 Row = Mapping[str, Any]
 
 
-def key_cells(model: str, condition: Condition, dcls: Dcls) -> dict[str, str]:
-    """The cells by which a row is known; `dcls` are those of the pair, which stand in the baseline's row too."""
-    known = {"model": model, **asdict(condition), **{name: getattr(dcls, name) for name in DCLS}}
+def key_cells(model: Model, condition: Condition) -> dict[str, str]:
+    """The cells by which a row is known: what a system is called, or was trained with, changes no speed."""
+    known = {**{name: getattr(model, name) for name in ARCHITECTURE}, **asdict(condition)}
     return {name: text(value) for name, value in known.items()}
 
 

@@ -14,7 +14,6 @@ import dcls
 from harness.base import paths
 from harness.base.files import write_json
 from harness.config.params import Params
-from harness.config.systems import MODELS, baseline_of, is_dcls
 from harness.records.schemas import SCHEMA_VERSION, TimedDevice, checked
 from harness.throughput import rows
 from harness.throughput.breakdown import write_breakdown
@@ -22,19 +21,19 @@ from harness.throughput.condition import Condition, all_conditions, plain_condit
 from harness.throughput.device import choices_file, timings_file
 from harness.throughput.machine import Machine, precisions_of, this_machine
 from harness.throughput.pair import Measured, measure
+from harness.throughput.pairs import Pair, pairs
 from harness.throughput.verdict import of_row
 
-PAIRS = tuple(filter(is_dcls, MODELS))
 SOFTWARE = tuple(name for name in rows.MADE_BY if name not in ("date", "dirty"))
 
-Job = tuple[str, Condition]  # a DCLS model, timed with its baseline
+Job = tuple[Pair, Condition]
 
 
 def throughput(params: Params, every: bool) -> None:
-    """Time the three pairs, then where a step's time goes; write the device's files in results/throughput.
+    """Time every system that has a baseline with it, then where a step's time goes; write results/throughput.
 
     `every`: all conditions that the device has; those that this commit has measured here already are left out. Rows
-    of the same model, condition and DCLS parameters are replaced, all others stay.
+    of the same architecture and condition are replaced, all others stay.
     """
     machine, batches = this_machine(), (params.throughput.inference_batches, params.throughput.training_batches)
     if every:
@@ -43,19 +42,20 @@ def throughput(params: Params, every: bool) -> None:
         conditions = plain_conditions(machine.label, *batches)
     if machine.device.type == "cpu":
         conditions = with_quick_baselines(conditions)
-    jobs = [(model, condition) for condition in conditions for model in PAIRS]
+    timed = pairs(params)
+    jobs = [(pair, condition) for condition in conditions for pair in timed]
     if every:
-        jobs = _not_measured_yet(jobs, params, machine)
+        jobs = _not_measured_yet(jobs, machine)
     dcls.use_convolution("measured")
     failures = 0
     for job, found in run(jobs, params, machine):
         rows.upsert(timings_file(machine.label), found.rows)
-        rows.upsert_choices(choices_file(machine.label), _records(job[1], found, params))
+        rows.upsert_choices(choices_file(machine.label), _records(*job, found))
         failures += sum(row["status"].startswith("failed") for row in found.rows)
     write_breakdown(params, machine)
     write_json(paths.TIMED_DEVICE, checked(TimedDevice, {"schema_version": SCHEMA_VERSION, "device": machine.label}))
     said = f"; {failures} rows failed, their status says why" if failures else ""
-    print(f"{timings_file(machine.label)}: {3 * len(conditions)} pairs and conditions{said}")
+    print(f"{timings_file(machine.label)}: {len(timed) * len(conditions)} pairs and conditions{said}")
 
 
 def run(jobs: list[Job], params: Params, machine: Machine) -> Iterator[tuple[Job, Measured]]:
@@ -63,9 +63,9 @@ def run(jobs: list[Job], params: Params, machine: Machine) -> Iterator[tuple[Job
     queue, done, begun = list(jobs), 0, time.monotonic()
     with tqdm(total=len(queue), unit="pair", disable=not sys.stderr.isatty()) as bar:
         while queue:
-            model, condition = queue.pop(0)
-            found = measure(model, condition, params, machine, params.throughput.seconds)
-            half = (model, replace(condition, batch=condition.batch // 2))
+            pair, condition = queue.pop(0)
+            found = measure(pair.model, pair.baseline, condition, params, machine, params.throughput.seconds)
+            half = (pair, replace(condition, batch=condition.batch // 2))
             if found.out_of_memory and condition.batch > 1 and half not in jobs:
                 queue.insert(0, half)
                 bar.total = done + 1 + len(queue)
@@ -73,11 +73,11 @@ def run(jobs: list[Job], params: Params, machine: Machine) -> Iterator[tuple[Job
             bar.update()
             left = tqdm.format_interval((time.monotonic() - begun) / done * len(queue))
             count = f"[{done}/{done + len(queue)}, {left} left]"
-            bar.write(f"{count} {model}, {condition.words}: {of_row(found.rows[1])}")
-            yield (model, condition), found
+            bar.write(f"{count} {pair.name}, {condition.words}: {of_row(found.rows[1])}")
+            yield (pair, condition), found
 
 
-def _not_measured_yet(jobs: list[Job], params: Params, machine: Machine) -> list[Job]:
+def _not_measured_yet(jobs: list[Job], machine: Machine) -> list[Job]:
     """Without those whose rows this commit measured with the same software on the same machine.
 
     Of changed files nobody knows what was measured: nothing is left out then.
@@ -91,19 +91,15 @@ def _not_measured_yet(jobs: list[Job], params: Params, machine: Machine) -> list
         if all(row[name] == value for name, value in here.items())
     }
     left = [
-        (model, condition)
-        for model, condition in jobs
-        if any(
-            tuple(rows.key_cells(name, condition, params.dcls).values()) not in known
-            for name in (baseline_of(model), model)
-        )
+        (pair, condition)
+        for pair, condition in jobs
+        if any(tuple(rows.key_cells(one, condition).values()) not in known for one in (pair.baseline, pair.model))
     ]
     if len(left) < len(jobs):
         print(f"{len(jobs) - len(left)} of {len(jobs)} pairs and conditions: measured by this commit already, left out")
     return left
 
 
-def _records(condition: Condition, found: Measured, params: Params) -> list[dict[str, Any]]:
-    return [
-        rows.key_cells(name, condition, params.dcls) | {"choices": choices} for name, choices in found.choices.items()
-    ]
+def _records(pair: Pair, condition: Condition, found: Measured) -> list[dict[str, Any]]:
+    models = zip((pair.baseline, pair.model), found.choices, strict=True)
+    return [rows.key_cells(model, condition) | {"choices": choices} for model, choices in models if choices]

@@ -13,12 +13,13 @@ import numpy as np
 from torch import Tensor
 
 from dcls import axis_of, dense_kernel
-from harness.config.params import Dcls
+from harness.config.systems import Dcls
 from harness.records.schemas import LEVELS
 
 SAMPLED = 24  # elements of a stage whose trajectories are written
 SHOWN = 3  # channels of a stage whose dense kernels are written, fewer where kernels are large
 MOST_CELLS = 1600  # in the kernels of a stage
+FAR = 1.0  # cells: an element farther than this from its start has moved
 STEPS = 999  # a cell of a dense kernel is written as a whole number of this fraction of the largest one
 
 
@@ -28,6 +29,7 @@ class Stage:
 
     `number` counts from 1, `layer` names its first layer. `positions`, `spread` (none in v0 and v1) and `start`, the
     positions at epoch 0, are (2, channels, 1, elements); `weight` is (layers, channels, 1, elements).
+    `gradient` is the root mean square of P's at the epoch's last step; none at epoch 0 and with fixed spacings.
     """
 
     epoch: int
@@ -37,6 +39,7 @@ class Stage:
     spread: Tensor | None
     weight: Tensor
     start: Tensor
+    gradient: Tensor | None
     dcls: Dcls
 
     @property
@@ -72,6 +75,7 @@ def recorded_stages(recorded: dict[str, Tensor], dcls: Dcls) -> list[Stage]:
             recorded.get(f"{epoch}|{layer}|SIG"),
             recorded[f"{epoch}|{layer}|weight"],
             recorded[f"0|{layer}|P"],
+            recorded.get(f"{epoch}|{layer}|gradient"),
             dcls,
         )
         for (epoch, layer, kind), positions in ((key.split("|"), tensor) for key, tensor in recorded.items())
@@ -94,8 +98,9 @@ def summary(stages: list[Stage]) -> Iterator[dict[str, Any]]:
     """A row a stage and epoch, means and quantiles in cells.
 
     Of the displacement: over elements, the distance from where they were at epoch 0. Of the spread: over elements and
-    both axes, |SIG|, empty in v0 and v1. Of the support: over the stage's dense kernels, see `support`. `at_border` is
-    the share of elements whose nearest cell is one of the kernel's outermost, where the clamped ones are, too.
+    both axes, |SIG|, empty in v0 and v1. Of the support: over the stage's dense kernels, see `support`. `moved` is
+    the share of elements more than FAR from where they began, `gradient` as in `Stage`. `at_border` is the share of
+    elements whose nearest cell is one of the kernel's outermost, where the clamped ones are, too.
     """
     for stage in stages:
         moved = (stage.positions - stage.start).square().sum(0).sqrt()
@@ -113,6 +118,8 @@ def summary(stages: list[Stage]) -> Iterator[dict[str, Any]]:
             "mean_spread": "" if spread is None else spread.mean().item(),
             "at_border": float(border.mean()),
             "mean_support": float(used.mean()),
+            "moved": float((moved > FAR).float().mean()),
+            "gradient": "" if stage.gradient is None else stage.gradient.item(),
             **_quantiles("displacement", moved.numpy()),
             **_quantiles("spread", None if spread is None else spread.numpy()),
             **_quantiles("support", used),

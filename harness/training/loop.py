@@ -38,7 +38,7 @@ def remaining_epochs(
     run: Run, progress: Progress, folder: Path, stop_requests: list[int], times: SessionTimes
 ) -> Progress:
     """The epochs that `progress` lacks, a checkpoint after each; the progress at the end."""
-    last, world = run.params.per_model[run.name].epochs, run.world
+    last, world = run.params.systems[run.name].schedule.epochs, run.world
     val = open_clips(run.params, "val", seed=run.seed)
     bar = tqdm(total=last, initial=progress.epoch, unit="epoch", desc=run.title, disable=not _has_bar(world))
     while progress.epoch < last:
@@ -78,14 +78,14 @@ def _epoch(
     run: Run, progress: Progress, folder: Path, stop_requests: list[int], times: SessionTimes
 ) -> tuple[Progress, int, float, bool]:
     """The steps that an epoch still lacks: progress, steps done in all, the last learning rate, whether to stop."""
-    settings, train, world, epoch = run.params.per_model[run.name], run.params.train, run.world, progress.epoch
+    schedule, train, world, epoch = run.params.systems[run.name].schedule, run.params.train, run.world, progress.epoch
     execution = run.params.execution
     clips = open_clips(run.params, "train", epoch, run.seed)
     division = batches.divide(train, len(clips), world.size)
     if epoch == 0 and division.parts > 1:
         say(world, f"{run.title}: {division}")
     rates = recipe.learning_rates(
-        settings.learning_rate, train.final_learning_rate, settings.epochs, train.warmup_fraction, division.steps
+        schedule.learning_rate, train.final_learning_rate, schedule.epochs, train.warmup_fraction, division.steps
     )
     order = batches.epoch_order(run.seed, epoch, len(clips))
     numbers = batches.numbers_of(division, world.rank, progress.step)

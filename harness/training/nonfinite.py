@@ -49,7 +49,7 @@ def replay(params: Params, folder: Path) -> None:
     world = single_process()
     precision.apply(params.train, world.device)
     clips = open_clips(params, "train", epoch, seed)
-    model = build_model(name, params.per_model[name], params.dcls, len(clips.labels))
+    model = build_model(params.systems[name].model, len(clips.labels))
     load_weights(folder / "model.safetensors", model)
     model = model.to(world.device).train()
     order = batches.epoch_order(seed, epoch, len(clips))

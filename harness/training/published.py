@@ -16,8 +16,7 @@ from harness.base import paths
 from harness.base.download import download, file_name, missing, read_url, search
 from harness.base.errors import UserError
 from harness.base.files import sha256_of, write_csv, write_json
-from harness.config.params import Dcls, Params, mirror
-from harness.config.systems import family_of, is_dcls
+from harness.config.params import Params, mirror
 from harness.data.clips.clips import open_clips
 from harness.models.build import build_model, parameter_count
 from harness.models.device import default_device, device_name, instruction_set
@@ -31,15 +30,15 @@ from harness.training import positions
 ZENODO = "https://zenodo.org"
 RECORD = "8370979"  # files <model>.pth, named as in the paper's table; the links elsewhere point to wrong files
 CLASSES = 527
-DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")  # what the DCLS checkpoints were trained with
+DCLS = (26, 23, "gauss")  # kernel_count, dilated_kernel_size and version of the DCLS checkpoints
 
 
-def to_ours(name: str, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def to_ours(name: str, family: str, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """A state dict in the published layout (or ours already) under the names and shapes of `model`.
 
     Raises UserError, naming keys, where it is of another model or has another number of classes.
     """
-    family, wanted = family_of(name), model.state_dict()
+    wanted = model.state_dict()
     ours = translated(family, state, model)
     classifier = f"{CLASSIFIERS[family]}.weight"
     if classifier in ours and len(ours[classifier]) != len(wanted[classifier]):
@@ -54,9 +53,9 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
 
     From a file, a URL, or, when None, Zenodo's record of the paper. run.json says which it was, its SHA-256, and the
     epoch and options that stand in it. Raises UserError where it cannot be had, is refused, or fits neither the model,
-    params.per_model[model_name] nor the packed label list.
+    params.systems[model_name] nor the packed label list.
     """
-    started = time.perf_counter()
+    started, settings = time.perf_counter(), params.systems[model_name].model
     use_threads(params.execution.threads)
     if file_or_url is None or "://" in file_or_url:
         classes = _classes(params, model_name)  # before anything is downloaded
@@ -66,9 +65,9 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
         path, source = Path(file_or_url), file_or_url
         state, metadata = read_checkpoint(path)  # a file that is refused is refused whatever else is wrong
         classes = _classes(params, model_name)
-    model = build_model(model_name, params.per_model[model_name], params.dcls, classes)
+    model = build_model(settings, classes)
     try:
-        ours = to_ours(model_name, state, model)
+        ours = to_ours(model_name, settings.backbone, state, model)
     except UserError as error:
         raise UserError(f"{path}: {error}; give the file of {model_name}") from error
     model.load_state_dict(ours)
@@ -79,7 +78,7 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
     checkpoint.save_weights(folder / "model.safetensors", model)
     checkpoint.save_weights(folder / "best.safetensors", model)
     recorded = positions.snapshot(model, 0)
-    positions.write_positions(recorded, params.dcls, folder / "positions.npz", result)
+    positions.write_positions(recorded, settings.dcls, folder / "positions.npz", result)
     write_csv(result / "history.csv", HISTORY, [])
     record = provenance(
         "training",
@@ -103,16 +102,17 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
 
 def _classes(params: Params, model_name: str) -> int:
     """How many there are, once it is sure that published weights can be used under these parameters."""
-    settings = params.per_model[model_name]
+    settings = params.systems[model_name].model
     if settings.start != "published":
         raise UserError(
-            f"per_model.{model_name}.start: is {settings.start}, must be published to take the authors' weights; "
+            f"systems.{model_name}.model.start: is {settings.start}, must be published to take the authors' weights; "
             "`make preset NAME=audioset-checkpoints`"
         )
-    if is_dcls(model_name) and params.dcls != DCLS:
+    dcls = settings.dcls
+    if dcls and (dcls.kernel_count, dcls.dilated_kernel_size, dcls.version) != DCLS:
         raise UserError(
-            f"dcls: is {params.dcls.version} {params.dcls.dilated_kernel_size}/{params.dcls.kernel_count}, must be "
-            f"{DCLS.version} {DCLS.dilated_kernel_size}/{DCLS.kernel_count}, as the published weights were trained"
+            f"systems.{model_name}.model.dcls: is {settings.convolution}, must be of {DCLS[0]} elements in "
+            f"{DCLS[1]}x{DCLS[1]}, {DCLS[2]}, as the published weights were trained"
         )
     classes = len(open_clips(params, "test", seed=0).labels)
     if classes != CLASSES:
@@ -140,7 +140,7 @@ def _fetched(params: Params, url: str | None, model_name: str) -> tuple[Path, st
     except OSError as error:
         instead = (
             f"put it into a folder named by data.mirror in params.yaml or by DCLS_HARNESS_MIRROR, "
-            f"or name the file by per_model.{model_name}.weights"
+            f"or name the file by systems.{model_name}.model.weights"
         )
         raise missing(name, given, cached, url, error, instead) from error
     return cached, url

@@ -10,18 +10,20 @@ from timm.optim import Lamb
 from torch import Tensor, nn
 
 from dcls import parameter_groups
-from harness.config.params import Model, Train
+from harness.config.params import Train
+from harness.config.systems import System
 
 
-def build_optimizer(model: nn.Module, settings: Model, train: Train) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, system: System, train: Train) -> torch.optim.Optimizer:
     """AdamW, or LAMB (ConvFormer in the paper); eps 1e-8. Rates are set by `set_learning_rate`.
 
     Groups are those of `dcls.parameter_groups`, equal to the published ones (tests/data/param_groups.json); each keeps
-    its factor on the scheduled rate as `lr_scale` (5 for P and SIG).
+    its factor on the scheduled rate as `lr_scale` (position_rate, in the paper 5, for P and SIG).
     """
-    groups = parameter_groups(model, lr=1.0, weight_decay=train.weight_decay)
+    rate = {"position_rate": system.model.dcls.position_rate} if system.model.dcls else {}
+    groups = parameter_groups(model, lr=1.0, weight_decay=train.weight_decay, **rate)
     groups = [group | {"lr_scale": group["lr"], "lr": 0.0} for group in groups]
-    if settings.optimizer == "lamb":
+    if system.schedule.optimizer == "lamb":
         return Lamb(groups, lr=0.0, eps=1e-8)
     return torch.optim.AdamW(groups, lr=0.0, eps=1e-8, fused=True)  # one pass: a quarter of the time on a CPU
 

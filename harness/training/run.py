@@ -44,12 +44,12 @@ def new_run(params: Params, name: str, seed: int, classes: int, world: World) ->
 
     Raises UserError where these cannot be had, or the device has not the precision.
     """
-    settings, train = params.per_model[name], params.train
+    system, train = params.systems[name], params.train
     precision.apply(train, world.device)
     torch.manual_seed(seed)
-    model = build_model(name, settings, params.dcls, classes)
-    start = start_weights(model, name, settings)
-    use_quick_backward(model, is_replaced)  # of a baseline: what DCLS layers have
+    model = build_model(system.model, classes)
+    start = start_weights(model, system.model)
+    use_quick_backward(model, partial(is_replaced, kernel_size=system.model.kernel_size))  # what DCLS layers have
     layout = torch.channels_last if train.channels_last else torch.contiguous_format
     model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     average = None
@@ -57,7 +57,7 @@ def new_run(params: Params, name: str, seed: int, classes: int, world: World) ->
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(train.ema_decay), use_buffers=True)
     if train.activation_checkpointing:
         _compute_again(model)
-    optimizer = recipe.build_optimizer(model, settings, train)
+    optimizer = recipe.build_optimizer(model, system, train)
     scaler = torch.amp.GradScaler(world.device.type, enabled=train.precision == "fp16")
     trainee = Trainee(model, optimizer, scaler, average)
     front_end = FrontEnd().to(world.device)

@@ -38,9 +38,9 @@ def train(params: Params, model_name: str, seed: int) -> None:
     is written.
     """
     use_threads(params.execution.threads)
-    settings = params.per_model[model_name]
-    if settings.start == "published":
-        import_checkpoint(params, settings.weights, model_name, seed)
+    start = params.systems[model_name].model
+    if start.start == "published":
+        import_checkpoint(params, start.weights, model_name, seed)
         return
     with joined() as world, signals.stop_requests() as requests:
         _train(params, model_name, seed, world, requests)
@@ -99,7 +99,7 @@ def _write(run: Run, progress: resume.Progress, folder: Path, record: dict[str, 
     with resume.on_disk(folder):
         best = (folder / progress.best).read_bytes()
     write_bytes(out / "best.safetensors", best)
-    positions.write_positions(progress.positions, run.params.dcls, out / "positions.npz", results)
+    positions.write_positions(progress.positions, run.params.systems[name].model.dcls, out / "positions.npz", results)
     write_csv(results / "history.csv", HISTORY, progress.history)
     write_json(results / "run.json", record)
     with resume.on_disk(folder):
