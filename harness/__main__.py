@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if command == "repro":
         from harness.running.side_by_side import reproduce
 
-        return reproduce(arguments.jobs)
+        return reproduce(arguments.jobs, arguments.allow_missing)
     if command == "hardware":
         from harness.records.hardware import write_hardware
 
@@ -209,6 +209,10 @@ def _parser() -> argparse.ArgumentParser:
     repro = stages.add_parser("repro", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=REPRO)
     text = "stages at a time (default: one for each GPU, or for each core where there is no GPU)"
     repro.add_argument("--jobs", type=int, metavar="N", help=text)
+    text = (
+        "take a stage of dvc.lock for done where only its weights or other large files are not here, as dvc repro does"
+    )
+    repro.add_argument("--allow-missing", action="store_true", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser
