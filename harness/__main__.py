@@ -210,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "stages at a time (default: one for each GPU, or for each core where there is no GPU)"
     repro.add_argument("--jobs", type=int, metavar="N", help=text)
     text = (
-        "take a stage of dvc.lock for done where only its weights or other large files are not here, as dvc repro does"
+        "a stage of dvc.lock of which only weights or other large files are not here is done, as for dvc repro"
     )
     repro.add_argument("--allow-missing", action="store_true", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
