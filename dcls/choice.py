@@ -11,10 +11,12 @@ from torch import Tensor
 from .backends import BACKENDS, memory_format_of
 from .cache import is_ordinary
 
-FFT_SIDE = 48  # the rule: on a CPU, maps of this height or width have their kernel gradient by FFT (measured)
-FFT_KERNEL = 11  # if the kernel is at least this high or wide: for smaller ones a convolution is quicker (measured)
+# Of the rule, all measured. Sides are the larger of a map's height and width; few are samples times channels.
+LARGE_KERNEL = 11  # cells high or wide
+CPU_FFT_SIDE, GPU_FFT_SIDE = 48, 24
+GPU_WIDE, GPU_SMALL, GPU_FEW = 48, 12, 1024
 ROUNDS = 3  # timed runs of each backend
-MUCH_SLOWER = 4  # a backend that takes this many times as long as the fastest for one sample is timed no further
+MUCH_SLOWER = 4  # a backend that first takes this many times as long as the fastest is timed no further
 
 
 class Problem(NamedTuple):
@@ -110,7 +112,7 @@ def _backend(
 ) -> str:
     """The name of the backend; ``run(n, name)`` computes with the first n samples."""
     if not _is_free_to_choose(input):
-        return _by_rule(operation, input, kernel)
+        return _by_rule(operation, input, kernel, differentiable=True)
     problem = Problem(
         operation,
         _device_name(input.device),
@@ -154,17 +156,34 @@ def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) 
     return _measured(problem, input, run)
 
 
-def _by_rule(operation: str, input: Tensor, kernel: Sequence[int]) -> str:
-    """On a CPU channels_last, and FFT for the gradient of large kernels on large maps; else torch as input lies."""
+def _by_rule(operation: str, input: Tensor, kernel: Sequence[int], differentiable: bool = False) -> str:
+    """What is fastest, or nearly, of what was measured: on CPUs with AVX2 and AVX-512, and on an NVIDIA H200.
+
+    With `differentiable` one of those made of torch's operations.
+    """
+    side, is_large = max(input.shape[2:]), max(kernel[2:]) >= LARGE_KERNEL
     if input.device.type == "cpu":
-        is_large = max(input.shape[2:]) >= FFT_SIDE and max(kernel[2:]) >= FFT_KERNEL
-        by_fft = operation == "kernel_gradient" and is_large
+        by_fft = operation == "kernel_gradient" and is_large and side >= CPU_FFT_SIDE
         return "fft" if by_fft else "torch_channels_last"
-    return "torch_channels_last" if memory_format_of(input) is torch.channels_last else "torch_contiguous"
+    is_triton = not differentiable and BACKENDS["triton_128"].can_run(input)
+    if not is_large:
+        return "torch_channels_last" if memory_format_of(input) is torch.channels_last else "torch_contiguous"
+    if operation == "kernel_gradient":
+        return "triton_128" if is_triton and side < GPU_FFT_SIDE and input.dtype.itemsize == 2 else "fft"
+    if is_triton and input.dtype.itemsize == 2:
+        return "triton_64" if side >= GPU_WIDE else "triton_128"
+    if input.shape[0] * input.shape[1] < GPU_FEW or side < GPU_SMALL:
+        return "torch_contiguous"
+    if side >= GPU_FFT_SIDE:
+        return "fft"
+    return "triton_128" if is_triton else "torch_contiguous"
 
 
 def _measured(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) -> Choice:
-    """Time one sample with every backend, then the whole batch, in turns, with those that are not much slower."""
+    """Time every backend once, then, in turns, those that are not much slower.
+
+    Once is with one sample on a CPU, and with the whole batch on a GPU, where one sample only times the launch.
+    """
     # Triton on a CPU is its interpreter, which is for tests and never fast
     names = [name for name, one in BACKENDS.items() if one.can_run(input) and (input.is_cuda or one.differentiable)]
     first: dict[str, float] = {}
@@ -178,13 +197,14 @@ def _measured(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]
             failed[name] = " ".join(str(error).split())[:200] or type(error).__name__
             return None
 
+    few = input.shape[0] if input.is_cuda else 1
     for name in names:
-        seconds(1, name)  # compiles, plans, allocates
-        if name not in failed and (one_sample := seconds(1, name)) is not None:
-            first[name] = one_sample
+        seconds(few, name)  # compiles, plans, allocates
+        if name not in failed and (once := seconds(few, name)) is not None:
+            first[name] = once
     for turn in range(ROUNDS + 1):
-        for name, one_sample in first.items():
-            if name in failed or one_sample > MUCH_SLOWER * min(first.values()):
+        for name, once in first.items():
+            if name in failed or once > MUCH_SLOWER * min(first.values()):
                 continue
             whole = seconds(input.shape[0], name)
             if turn and whole is not None:  # the first warms up

@@ -216,8 +216,11 @@ def correlate(input: Tensor, grad: Tensor, size: Sequence[int], padding: Sequenc
 
 
 def _precision(input: Tensor) -> str:
-    """How float32 factors are multiplied: as torch is set to do in its own convolutions."""
-    return "tf32" if input.is_cuda and torch.backends.cudnn.allow_tf32 else "ieee"
+    """How float32 factors are multiplied: as torch is set to do in its matrix products, which is exactly by default.
+
+    For its convolutions it allows tf32 by default, but cuDNN's depthwise ones make no use of it.
+    """
+    return "tf32" if input.is_cuda and torch.backends.cuda.matmul.allow_tf32 else "ieee"
 
 
 def _widen(input: Tensor) -> bool:
