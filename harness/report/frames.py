@@ -7,6 +7,7 @@ Every row says which file it comes from: in `source`, or in `<what>_file` where 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,24 +19,25 @@ import pandas as pd
 from harness.audio.units import cell_size
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.params import Dcls, Params
-from harness.config.systems import LINEAR_BASELINE, MODELS, baseline_of, method_of
+from harness.config.params import Params
+from harness.config.systems import BACKBONES, LINEAR_BASELINE, PAPER, System
 from harness.data.clips.splits import folds_of
 from harness.records import schemas
 from harness.report import paper_frames, timing_frames
 from harness.report.reading import WORKING_TREE, Files
-from harness.report.run_rows import run_row, trained_dcls, training_record
+from harness.report.run_rows import run_row, training_record
 from harness.report.selection import Selection
 from harness.throughput.condition import Condition
 
 LINEAR_METHOD = "linear baseline"
 PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences")
+COMPARED = ("sd", "low", "high")  # of a pair: None where there is one seed
 
 
 def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
-    models = tuple(model for model in MODELS if model in chosen.models)
-    frames = Frames(chosen.preset, models, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
+    models, seeds, linear_seeds = tuple(chosen.models), tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds)
+    frames = Frames(chosen.preset, chosen.systems, models, seeds, linear_seeds, files)
     for name in ("published", "runs", "comparisons", "coverage"):  # the others are read when they are asked for
         getattr(frames, name)
     files.record(paths.results(chosen.preset) / "comparison.run.json")
@@ -44,9 +46,10 @@ def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Fram
 
 @dataclass(frozen=True)
 class Frames:
-    """What was found of a preset's models and seeds; models in the paper's order, seeds in that of the parameters."""
+    """What was found of a preset's systems and seeds, in the order of the parameters."""
 
     preset: str
+    systems: Mapping[str, System]
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     linear_seeds: tuple[int, ...]
@@ -113,17 +116,24 @@ class Frames:
         return self._of_runs("evaluation/per_class.csv", schemas.PER_CLASS, text=("label",), linear=True)
 
     @cached_property
+    def all_comparisons(self) -> pd.DataFrame:
+        """A row a system and another one that it is compared with, `baseline`."""
+        pairs = [pair.model_dump(exclude={"differences"}) for pair in self._pairs]
+        found = pd.DataFrame(pairs, columns=[*PAIR]).assign(source=str(self._comparison_file))
+        return self._named(found.astype(dict.fromkeys(COMPARED, float)))
+
+    @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """A row a DCLS model that is compared with its baseline."""
-        pairs = [{"model": model, **pair.model_dump(exclude={"differences"})} for model, pair in self._pairs.items()]
-        found = pd.DataFrame(pairs, columns=["model", *PAIR]).assign(source=str(self._comparison_file))
-        return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
+        """Of those the rows with a system's baseline, the first that it is compared with."""
+        found = self.all_comparisons
+        return found[found.baseline == found.model.map(self.baseline_of)].reset_index(drop=True)
 
     @cached_property
     def class_differences(self) -> pd.DataFrame:
         path = paths.results(self.preset) / "per_class_difference.csv"
         found = self.files.csv(path, schemas.PER_CLASS_DIFFERENCE, text=("model", "baseline", "label"))
-        return self._named(found[found.model.isin(self.models)].reset_index(drop=True).assign(source=str(path)))
+        found = found[found.model.isin(self.models) & (found.baseline == found.model.map(self.baseline_of))]
+        return self._named(found.reset_index(drop=True).assign(source=str(path)))
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -144,12 +154,12 @@ class Frames:
     @cached_property
     def timings(self) -> pd.DataFrame:
         """All rows of all devices; see throughput.rows for the columns."""
-        return self._named(timing_frames.all_timings(self.files))
+        return self._timed(timing_frames.all_timings(self.files))
 
     @cached_property
     def shown_timings(self) -> pd.DataFrame:
         """A row a model: those that stand beside the paper's throughput."""
-        return timing_frames.shown(self.timings, self.timed_device, self.dcls)
+        return timing_frames.shown(self.timings, self.timed_device)
 
     @cached_property
     def sweep(self) -> pd.DataFrame:
@@ -158,7 +168,7 @@ class Frames:
 
     @cached_property
     def breakdown(self) -> pd.DataFrame:
-        return self._named(timing_frames.breakdown(self.files, self.timed_device, self.dcls))
+        return self._timed(timing_frames.breakdown(self.files, self.timed_device))
 
     @cached_property
     def timed_device(self) -> str:
@@ -171,7 +181,7 @@ class Frames:
     @cached_property
     def published(self) -> pd.DataFrame:
         """The paper's Table 1: mAP and its standard deviation in percent, parameters in millions, clips/s."""
-        return paper_frames.published(self.files, self.models)
+        return paper_frames.published(self.files)
 
     @cached_property
     def references(self) -> pd.DataFrame:
@@ -182,11 +192,6 @@ class Frames:
     def coverage(self) -> dict[str, Any]:
         """Clips listed and there by split, where data.json says so."""
         return self.files.json(paths.results(self.preset) / "data.json", schemas.DataSummary).coverage or {}
-
-    @property
-    def dcls(self) -> Dcls:
-        """The DCLS parameters that the models were trained with."""
-        return trained_dcls(self.files, self.preset, self.models[0], self.seeds[0])
 
     @property
     def kind(self) -> str:
@@ -221,11 +226,32 @@ class Frames:
         return pd.Series(100 * found.mAP.to_numpy(), index=found.seed.to_numpy(), dtype=float)
 
     def backbone(self, model: str) -> str:
-        return str(self.published.set_index("model").backbone[model])
+        return BACKBONES[self.systems[model].model.backbone]
+
+    def is_dcls(self, model: str) -> bool:
+        return model in self.systems and self.systems[model].is_dcls
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What the systems are called beside their backbones, each once."""
+        return tuple(dict.fromkeys(self.systems[model].method for model in self.models))
+
+    @property
+    def of_the_paper(self) -> tuple[str, ...]:
+        """Those of the paper's six that ran, which its own figures and claims are about."""
+        return tuple(model for model in self.models if model in PAPER)
+
+    def baseline_of(self, model: str) -> str | None:
+        """The first that a system is compared with; none of a baseline."""
+        return next(iter(self.systems[model].compared_with), None)
+
+    def title(self, model: str) -> str:
+        """`ConvNeXt-T, DCLS`."""
+        return f"{self.backbone(model)}, {self.systems[model].method}"
 
     def kernel_size(self, model: str) -> int:
         """Cells along a side of the dense kernel."""
-        return int(self._training(model).parameters["dcls"]["dilated_kernel_size"])
+        return int(self._training(model).parameters["model"]["dcls"]["dilated_kernel_size"])
 
     def is_published(self, model: str) -> bool:
         """Whether the weights are the authors', which have no epochs here."""
@@ -248,22 +274,20 @@ class Frames:
         return paths.results(self.preset) / "comparison.json"
 
     @cached_property
-    def _pairs(self) -> dict[str, schemas.Pair]:
+    def _pairs(self) -> list[schemas.Pair]:
         """The pairs among the models, checked to be differences of these runs' mAPs."""
-        compared = self.files.json(self._comparison_file, schemas.Comparison).pairs
-        found = {}
-        for model in self.models:
-            baseline = baseline_of(model)
-            if model == baseline or baseline not in self.models:
-                continue
-            if model not in compared:
-                raise UserError(f"{self._comparison_file}: no {model!r} in it; run `compare-models` again")
-            expected = (self.maps_of(model) - self.maps_of(baseline)) / 100
-            given = {int(seed): difference for seed, difference in compared[model].differences.items()}
+        path, found = self._comparison_file, []
+        compared = {(one.model, one.baseline): one for one in self.files.json(path, schemas.Comparison).pairs}
+        wanted = ((model, other) for model in self.models for other in self.systems[model].compared_with)
+        for model, other in (pair for pair in wanted if pair[1] in self.models):
+            if (model, other) not in compared:
+                raise UserError(f"{path}: no {model!r} against {other!r} in it; run `compare-models` again")
+            pair = compared[model, other]
+            expected = (self.maps_of(model) - self.maps_of(other)) / 100
+            given = {int(seed): difference for seed, difference in pair.differences.items()}
             if set(given) != set(self.seeds) or any(abs(given[one] - expected[one]) > 1e-9 for one in self.seeds):
-                path = self._comparison_file
                 raise UserError(f"{path}: {model} is of other runs than those in results; run `compare-models` again")
-            found[model] = compared[model]
+            found.append(pair)
         return found
 
     def _of_runs(
@@ -283,6 +307,10 @@ class Frames:
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """With the backbone's name and the method beside the model."""
-        names = dict(zip(self.published.model, self.published.backbone, strict=True))
-        methods = {**{model: method_of(model) for model in names}, LINEAR_BASELINE: LINEAR_METHOD}
+        names = {model: self.backbone(model) for model in self.systems}
+        methods = {**{model: one.method for model, one in self.systems.items()}, LINEAR_BASELINE: LINEAR_METHOD}
         return frame.assign(backbone=frame.model.map(names), method=frame.model.map(methods))
+
+    def _timed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A row of an architecture once for each system that has it."""
+        return self._named(timing_frames.by_model(frame, {name: self.systems[name].model for name in self.models}))

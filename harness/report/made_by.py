@@ -12,7 +12,7 @@ from harness.base import paths
 from harness.config.systems import LINEAR_BASELINE
 from harness.records.schemas import Record, TrainingRecord
 from harness.report.frames import Frames
-from harness.report.run_rows import code_name
+from harness.report.run_rows import code_name, convolution_of
 
 PAPER_EPOCHS = 60
 DATA = {
@@ -53,7 +53,7 @@ def made_by(frames: Frames) -> MadeBy:
             f"classes{left_out}; chance (mean prevalence) is mAP {frames.chance:.2f}%; data fingerprint "
             f"{_all(files.fingerprint)}",
         ),
-        ("Trained models", f"{_by_model(trained, 'trained_model')}; DCLS of {_all(trained.dcls)}"),
+        ("Trained models", f"{_by_model(trained, 'trained_model')}; {_all(trained.dcls)}"),
         *([("Starting weights", _by_model(trained, "start"))] if (trained.start != RANDOM).any() else []),
         ("Training", _training(frames, here, scored)),
         ("Timing", f"full-size models, {_all(timed.timing)}"),
@@ -78,7 +78,7 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
     shown = frames.shown_timings
     for _, one in shown[shown.model.isin(frames.models)].iterrows():
         line = {"file": f"{one.source} ({one.model})", "kind": "timing", "code": f"revision {one.revision[:10]}"}
-        line |= {"torch": one.torch, "device": one.device, "dcls": _dcls(one)}
+        line |= {"torch": one.torch, "device": one.device}
         found.append(line | {"timing": f"{one.condition}, on {one.device} (threads: {one.threads:.0f})"})
     files = pd.DataFrame(found)
     return files[files.kind != "parameters"]
@@ -87,8 +87,9 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
 def counted_by(frames: Frames) -> tuple[tuple[str, str], ...]:
     """Facts on what counted the parameters."""
     record = frames.files.record(paths.results(frames.preset) / "parameters.run.json")
+    convolutions = dict.fromkeys(convolution_of(one) for one in record.parameters.values())
     return (
-        ("Counted", f"full-size models, DCLS of {_dcls(pd.Series(record.parameters['dcls']))}"),
+        ("Counted", f"full-size models with {', '.join(convolutions)}"),
         ("Code", f"{code_name(record)}; torch {record.versions['torch']}"),
     )
 
@@ -159,7 +160,6 @@ def _disagreements(models: Iterable[str], files: pd.DataFrame) -> Iterable[str]:
     for model in models:  # may differ from backbone to backbone, but not between the seeds of a model
         checked.append((f"scale and epochs of {model}", trained[trained.model == model], "trained_model"))
         checked.append((f"starting weights of {model}", trained[trained.model == model], "start"))
-    checked.append(("DCLS settings", files, "dcls"))
     for what, some, column in checked:
         if some[column].nunique() > 1:
             told = (f"{value} in {_listed(list(one))}" for value, one in some.groupby(column, sort=False).file)
@@ -202,7 +202,8 @@ def _training_in_words(record: TrainingRecord) -> dict[str, Any]:
         scale, sizes = "reduced models", f" (depths {depths}, widths {widths})"
     if model["start"] != "random":
         start = f"{record.start['source']}, SHA-256 {str(record.start['sha256'])[:12]}"
-    epochs = f"{model['epochs']} epoch{'s' if model['epochs'] > 1 else ''}"
+    count = parameters["schedule"]["epochs"]
+    epochs = f"{count} epoch{'s' if count > 1 else ''}"
     epochs = PUBLISHED if model["start"] == "published" else epochs
     return {
         "model": record.model,
@@ -210,7 +211,7 @@ def _training_in_words(record: TrainingRecord) -> dict[str, Any]:
         "epochs": epochs,
         "trained_model": f"{scale}{sizes}, {epochs}{BEGUN[model['start']]}",
         "start": start,
-        "dcls": _dcls(pd.Series(parameters["dcls"])),
+        "dcls": _dcls(model),
         "batch": f"batch {batch}{f' in micro-batches of {micro}' if micro not in (None, batch) else ''}",
         "device_and_threads": _device(record) + (f" (threads: {record.threads})" if record.device == "cpu" else ""),
     }
@@ -220,6 +221,9 @@ def _device(record: Record) -> str:
     return "CPU" if record.device == "cpu" else record.device
 
 
-def _dcls(one: pd.Series) -> str:
-    size = f"{one.dilated_kernel_size:.0f}"
-    return f"{one.kernel_count:.0f} elements in {size}x{size}, {one.version}"
+def _dcls(model: dict[str, Any]) -> str | None:
+    """`DCLS 26 in 23x23, gauss, from positions of sd 0.5 at 5 times the rate`; None for a plain convolution."""
+    if not (dcls := model["dcls"]):
+        return None
+    spacings = "fixed" if dcls["position_rate"] == 0 else f"at {dcls['position_rate']:g} times the rate"
+    return f"{convolution_of(model)}, from positions of sd {dcls['position_std']:g}, {spacings}"

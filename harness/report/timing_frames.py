@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.params import Dcls
-from harness.config.systems import CLASS_COUNTS, MODELS, is_dcls
+from harness.config.systems import CLASS_COUNTS, Model
 from harness.report.reading import Files
 from harness.throughput import rows
 from harness.throughput.condition import Condition
@@ -19,7 +19,7 @@ from harness.throughput.verdict import in_words
 
 FLAGS = ("compiled", "channels_last", "fused")
 TEXT = (
-    *("model", "device", "mode", "precision", "version", "positions", "status", "fusion", "convolutions"),
+    *(*rows.ARCHITECTURE, "device", "mode", "precision", "positions", "status", "baseline", "fusion", "convolutions"),
     *("processor", "gpu", "driver", "torch", "timm", "python", "cuda", "triton", "revision", "dirty", "date", *FLAGS),
     *rows.ADDED,
 )
@@ -58,51 +58,57 @@ def read_timings(files: Files, path: Path) -> pd.DataFrame:
     return frame.assign(source=str(path))
 
 
-def shown(timings: pd.DataFrame, device: str, dcls: Dcls) -> pd.DataFrame:
+def shown(timings: pd.DataFrame, device: str) -> pd.DataFrame:
     """The fairest rows of a device. Raises UserError, saying what to run, where there are none."""
-    found = fairest(timings[timings.device == device], dcls)
+    found = fairest(timings[timings.device == device])
     if found.empty:
         raise UserError(
-            f"{timings_file(device)}: has no float32 inference of all six models with {dcls}; "
-            "run `python -m harness throughput`"
+            f"{timings_file(device)}: has no float32 inference of these systems; run `python -m harness throughput`"
         )
     return found
 
 
-def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
+def fairest(timings: pd.DataFrame) -> pd.DataFrame:
     """Of one device's rows those, one a model, that compare best with the paper's throughput column.
 
     The paper's code uses no mixed precision, no compiler and no fusing, and counts what its layers do in evaluation:
     inference, exact float32, eager, not fused, 527 classes. Of those, what the latest commit timed. The paper names
-    neither batch nor memory layout: of the layouts the one in which the six are fastest (geometric mean), each at the
-    largest batch at which all six ran. Empty where the six have no such rows in common.
+    neither batch nor memory layout: of the layouts the one in which all are fastest (geometric mean), each at the
+    largest batch at which most of them ran. What was not timed so has no row.
     """
-    plain = rows_with(timings, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
-    plain = plain[~plain.model.isin(filter(is_dcls, MODELS)) | plain.ratio_to_baseline.notna()]
-    whole = [one for _, one in plain.groupby(["channels_last", "batch"]) if set(one.model) == set(MODELS)]
-    if not whole:
+    plain = rows_with(timings, PLAIN | {"status": rows.OK})
+    if plain.empty:
         return timings.head(0)
+    groups = [one for _, one in plain.groupby(["channels_last", "batch"])]
+    most = max(one.model.nunique() for one in groups)
+    whole = [one for one in groups if one.model.nunique() == most]
     latest = set(max(whole, key=lambda one: one.date.max()).revision)
-    whole = [one for one in whole if set(one.revision) == latest]
+    whole = [one for one in whole if set(one.revision) & latest]
     largest = {one.channels_last.iloc[0]: one for one in whole}  # the last of each layout
     return max(largest.values(), key=lambda one: float(np.log(one.throughput).mean())).reset_index(drop=True)
 
 
 def sweep(timings: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
     """The rows of the shown device and condition, of every mode and batch; throughput is NaN where memory ended."""
-    alike = [name for name in (*rows.CONDITION, *rows.DCLS) if name not in ("mode", "batch")]
+    alike = [name for name in rows.CONDITION if name not in ("mode", "batch")]
     found = rows_with(timings, {name: shown[name].iloc[0] for name in alike})
     return found[found.status.isin([rows.OK, rows.OUT_OF_MEMORY])].reset_index(drop=True)
 
 
-def breakdown(files: Files, device: str, dcls: Dcls) -> pd.DataFrame:
+def breakdown(files: Files, device: str) -> pd.DataFrame:
     """Where a step's time goes on a device: throughput.rows.BREAKDOWN; empty where that was not profiled."""
     path = breakdown_file(device)
     if files.read(path) is None:
         return pd.DataFrame(columns=[*rows.BREAKDOWN, "source"])
-    text = ("model", "device", "mode", "precision", "version", "part", "revision", "dirty", "date")
-    found = files.csv(path, rows.BREAKDOWN, text, REMEDY).assign(source=str(path))
-    return rows_with(found, {name: getattr(dcls, name) for name in rows.DCLS}).reset_index(drop=True)
+    text = (*rows.ARCHITECTURE, "device", "mode", "precision", "part", "revision", "dirty", "date")
+    return files.csv(path, rows.BREAKDOWN, text, REMEDY).assign(source=str(path))
+
+
+def by_model(frame: pd.DataFrame, models: Mapping[str, Model]) -> pd.DataFrame:
+    """Rows by architecture as rows by `model`: once for each name whose architecture it is; the others go."""
+    named = [(name, model.backbone, model.convolution) for name, model in models.items()]
+    named_frame = pd.DataFrame(named, columns=["model", *rows.ARCHITECTURE])
+    return named_frame.merge(frame, on=list(rows.ARCHITECTURE)).drop(columns=list(rows.ARCHITECTURE))
 
 
 def difference_in_words(row: pd.Series) -> str:

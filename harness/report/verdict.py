@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.config.systems import CLASS_COUNTS, baseline_of, is_dcls
+from harness.config.systems import CLASS_COUNTS, PAPER
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, unlike_the_paper
 from harness.report.paper_tables.numbers import span
@@ -32,9 +32,10 @@ class Claim:
 
 def verdict(frames: Frames) -> tuple[Claim, ...]:
     """The four claims. Raises UserError where parameters.json is missing or does not fit."""
-    rows = [row for row in table1_rows(frames) if is_dcls(row.model)]
-    compared = [row for row in rows if pd.notna(row.map_difference_mean)]
-    pairs = [row for row in rows if baseline_of(row.model) in frames.models]
+    rows = [row for row in table1_rows(frames) if PAPER.get(row.model, ("", None))[1]]
+    fair = set(frames.comparisons[frames.comparisons.unfair == ""].model)
+    compared = [row for row in rows if row.model in fair]
+    pairs = [row for row in rows if frames.baseline_of(row.model) in frames.models]
     kernels = _other_kernels(rows)
     unlike = f"It is not the paper's experiment: {'; '.join(reasons)}." if (reasons := unlike_the_paper(frames)) else ""
     of_map, of_cost = unlike or kernels or _too_few(compared), kernels or _too_few(pairs)
@@ -97,7 +98,7 @@ def _parameters(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
     counts = counted(frames).set_index("model")
     numbers, more = [], []
     for row, classes in product(pairs, CLASS_COUNTS):
-        here, there = (counts[f"total_{classes}"][one] for one in (row.model, baseline_of(row.model)))
+        here, there = (counts[f"total_{classes}"][one] for one in (row.model, frames.baseline_of(row.model)))
         told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
         numbers.append(f"{row.backbone}, {classes} classes: {told}")
         more += [row.backbone] if here > there else []

@@ -114,10 +114,10 @@ def _preset(a: PresetResults, b: PresetResults, maps: pd.DataFrame, only: str) -
     ]
     header = ["model", "verdict", "seeds", "A", "B", "B - A", "95%, paired"]
     parts.append(_table(title, header, [] if (maps.verdict == SAME).all() else rows, 3, none=maps.empty))
-    title = "**DCLS - baseline**, mAP in % with the 95% interval over seeds and clips"
-    models = in_order([*a.pairs, *b.pairs]) if a.pairs != b.pairs else []
-    pairs = [(model, _pair(a.pairs.get(model)), _pair(b.pairs.get(model))) for model in models]
-    return [*parts, _table(title, ["model", "A", "B"], pairs, none=not a.pairs)]
+    title = "**System - baseline**, mAP in % with the 95% interval over seeds and clips"
+    keys = dict.fromkeys([*a.pairs, *b.pairs]) if a.pairs != b.pairs else {}
+    pairs = [(*key, _pair(a.pairs.get(key)), _pair(b.pairs.get(key))) for key in keys]
+    return [*parts, _table(title, ["system", "baseline", "A", "B"], pairs, none=not a.pairs)]
 
 
 def _timings(old: pd.DataFrame, new: pd.DataFrame) -> str:
@@ -129,10 +129,10 @@ def _timings(old: pd.DataFrame, new: pd.DataFrame) -> str:
     both["ratio"] = ratio.map("{:.2f}".format).where(alike, "other device").where(ratio.notna(), NONE)
     both = both.loc[in_order(both.index)].fillna(NONE)
     rows = both[["rate_a", "rate_b", "ratio", "speed_a", "speed_b"]].itertuples(name=None)
-    header = ["model", "A", "B", "B / A", "DCLS / baseline A", "DCLS / baseline B"]
+    header = ["model", "A", "B", "B / A", "system / baseline A", "system / baseline B"]
     a, b = (" | ".join(sorted(set(some.on))) or NONE for some in (old, new))
     where = f"Both on {a}" if a == b else f"A on {a}; B on {b}"
-    note = "DCLS / baseline is taken within rounds in one process, B / A is not."
+    note = "System / baseline is taken within rounds in one process, B / A is not."
     return f"{_table(title, header, rows, 1)}\n\n{where}. {note}"
 
 

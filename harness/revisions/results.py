@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import LINEAR_BASELINE, MODELS
+from harness.config.systems import LINEAR_BASELINE, PAPER
 from harness.records import schemas
 from harness.report.reading import Files
 from harness.revisions.revision import Revision
@@ -43,14 +43,15 @@ class PresetResults:
     runs: pd.DataFrame
     classes: pd.DataFrame
     records: pd.DataFrame
-    pairs: dict[str, schemas.Pair]
+    pairs: dict[tuple[str, str], schemas.Pair]  # by system and the one that it is compared with
     readable: bool
 
 
 def read_results(revision: Revision, preset: str) -> PresetResults:
     """Raises UserError, naming commit and file, where one is damaged."""
     files, folder = revision.files, paths.results(preset)
-    runs, classes, records, pairs = [], [pd.DataFrame(columns=["model", "seed", "label", "AP"])], [], {}
+    pairs: dict[tuple[str, str], schemas.Pair] = {}
+    runs, classes, records = [], [pd.DataFrame(columns=["model", "seed", "label", "AP"])], []
     with revision.errors_name_it():
         readable = _is_readable(files, folder)
         for path in files.below(folder) if readable else []:
@@ -59,7 +60,7 @@ def read_results(revision: Revision, preset: str) -> PresetResults:
                 runs.append(run)
                 classes.append(found)
             elif path.name == "comparison.json":
-                pairs = files.json(path, schemas.Comparison).pairs
+                pairs = {(one.model, one.baseline): one for one in files.json(path, schemas.Comparison).pairs}
             elif path.suffix == ".json":
                 content = flat({key: one for key, one in files.mapping(path).items() if key in MADE_BY})
                 records += [(str(path), path.parts[-3], *one) for one in content.items()]
@@ -121,7 +122,7 @@ def paired_interval(differences: np.ndarray) -> tuple[float, float]:
 
 def in_order(models: Iterable[str]) -> list[str]:
     """The paper's models first, then the linear baseline, then others by name."""
-    known = [*MODELS, LINEAR_BASELINE]
+    known = [*PAPER, LINEAR_BASELINE]
     return sorted(set(models), key=lambda one: (known.index(one) if one in known else len(known), one))
 
 

@@ -5,33 +5,34 @@ from __future__ import annotations
 import pandas as pd
 
 from harness.base import paths
-from harness.config.params import Dcls
+from harness.config.systems import System
 from harness.records.schemas import TimedDevice
-from harness.report.timing_frames import all_timings, condition_of, fairest
+from harness.report.timing_frames import all_timings, by_model, condition_of, fairest
 from harness.revisions.revision import Revision
 from harness.throughput.rows import INTERVAL
 from harness.throughput.verdict import in_words
 
 
 def read_timings(revision: Revision) -> pd.DataFrame:
-    """A row a model, of the DCLS parameters in params.yaml: `throughput` in clips/s, the same with its interval as
+    """A row a system of params.yaml: `throughput` in clips/s, the same with its interval as
     `rate`, the ratio to the baseline as `speed`, and what has to be the same for two timings to compare as `on`.
 
-    Empty where the commit has not timed all six models so. Raises UserError where a row is damaged.
+    Empty where the commit has timed none so. Raises UserError where a row is damaged.
     """
-    rows, settings = [], revision.yaml("params.yaml").get("dcls")
+    rows, systems = [], revision.yaml("params.yaml").get("systems")
     with revision.errors_name_it():
-        if revision.files.read(paths.TIMED_DEVICE) is not None and isinstance(settings, dict):
+        if revision.files.read(paths.TIMED_DEVICE) is not None and isinstance(systems, dict):
             device = revision.files.json(paths.TIMED_DEVICE, TimedDevice).device
-            rows = _shown(all_timings(revision.files), device, settings)
+            rows = _shown(all_timings(revision.files), device, systems)
     return pd.DataFrame(rows, columns=["model", "throughput", "on", "rate", "speed"])
 
 
-def _shown(timings: pd.DataFrame, device: str, settings: dict[str, object]) -> list[tuple[object, ...]]:
+def _shown(timings: pd.DataFrame, device: str, systems: dict[str, object]) -> list[tuple[object, ...]]:
     try:
-        shown = fairest(timings[timings.device == device], Dcls(**settings))  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # parameters of another version
+        models = {name: System.model_validate(one).model for name, one in systems.items()}
+    except ValueError:  # parameters of another version
         return []
+    shown = fairest(by_model(timings[timings.device == device], models))
     return [(row.model, row.throughput, _on(row), _rate(row), _speed(row)) for _, row in shown.iterrows()]
 
 

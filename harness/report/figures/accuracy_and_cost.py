@@ -20,9 +20,15 @@ LABELS = {  # of the x axis of each panel
 }
 
 
-def accuracy_and_cost(frames: Frames) -> Figure:
-    """Reproduced above, published below; a column a cost. An arrow leads from each baseline to its DCLS model."""
-    grid = theme.facets(_points(frames), 5.6, row="origin", col="cost", sharex=False, sharey="row")
+def accuracy_and_cost(frames: Frames) -> Figure | None:
+    """The paper's systems, reproduced above, published below; a column a cost.
+
+    An arrow leads from each baseline to its DCLS model.
+    """
+    points = _points(frames)
+    if points.empty:
+        return None
+    grid = theme.facets(points, 5.6, row="origin", col="cost", sharex=False, sharey="row")
     grid.map_dataframe(_draw)
     lines = {"linear baseline": (frames.maps_of(LINEAR_BASELINE).mean(), "--"), "chance": (frames.chance, ":")}
     for name, (height, style) in lines.items():
@@ -41,10 +47,10 @@ def accuracy_and_cost(frames: Frames) -> Figure:
 def _points(frames: Frames) -> pd.DataFrame:
     """A row a point: x with the ends of its interval, mAP in percent with its standard deviation (0 of one seed)."""
     found = []
-    for model in frames.models:
-        paper, timed, run = (
-            one[one.model == model].iloc[0] for one in (frames.published, frames.shown_timings, frames.runs)
-        )
+    timings = frames.shown_timings.set_index("model")
+    for model in (one for one in frames.of_the_paper if one in timings.index):
+        paper, run = (one[one.model == model].iloc[0] for one in (frames.published, frames.runs))
+        timed = timings.loc[model]
         maps = frames.maps_of(model)
         here = (maps.mean(), maps.std() if len(maps) > 1 else 0.0)
         costs = (

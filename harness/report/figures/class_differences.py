@@ -28,7 +28,7 @@ def class_differences(frames: Frames) -> Figure | None:
 
     Raises UserError where per_class_difference.csv is of other runs.
     """
-    compared = frames.comparisons.model
+    compared = frames.comparisons.model[frames.comparisons.model.isin(frames.of_the_paper)]
     if compared.empty:
         return None
     found = frames.class_differences.dropna(subset="difference")

@@ -12,7 +12,6 @@ from harness.audio.units import band_spacing
 from harness.base import paths
 from harness.base.files import read_text, write_json, write_text
 from harness.config.params import Params
-from harness.config.systems import is_dcls
 from harness.report.examples import recorded_examples
 from harness.report.figures import theme
 from harness.report.figures.accuracy_and_cost import accuracy_and_cost
@@ -78,7 +77,7 @@ def pictures(frames: Frames) -> list[Picture]:
             "PyTorch's profiler, which slows steps down. The percentages are the share of the depthwise convolutions.",
         ),
     ]
-    for model in filter(is_dcls, frames.models):
+    for model in filter(frames.is_dcls, frames.models):
         found += _of_kernels(frames, model, together)
     caption = (
         "Log-mels of a few test clips, chosen by their labels alone (above each), and the classes to which the models "
@@ -89,25 +88,25 @@ def pictures(frames: Frames) -> list[Picture]:
 
 def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
     """The figures of one DCLS model's kernels."""
-    backbone, seed = frames.backbone(model), frames.seeds[0]
+    system, seed = frames.title(model), frames.seeds[0]
     near = [f"{band_spacing(hertz):.0f} Hz" for hertz in (1000, 8000)]
     lacking = "" if "at_border" in frames.positions else "; quantiles and more were not recorded by this run"
     return [
         Picture(
-            *(f"positions_{model}", f"Kernel positions, {backbone}", partial(kernel_positions, model=model)),
+            *(f"positions_{model}", f"Kernel positions, {system}", partial(kernel_positions, model=model)),
             f"Share of the DCLS elements in each cell of the kernel by stage{together}; white cells have none. The "
             f"paths are those of a fixed, random sample of seed {seed}; near 1 kHz a mel band is {near[0]} wide, near "
             f"8 kHz {near[1]}.",
             partial(kernel_animation, model=model),
         ),
         Picture(
-            *(f"motion_{model}", f"Kernels over time, {backbone}", partial(kernel_motion, model=model)),
+            *(f"motion_{model}", f"Kernels over time, {system}", partial(kernel_motion, model=model)),
             "How far the elements are from where they started, their spread |SIG|, the effective support "
             "(sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the share of elements in the outermost "
             f"cells. Quantiles are means over {frames.repeats}{lacking}.",
         ),
         Picture(
-            *(f"kernels_{model}", f"Dense kernels, {backbone}", partial(dense_kernels, model=model)),
+            *(f"kernels_{model}", f"Dense kernels, {system}", partial(dense_kernels, model=model)),
             f"Kernels of evenly spaced channels in the first layer of each stage before and after training, seed "
             f"{seed}. Each has its own colour scale, whose end stands in its corner.",
         ),

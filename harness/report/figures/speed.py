@@ -18,12 +18,14 @@ GREYS = {"stem": "#4D4D4D", "pointwise": "#8C8C8C", "attention": "#B8B8B8", "res
 PARTS = ("depthwise", *GREYS)  # from below
 
 
-def throughput_by_batch(frames: Frames) -> Figure:
+def throughput_by_batch(frames: Frames) -> Figure | None:
     """A column a backbone, a row a mode: clips/s of baseline and DCLS by batch, with 95% intervals.
 
     The condition is that of the table but for mode and batch; a cross marks a batch that did not fit into memory.
     """
-    timings = frames.sweep
+    timings = of_the_paper(frames, frames.sweep)
+    if timings.empty:
+        return None
     modes = [mode for mode in MODES if mode in set(timings["mode"])]
     layout = {"row": "mode", "row_order": modes, "col": "backbone", "hue": "method", "sharey": False}
     grid = theme.facets(timings, 0.7 + 2.5 * len(modes), **layout)
@@ -40,6 +42,12 @@ def throughput_by_batch(frames: Frames) -> Figure:
     return grid.figure
 
 
+def of_the_paper(frames: Frames, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the paper's systems, each called baseline or DCLS, whatever its label."""
+    found = rows[rows.model.isin(frames.of_the_paper)]
+    return found.assign(method=["DCLS" if frames.is_dcls(model) else "baseline" for model in found.model])
+
+
 def _speeds(data: pd.DataFrame, color: object, label: str) -> None:
     axes, timed = plt.gca(), data.dropna(subset="throughput").sort_values("batch")
     arms = [timed.throughput - timed.throughput_low, timed.throughput_high - timed.throughput]
@@ -54,7 +62,7 @@ def _speeds(data: pd.DataFrame, color: object, label: str) -> None:
 def step_time(frames: Frames) -> Figure | None:
     """A panel a mode, a pair of bars a backbone, in milliseconds; None where no step was profiled on this device."""
     key = ["model", "mode", "part"]
-    parts = frames.breakdown.sort_values("date", kind="stable").drop_duplicates(key, keep="last")
+    parts = of_the_paper(frames, frames.breakdown).sort_values("date", kind="stable").drop_duplicates(key, keep="last")
     if parts.empty:
         return None
     modes = [mode for mode in MODES if mode in set(parts["mode"])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from harness.base.files import write_bytes
 
 BASELINE, DCLS, GREY = "#0072B2", "#D55E00", "#595959"  # blue and vermillion of Okabe and Ito, for the colour-blind
 COLOURS = {"baseline": BASELINE, "DCLS": DCLS}
+OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # of the same palette, for further systems in their order
 MARKERS = {"ConvFormer-S18": "o", "FastViT-SA24": "s", "ConvNeXt-T": "^"}
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches, the columns of most journals
 DPI, SCREEN_DPI = 300, 120  # of pictures and of animations
@@ -77,11 +79,18 @@ def save_animation(path: Path, draw: Callable[[], list[Figure]]) -> bool:
     return True
 
 
+def colours(methods: Iterable[str]) -> dict[str, str]:
+    """Of these methods; baseline and DCLS always have their own."""
+    others = (one for one in dict.fromkeys(methods) if one not in COLOURS)
+    return COLOURS | dict(zip(others, cycle(OTHERS), strict=False))
+
+
 def facets(data: pd.DataFrame, height: float, **layout: Any) -> sns.FacetGrid:
     """A grid of panels over `data`, as wide as the page where it has more than one column; `height` is of all, in
     inches. Colours are those of `method` where `hue` is."""
     if layout.get("hue") == "method":
-        layout |= {"palette": COLOURS, "hue_order": [one for one in COLOURS if one in set(data.method)]}
+        known = colours(data.method)
+        layout |= {"palette": known, "hue_order": [one for one in known if one in set(data.method)]}
     rows, columns = (data[layout[name]].nunique() if name in layout else 1 for name in ("row", "col"))
     width = TWO_COLUMNS if columns > 1 else ONE_COLUMN
     grid = sns.FacetGrid(data, height=height / rows, aspect=(width / columns) / (height / rows), **layout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.config.systems import method_of
 from harness.report.frames import Frames
 from harness.report.paper_tables.numbers import number, span
 from harness.report.paper_tables.table import Table, View
@@ -13,7 +12,7 @@ def class_view(frames: Frames, classes: Table) -> View:
     header, compared = ["class", "positives"], set(frames.comparisons.model)
     for model in frames.models:
         name = frames.backbone(model)
-        header.append(f"{name} {method_of(model)}")
+        header.append(f"{name} {frames.systems[model].method}")
         header += [f"{name} difference", f"{name} 95% interval"] if model in compared else []
     rows = []
     for row in classes.frame.to_dict("records"):

@@ -20,6 +20,6 @@ def sampled_positions(frames: Frames) -> list[dict[str, Any]]:
             places = elements.pivot(index="epoch", columns="element", values=["row", "column"]).dropna(axis=1).round(2)
             along = {"frequency": places.row.to_numpy().tolist(), "time": places.column.to_numpy().tolist()}
             stages.append({"stage": stage, **along})
-        name, epochs = f"{frames.backbone(model)}, seed {seed}", sorted(run.epoch.unique().tolist())
+        name, epochs = f"{frames.title(model)}, seed {seed}", sorted(run.epoch.unique().tolist())
         found.append({"name": name, "side": frames.kernel_size(model), "epochs": epochs, "stages": stages})
     return found

@@ -9,7 +9,6 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import baseline_of
 from harness.data.clips.splits import folds_of
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
@@ -51,7 +50,7 @@ def per_class(frames: Frames, by: MadeBy) -> Table:
         title="Average precision by class",
         cells=cells,
         columns=tuple(columns),
-        views=tuple(_view(frames, rows, baseline) for baseline in dict.fromkeys(map(baseline_of, frames.models))),
+        views=tuple(_view(frames, rows, backbone) for backbone in dict.fromkeys(map(frames.backbone, frames.models))),
         facts=(("Results", by.line),),
         warnings=by.warnings,
         notes=NOTES,
@@ -81,17 +80,18 @@ def _compared(frames: Frames, labels: list[str]) -> pd.DataFrame:
     return found[found.label.isin(labels)].assign(**{name: 100 * found[name] for name in DIFFERENCE})
 
 
-def _view(frames: Frames, rows: list[dict[str, Any]], baseline: str) -> View:
+def _view(frames: Frames, rows: list[dict[str, Any]], backbone: str) -> View:
     """Of one backbone, so that it is narrow enough for a page."""
-    models = [model for model in frames.models if baseline_of(model) == baseline]
-    pair = next((model for model in models if model in set(frames.comparisons.model)), None)
-    header = ("class", "positives", *models, *(("DCLS - baseline", "95% interval") if pair else ()))
+    models = [model for model in frames.models if frames.backbone(model) == backbone]
+    compared = [model for model in models if model in set(frames.comparisons.model)]
+    differences = (f"{frames.systems[model].method} - baseline (95% interval)" for model in compared)
+    header = ("class", "positives", *models, *differences)
     cells = []
     for row in rows:
         line = [row["label"], number(row["positives"], "d")]
         line += [mean_sd(row[f"{model}_AP"], row[f"{model}_AP_sd"]) for model in models]
-        if pair:
-            difference, low, high = (row[f"{pair}_{name}"] for name in DIFFERENCE)
-            line += [number(difference, "+.2f"), span(low, high, "+")]
+        for model in compared:
+            difference, low, high = (row[f"{model}_{name}"] for name in DIFFERENCE)
+            line.append(f"{number(difference, '+.2f')} ({span(low, high, '+')})")
         cells.append(tuple(line))
-    return View(f"AP by class, {frames.backbone(baseline)}", header, tuple(cells))
+    return View(f"AP by class, {backbone}", header, tuple(cells))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.config.systems import LINEAR_BASELINE, is_dcls
+from harness.config.systems import LINEAR_BASELINE
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, clips_tested, coverage
 from harness.report.paper_tables.numbers import NONE, mean_sd, millions, number, number_of_runs, rate, span, words
@@ -16,7 +16,7 @@ from harness.report.paper_tables.table import Column, Recipe, Table, View, as_fr
 CHANCE = "chance"
 METHODS = {LINEAR_BASELINE: "logistic regression on log-mel statistics", CHANCE: "mean prevalence of the test labels"}
 
-COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is DCLS over baseline; _low, _high: 95% intervals
+COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is system over baseline; _low, _high: 95% intervals
     *("model", "backbone", "method", "kernel_size_published", "kernel_count_published", "kernel_size", "kernel_count"),
     *("map_published", "map_sd_published", "map_mean", "map_sd", "map_seeds"),
     *("map_intervals_lowest", "map_intervals_highest", "map_over_chance"),  # of the seeds' intervals over clips
@@ -35,12 +35,12 @@ NOTES = (
     "Parameters and throughput are those of the full-size models, whatever was trained; the published parameters "
     "count the 1000-class heads.",
     "Throughput is in clips (128x1001 log-mel) a second, the median of the timed rounds with its 95% interval. The "
-    "published one is from the authors' GPU: only the ratios compare. The ratio is taken within rounds, in which DCLS "
-    "model and baseline take turns; there is no difference where it is no further from 1 than the noise, which is what "
-    "the baseline timed against itself shows (throughput.md has all devices and conditions).",
+    "published one is from the authors' GPU: only the ratios compare. The ratio is taken within rounds, in which "
+    "system and baseline take turns; there is no difference where it is no further from 1 than the noise, which is "
+    "what the baseline timed against itself shows (throughput.md has all devices and conditions).",
 )
 RULE = (
-    "A DCLS model is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "
+    "A system is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "
     "out 0. It is paired: by seed, and by clip, since every draw of the bootstrap (bias-corrected) takes the same test "
     "clips for both models and for all seeds that share them. Each arm is the root of the summed squares of Student's "
     "t interval over the seeds' differences and of the arm of the bootstrap interval of their mean. One seed alone "
@@ -83,7 +83,7 @@ TIMING: dict[str, Recipe] = {
     "parameters_1000": "parameters_1000",
     **{f"throughput_527{end}": f"throughput{end}" for end in ("", "_low", "_high")},
     **{f"speed_ratio_527{end}": f"ratio_to_baseline{end}" for end in ("", "_low", "_high")},
-    "speed_ratio_noise": lambda lines: lines.no_difference_below.iloc[0] if is_dcls(lines.model.iloc[0]) else None,
+    "speed_ratio_noise": lambda lines: lines.no_difference_below.where(lines.ratio_to_baseline.notna()).iloc[0],
     "speed_in_words": "in_words",
     "timing_device": "device",
     "timing_threads": "threads",
@@ -127,16 +127,18 @@ def table1_cells(frames: Frames) -> pd.DataFrame:
     every = pd.concat([runs, chance])
     shared = every[["model"]].drop_duplicates().merge(tested[["metrics_file", "evaluation_file"]], how="cross")
     first = trained.groupby("model", sort=False).head(1).convert_dtypes()  # whole numbers as such
-    first = first.merge(published, on="model", suffixes=("", "_published"))
+    named = [(model, frames.backbone(model), frames.systems[model].method) for model in frames.models]
+    systems = pd.DataFrame(named, columns=["model", "backbone", "system"])
     timed = frames.shown_timings[frames.shown_timings.model.isin(frames.models)].convert_dtypes()
-    coded = trained.merge(timed[["model", "revision", "source"]], on="model")
+    coded = trained.merge(timed[["model", "revision", "source"]], on="model", how="left")
     pairs = frames.comparisons.assign(**{name: 100 * frames.comparisons[name] for name in DIFFERENCE.values()})
     clips = clips_tested(frames)
     parts: list[tuple[pd.DataFrame, tuple[str, ...], Mapping[str, Recipe]]] = [
         (every, (), {"model": "model", "method": _method, "preset": lambda _: frames.preset}),
+        (systems[~systems.model.isin(published.model)], (), {"backbone": "backbone", "method": "system"}),
         (runs, (), {"seeds": each_once("seed"), "repeats": lambda _: frames.repeats}),
         (published, ("source",), PUBLISHED),
-        (first, ("training_file", "source"), {"kernel_size": _kernel_size, "kernel_count": _kernel_count}),
+        (first, ("training_file",), {"kernel_size": _kernel_size, "kernel_count": _kernel_count}),
         (first, ("training_file",), TRAINING),
         (trained, ("training_file",), {"training_device": each_once("training_device")}),
         (runs, ("metrics_file",), SCORES),
@@ -162,17 +164,20 @@ def _method(lines: pd.DataFrame) -> str | None:
 
 def _kernel_size(lines: pd.DataFrame) -> str:
     one = lines.iloc[0]
-    return f"{one.dilated_kernel_size}x{one.dilated_kernel_size}" if is_dcls(one.model) else str(one.kernel_size)
+    side = one.kernel_size if pd.isna(one.get("dilated_kernel_size")) else one.dilated_kernel_size
+    return f"{side}x{side}"
 
 
 def _kernel_count(lines: pd.DataFrame) -> int:
     one = lines.iloc[0]
-    return int(one.kernel_count if is_dcls(one.model) else one.kernel_count_published)
+    return int(one.kernel_size**2 if pd.isna(one.get("kernel_count")) else one.kernel_count)
 
 
 def _in_words(pairs: pd.DataFrame) -> str:
     """The verdict on a pair; that of one seed is on its weights alone."""
     pair = pairs.iloc[0]
+    if pair.unfair:
+        return f"{pair.verdict}: {pair.unfair}"
     said = str(pair.verdict if pair.n > 1 else pair.verdict_for_these_weights)
     return f"{said} for these weights" if pair.n == 1 and said in ("higher", "lower") else said
 
@@ -187,8 +192,9 @@ def _views(frames: Frames, rows: list[Any]) -> list[View]:
     found = [_published_and_reproduced(rows, coverage(frames))]
     if len(frames.references):
         found.append(_references(frames.references))
-    if any(is_dcls(row.model) for row in rows):
-        found.append(_comparison([row for row in rows if is_dcls(row.model)], frames.repeats))
+    compared = [row for row in rows if row.model in frames.systems and frames.systems[row.model].compared_with]
+    if compared:
+        found.append(_comparison(compared, frames.repeats))
     return [*found, _details([row for row in rows if row.model != CHANCE], frames.repeats)]
 
 
@@ -215,8 +221,10 @@ def _published_and_reproduced(rows: list[Any], covered: str) -> View:
 def _kernel(row: Any) -> str:
     if pd.isna(row.kernel_size):
         return NONE
-    published = f"{row.kernel_size_published} / {row.kernel_count_published}"
     here = f"{row.kernel_size} / {row.kernel_count}"
+    if pd.isna(row.kernel_size_published):
+        return here
+    published = f"{row.kernel_size_published} / {row.kernel_count_published}"
     return here if here == published else f"{published}, here {here}"
 
 
@@ -239,7 +247,7 @@ def _comparison(rows: list[Any], repeats: str) -> View:
         return mean_sd(row.map_difference_mean, row.map_difference_sd, over, "+")
 
     columns: list[Column] = [
-        ("DCLS against its baseline", "model"),
+        ("system against its baseline", "model"),
         ("mAP, in words", lambda row: words(row.map_difference_in_words, "baseline not run")),
         ("mAP difference published", lambda row: number(row.map_difference_published, "+.2f")),
         ("reproduced", difference),
@@ -254,7 +262,7 @@ def _comparison(rows: list[Any], repeats: str) -> View:
         ("noise", lambda row: number(row.speed_ratio_noise, ".2f")),
         ("speed, in words", lambda row: words(row.speed_in_words)),
     ]
-    return view("DCLS minus baseline (mAP), DCLS over baseline (speed)", rows, columns, words=2)
+    return view("System minus baseline (mAP), system over baseline (speed)", rows, columns, words=2)
 
 
 def _details(rows: list[Any], repeats: str) -> View:

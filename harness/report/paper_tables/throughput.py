@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.config.systems import is_dcls
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import NONE, number, rate, span
 from harness.report.paper_tables.table import Column, Table, View, cells_from, view
-from harness.report.timing_frames import FLAGS, fairest, rows_with
+from harness.report.timing_frames import FLAGS, fairest
 from harness.throughput import rows
 
 CONDITION = tuple(name for name in rows.CONDITION if name != "device")
@@ -19,7 +18,7 @@ COLUMNS = (
 )
 KEY = COLUMNS[: COLUMNS.index("status")]
 NOTES = (
-    "A ratio is the speed of the DCLS model over its baseline's: above 1, DCLS is the faster one. It is the median "
+    "A ratio is the speed of a system over its baseline's: above 1, it is the faster one. It is the median "
     "over rounds, in which the two take turns, with its 95% interval.",
     "Noise is how far from 1 that interval of the baseline's ratio to itself reaches: a smaller difference is none.",
     "Of each condition the largest batch that ran is shown; the CSV beside this page has all, and what did not run.",
@@ -43,7 +42,7 @@ GOALS = (  # in words, which rows, and the smallest ratio wanted of them; None: 
 
 
 def throughput(frames: Frames, by: MadeBy) -> Table:
-    """A row a DCLS model and condition on every device that was timed, of these DCLS parameters alone."""
+    """A row a system that has a baseline and a condition, on every device that was timed."""
     found = _pairs(frames)
     timed = found[found.ratio.notna()]
     measured = {name: name for name in COLUMNS if name != "ratio_published"}
@@ -64,11 +63,11 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
 
 
 def _pairs(frames: Frames) -> pd.DataFrame:
-    """The timings of DCLS models, with COLUMNS, `row` (the name) and `published_file`."""
+    """The timings of systems with a baseline, with COLUMNS, `row` (the name) and `published_file`."""
     published = frames.published[["model", "speed_ratio", "source"]].rename(columns={"source": "published_file"})
-    found = rows_with(frames.timings, {name: getattr(frames.dcls, name) for name in rows.DCLS})
-    found = found[found.model.map(is_dcls)].merge(published, on="model")
-    best = [fairest(one, frames.dcls) for _, one in frames.timings.groupby("device", sort=False)]
+    compared = [model for model in frames.models if frames.baseline_of(model)]
+    found = frames.timings[frames.timings.model.isin(compared)].merge(published, on="model", how="left")
+    best = [fairest(one) for _, one in frames.timings.groupby("device", sort=False)]
     found = found.merge(pd.concat(best)[list(KEY)].assign(fairest="yes"), how="left", on=list(KEY))
     found = found.assign(
         fairest=found.fairest.fillna("no"),
