@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.config.systems import MODELS, is_dcls
+from harness.config.params import load
+from harness.config.systems import PAPER
 from harness.report import paper_frames
 from harness.report.paper_tables.throughput import GOALS
 from harness.report.reading import WORKING_TREE
-from harness.report.timing_frames import FLAGS, condition_of, read_timings
+from harness.report.timing_frames import FLAGS, by_model, condition_of, read_timings
 from harness.throughput import rows
 
-PAIRS = tuple(filter(is_dcls, MODELS))
+PAIRS = tuple(name for name, (_, baseline) in PAPER.items() if baseline)
+PARAMS = Path(__file__).parents[2] / "presets" / "instruments.yaml"
 TIMES = 5.0  # against the published package's layers, in training
 MET, MISSED, NOT_MEASURED = "met", "missed", "not measured"
 
@@ -47,8 +49,9 @@ def verdicts(out: Path) -> Iterator[Verdict]:
     """Of what timings.csv and compared.csv in the output folder hold."""
     path = out / "timings.csv"
     timings = read_timings(WORKING_TREE, path) if path.is_file() else pd.DataFrame(columns=[*rows.COLUMNS])
+    timings = by_model(timings, {name: one.model for name, one in load(PARAMS).systems.items()})
     timings = timings[timings.ratio_to_baseline.notna()]
-    published = paper_frames.published(WORKING_TREE, MODELS).set_index("model").speed_ratio
+    published = paper_frames.published(WORKING_TREE).set_index("model").speed_ratio
     for words, which, wanted in GOALS:
         met = timings.assign(**{name: timings[name].map(rows.text) for name in FLAGS}).query(which)
         for model in PAIRS:
