@@ -61,7 +61,7 @@ class Frames:
         runs = [(model, seed) for model in self.models for seed in self.seeds]
         runs += [(LINEAR_BASELINE, seed) for seed in self.linear_seeds]
         rows = [run_row(self.files, self.preset, model, seed) for model, seed in runs]
-        return self._named(pd.DataFrame(rows))
+        return self.named(pd.DataFrame(rows))
 
     @cached_property
     def records(self) -> dict[str, schemas.Record]:
@@ -120,7 +120,7 @@ class Frames:
         """A row a system and another one that it is compared with, `baseline`."""
         pairs = [pair.model_dump(exclude={"differences"}) for pair in self._pairs]
         found = pd.DataFrame(pairs, columns=[*PAIR]).assign(source=str(self._comparison_file))
-        return self._named(found.astype(dict.fromkeys(COMPARED, float)))
+        return self.named(found.astype(dict.fromkeys(COMPARED, float)))
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
@@ -133,7 +133,7 @@ class Frames:
         path = paths.results(self.preset) / "per_class_difference.csv"
         found = self.files.csv(path, schemas.PER_CLASS_DIFFERENCE, text=("model", "baseline", "label"))
         found = found[found.model.isin(self.models) & (found.baseline == found.model.map(self.baseline_of))]
-        return self._named(found.reset_index(drop=True).assign(source=str(path)))
+        return self.named(found.reset_index(drop=True).assign(source=str(path)))
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -149,7 +149,7 @@ class Frames:
             for classes, count in one.classes.items():
                 row |= {f"head_{classes}": count.head, f"total_{classes}": count.total}
             rows.append(row | {"backbone_parameters": one.backbone, "source": str(path)})
-        return self._named(pd.DataFrame(rows))
+        return self.named(pd.DataFrame(rows))
 
     @cached_property
     def timings(self) -> pd.DataFrame:
@@ -197,6 +197,10 @@ class Frames:
     def kind(self) -> str:
         """Where the clips come from, as in the parameters."""
         return str(self.runs.data.iloc[0])
+
+    @property
+    def clip_seconds(self) -> float:
+        return float(self.runs.clip_seconds.iloc[0])
 
     @property
     def folds(self) -> dict[str, int]:
@@ -303,9 +307,9 @@ class Frames:
                 rows = self.files.csv(path, columns, text)
                 found.append(rows.assign(model=model, seed=seed, source=str(path)))
         whole = [frame for frame in found if not frame.empty] or found[:1]
-        return self._named(pd.concat(whole, ignore_index=True))
+        return self.named(pd.concat(whole, ignore_index=True))
 
-    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """With the backbone's name and the method beside the model."""
         names = {model: self.backbone(model) for model in self.systems}
         methods = {**{model: one.method for model, one in self.systems.items()}, LINEAR_BASELINE: LINEAR_METHOD}
@@ -313,4 +317,4 @@ class Frames:
 
     def _timed(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A row of an architecture once for each system that has it."""
-        return self._named(timing_frames.by_model(frame, {name: self.systems[name].model for name in self.models}))
+        return self.named(timing_frames.by_model(frame, {name: self.systems[name].model for name in self.models}))

@@ -12,6 +12,7 @@ from harness.base import paths
 from harness.config.systems import LINEAR_BASELINE
 from harness.records.schemas import Record, TrainingRecord
 from harness.report.frames import Frames
+from harness.report.geometry import in_words
 from harness.report.run_rows import code_name, convolution_of
 
 PAPER_EPOCHS = 60
@@ -56,6 +57,7 @@ def made_by(frames: Frames) -> MadeBy:
         ("Trained models", f"{_by_model(trained, 'trained_model')}; {_all(trained.dcls)}"),
         *([("Starting weights", _by_model(trained, "start"))] if (trained.start != RANDOM).any() else []),
         ("Training", _training(frames, here, scored)),
+        *_geometry(frames),
         ("Timing", f"full-size models, {_all(timed.timing)}"),
         ("Code", f"{_code(files)}; torch {_all(files.torch)}"),
     )
@@ -124,6 +126,16 @@ def unlike_the_paper(frames: Frames) -> tuple[str, ...]:
     if runs[runs.start == "random"].model.isin(pretrained).any():
         reasons.append("no ImageNet weights at the start")
     return tuple(reasons)
+
+
+def _geometry(frames: Frames) -> list[tuple[str, str]]:
+    """How much of the DCLS kernels meets the maps, by stage."""
+    said: dict[str, list[str]] = {}
+    for model in filter(frames.is_dcls, frames.models):
+        words = in_words(frames.systems[model].model.backbone, frames.clip_seconds, frames.kernel_size(model))
+        said.setdefault(words, []).append(frames.backbone(model))
+    named = (f"{', '.join(dict.fromkeys(backbones))}: {words}" for words, backbones in said.items())
+    return [("Geometry, stages 1 to 4", "; ".join(named))] if said else []
 
 
 def _in_folds(frames: Frames) -> str:

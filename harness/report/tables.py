@@ -8,6 +8,7 @@ from harness.config.params import Params
 from harness.report.dvc_views import write_dvc_views
 from harness.report.frames import Frames, load_frames
 from harness.report.made_by import MadeBy, made_by
+from harness.report.paper_tables.comparisons import comparisons
 from harness.report.paper_tables.parameters import parameters
 from harness.report.paper_tables.per_class import per_class
 from harness.report.paper_tables.per_seed import per_seed
@@ -42,5 +43,11 @@ def tables(params: Params) -> None:
 
 def report_tables(frames: Frames, by: MadeBy) -> list[Table]:
     """All tables, the paper's first, that of the classes last."""
-    found = [table1(frames, by), parameters(frames), throughput(frames, by), per_seed(frames, by)]
+    found = [
+        table1(frames, by),
+        comparisons(frames, by),
+        parameters(frames),
+        throughput(frames, by),
+        per_seed(frames, by),
+    ]
     return [*found, per_class(frames, by)]

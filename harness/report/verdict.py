@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from harness.config.systems import CLASS_COUNTS, PAPER
+from harness.report.answers import REFUTED, SUPPORTED, UNDECIDED, answers
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, unlike_the_paper
 from harness.report.paper_tables.numbers import span
@@ -22,12 +23,16 @@ BACKBONES = 3  # of the paper's table, each with and without DCLS
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, what this run says of it (one of the three above), why, and the numbers, a line each."""
+    """A claim of the paper, what this run says of it (one of the three above), why, and the numbers, a line each.
+
+    `in_small`: what this run's own experiment says, by the rule of docs/protocol.md; empty for a claim of cost.
+    """
 
     claim: str
     outcome: str
     reason: str
     numbers: tuple[str, ...]
+    in_small: str = ""
 
 
 def verdict(frames: Frames) -> tuple[Claim, ...]:
@@ -40,18 +45,35 @@ def verdict(frames: Frames) -> tuple[Claim, ...]:
     unlike = f"It is not the paper's experiment: {'; '.join(reasons)}." if (reasons := unlike_the_paper(frames)) else ""
     of_map, of_cost = unlike or kernels or _too_few(compared), kernels or _too_few(pairs)
     return (
-        _map_rises(compared, of_map, frames),
-        _significant(compared, of_map),
+        replace(_map_rises(compared, of_map, frames), in_small=_in_small(frames)),
+        replace(_significant(compared, of_map), in_small=_in_small(frames)),
         _parameters(pairs, of_cost, frames),
         _throughput(pairs, of_cost, frames),
     )
+
+
+def _in_small(frames: Frames) -> str:
+    """Whether DCLS raises mAP, over all fair pairs: supported where all are, refuted where one is, else undecided."""
+    pairs = answers(frames)
+    pairs = pairs[(pairs.unfair == "") & (pairs.baseline == pairs.model.map(frames.baseline_of))]
+    pairs = pairs[[frames.systems[model].method == "DCLS" for model in pairs.model]]
+    if pairs.empty:
+        return ""
+    said = list(pairs.answer)
+    overall = REFUTED if REFUTED in said else SUPPORTED if set(said) == {SUPPORTED} else UNDECIDED
+    each = (f"{one.backbone} {one.mean:+.2f} points, {one.answer}" for one in pairs.itertuples())
+    return f"{overall} ({'; '.join(each)})"
 
 
 def verdict_page(frames: Frames, by: MadeBy) -> str:
     """verdict.md."""
     claims = verdict(frames)
     parts = [f"# What this run says of the paper's claims ({frames.preset})", f"{by.line}."]
-    parts.append("\n".join(f"- **{one.claim}**: this run **{one.outcome}** it." for one in claims))
+    lines = []
+    for one in claims:
+        lines.append(f"- **{one.claim}**: the paper's experiment: this run **{one.outcome}** it.")
+        lines += [f"  The experiment in small: **{one.in_small}**."] if one.in_small else []
+    parts.append("\n".join(lines))
     for one in claims:
         parts += [f"## {one.claim}: {one.outcome}", one.reason, "\n".join(f"- {line}" for line in one.numbers)]
     return "\n\n".join(filter(None, parts)) + "\n"

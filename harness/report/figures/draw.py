@@ -17,6 +17,7 @@ from harness.report.figures import theme
 from harness.report.figures.accuracy_and_cost import accuracy_and_cost
 from harness.report.figures.calibration import FEWEST, calibration
 from harness.report.figures.class_differences import class_differences
+from harness.report.figures.compared_systems import differences_by_epoch, system_scores
 from harness.report.figures.example_clips import example_clips
 from harness.report.figures.kernel_maps import dense_kernels
 from harness.report.figures.kernel_motion import kernel_motion
@@ -45,6 +46,15 @@ def pictures(frames: Frames) -> list[Picture]:
     together = f", {len(frames.seeds)} {frames.repeats} together" if several else ""
     timed = frames.condition
     found = [
+        Picture(
+            *("system_scores", "mAP by system", system_scores),
+            f"Test mAP of each system: rings are {frames.repeats}, the bar is their mean with its 95% interval. "
+            "Dashed: logistic regression on log-mel statistics; dotted: chance.",
+        ),
+        Picture(
+            *("differences_by_epoch", "Differences by training length", differences_by_epoch),
+            f"Difference of validation mAP at equal epochs, mean and range {over}; above 0 the first system leads.",
+        ),
         Picture(
             *("learning_curves", "Learning curves", learning_curves),
             "Training loss (augmented, mixed clips) and validation mAP by epoch"
@@ -94,16 +104,17 @@ def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
     return [
         Picture(
             *(f"positions_{model}", f"Kernel positions, {system}", partial(kernel_positions, model=model)),
-            f"Share of the DCLS elements in each cell of the kernel by stage{together}; white cells have none. The "
+            f"Share of the DCLS elements in each cell of the kernel by stage{together}; white cells have none, hatched "
+            "ones lie outside every map. The "
             f"paths are those of a fixed, random sample of seed {seed}; near 1 kHz a mel band is {near[0]} wide, near "
             f"8 kHz {near[1]}.",
             partial(kernel_animation, model=model),
         ),
         Picture(
             *(f"motion_{model}", f"Kernels over time, {system}", partial(kernel_motion, model=model)),
-            "How far the elements are from where they started, their spread |SIG|, the effective support "
-            "(sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the share of elements in the outermost "
-            f"cells. Quantiles are means over {frames.repeats}{lacking}.",
+            "How far the elements are from where they started, the share that moved more than a cell, the effective "
+            "support (sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, the spread |SIG| and the size of the "
+            f"positions' gradient. Quantiles are means over {frames.repeats}{lacking}.",
         ),
         Picture(
             *(f"kernels_{model}", f"Dense kernels, {system}", partial(dense_kernels, model=model)),

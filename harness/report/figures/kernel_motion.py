@@ -1,4 +1,4 @@
-"""How the DCLS kernels change as training goes on: displacement, spread, effective support, share at the border."""
+"""How the DCLS kernels change as training goes on: displacement, support, gradients."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from harness.report.frames import Frames
 LEVELS = ("q05", "q25", "q50", "q75", "q95")
 QUANTITIES = {  # in positions.csv: its mean, its quantiles or "", factor to the axis, label of the axis
     "mean_displacement": ("displacement", 1, "distance from\nstart (cells)"),
-    "mean_spread": ("spread", 1, "spread |SIG|\n(cells)"),
+    "moved": ("", 100, "moved more than\na cell (%)"),
     "mean_support": ("support", 100, "effective support\n(% of the cells)"),
-    "at_border": ("", 100, "elements at the\nborder (%)"),
+    "mean_spread": ("spread", 1, "spread |SIG|\n(cells)"),
+    "gradient": ("", 1, "gradient of P\n(root mean square)"),
 }
+SHARES = ("moved",)  # of which the axis holds at least one percent
 
 
 def kernel_motion(frames: Frames, model: str) -> Figure | None:
@@ -27,7 +29,7 @@ def kernel_motion(frames: Frames, model: str) -> Figure | None:
 
     None where there is no epoch but one.
     """
-    positions = frames.positions[frames.positions.model == model].dropna(axis="columns")
+    positions = frames.positions[frames.positions.model == model].dropna(axis="columns", how="all")
     if positions.epoch.nunique() < 2:
         return None
     parts = {}
@@ -42,7 +44,7 @@ def kernel_motion(frames: Frames, model: str) -> Figure | None:
     grid.set_axis_labels("epoch", "")
     theme.label_rows(grid, (QUANTITIES[name][2] for name in parts))
     for (name, part), row in zip(parts.items(), grid.axes, strict=True):
-        row[0].set_ylim(0, max(1.0 if name == "at_border" else 0.0, 1.08 * part.max(axis=None)) or None)
+        row[0].set_ylim(0, max(1.0 if name in SHARES else 0.0, 1.08 * part.max(axis=None)) or None)
     for axes, stage in zip(grid.axes[0], grid.col_names, strict=True):
         axes.set_title(f"stage {stage}")
         theme.whole_numbers(axes)
@@ -54,7 +56,7 @@ def _draw(data: pd.DataFrame, **_: object) -> None:
     """Quantiles of one stage, or their mean."""
     line = {"x": "epoch", "color": theme.DCLS, "errorbar": None, "legend": False, "ax": plt.gca()}
     if "q50" not in data or data.q50.isna().all():
-        label = "share" if (data["quantity"] == "at_border").all() else "mean"
+        label = "mean"
         sns.lineplot(data, y="mean", marker="o", markersize=2.5, markeredgewidth=0, label=label, **line)
         return
     for low, high, alpha, label in (("q05", "q95", 0.18, "5% to 95%"), ("q25", "q75", 0.35, "middle half")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -9,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from harness.base.errors import UserError
 from harness.report.figures import theme
@@ -22,8 +25,16 @@ from harness.report.figures.kernel_maps import (
     stage_rows,
 )
 from harness.report.frames import Frames
+from harness.report.geometry import reach
 
 COLOUR_MAP = "magma_r"  # perceptually uniform, light where elements are few
+OUTSIDE: dict[str, Any] = {
+    "facecolor": "#EDEDED",
+    "edgecolor": "#BDBDBD",
+    "hatch": "////",
+    "linewidth": 0,
+    "alpha": 0.6,
+}
 MARGIN = 1.15  # of the farthest point of a path, within the axes
 
 
@@ -45,6 +56,7 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
     for row, (stage, cell) in zip(panels, cells.items(), strict=True):
         for axes, epoch in zip(row, epochs, strict=False):
             _map(axes, shares.get((epoch, stage)), shown, cell, scale, labelled=axes is row[0])
+            outside(axes, frames, model, stage, shown)
         if with_paths:
             _paths(row[-1], paths[paths.stage == stage], cell)
     for axes, epoch in zip(panels[0], epochs, strict=False):
@@ -88,6 +100,20 @@ def _frame(
     figure.supxlabel("time offset (ms)", fontsize=8)
     figure.suptitle(epoch_title(frames, model, epoch), fontsize=9)
     return figure
+
+
+def outside(axes: Axes, frames: Frames, model: str, stage: int, shown: int) -> None:
+    """Hatch the cells of a kernel map that never meet anything but padding."""
+    size = frames.kernel_size(model)
+    far = reach(frames.systems[model].model.backbone, stage, frames.clip_seconds, size)
+    (rows, columns), whole = (2 * min(cells, shown) + 1 for cells in far), 2 * shown + 1
+    below, beside = (whole - rows) / 2, (whole - columns) / 2
+    for corner, width, height in (
+        *(((0, start), whole, below) for start in (0, whole - below)),
+        *(((start, below), beside, rows) for start in (0, whole - beside)),
+    ):
+        if width and height:
+            axes.add_patch(Rectangle(corner, width, height, **OUTSIDE))
 
 
 def _shares(frames: Frames, model: str) -> dict[tuple[int, int], np.ndarray]:
