@@ -12,6 +12,7 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import write_text
 from harness.config.params import Params
+from harness.report.answers import in_one_sentence
 from harness.report.frames import Frames, load_frames
 from harness.report.made_by import files_in_words, made_by
 from harness.report.page.classes import class_view
@@ -49,7 +50,8 @@ def _content(frames: Frames) -> dict[str, Any]:
     return {
         "preset": frames.preset,
         "by": by,
-        "headline": headline(claims),
+        "headline": in_one_sentence(frames) or headline(claims),
+        "claims_in_short": headline(claims),
         "claims": [(claim, MARKS[claim.outcome]) for claim in claims],
         "tables": tables,
         "classes": class_view(frames, classes),

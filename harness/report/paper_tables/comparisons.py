@@ -8,7 +8,7 @@ from harness.report.answers import answers, rise_at_the_end, systems
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import mean_sd, number, number_of_runs, span
-from harness.report.paper_tables.table import Table, View, cells_from, view
+from harness.report.paper_tables.table import Column, Table, View, cells_from, view
 
 FLAT = 1.0  # points: a validation curve that rises less over its last quarter is flat
 COLUMNS = (
@@ -26,9 +26,8 @@ NOTES = (
 
 def comparisons(frames: Frames, by: MadeBy) -> Table:
     """A row a comparison that the parameters ask for."""
-    found = answers(frames).assign(
-        row=lambda lines: lines.model + " - " + lines.baseline, difference=lambda x: x["mean"]
-    )
+    found = answers(frames)
+    found = found.assign(row=found.model + " - " + found.baseline, difference=found["mean"])
     measured = ("difference", "sd", "low", "high", "clips_low", "clips_high", "answer")
     cells = pd.concat(
         [
@@ -57,7 +56,7 @@ def _systems(frames: Frames) -> View:
         return "flat" if rose[model] < FLAT else f"rose by {rose[model]:.1f} points at the end"
 
     over = frames.runs.set_index("model")
-    columns = [
+    columns: list[Column] = [
         ("backbone", "backbone"),
         ("system", "method"),
         ("depthwise convolution", "convolution"),
@@ -72,7 +71,7 @@ def _systems(frames: Frames) -> View:
 def _answers(frames: Frames, found: pd.DataFrame) -> list[View]:
     if found.empty:
         return []
-    columns = [
+    columns: list[Column] = [
         ("backbone", "backbone"),
         ("question", "question"),
         ("answer", "answer"),
