@@ -15,6 +15,7 @@ from harness.config.params import Params
 from harness.counting.operations import Counts
 from harness.records import provenance
 from harness.throughput import breakdown, pair, sweep
+from harness.throughput.pairs import pairs
 
 SECONDS = {"convformer": 0.5, "fastvit": 0.3, "convnext": 0.4}  # of a clip, DCLS 1.4 times that
 COUNTS = Counts({527: 25_000_000, 1000: 25_000_000 + 473 * 2114}, 5_000_000_000, 0)
@@ -25,10 +26,12 @@ def write_timings(params: Params, patch: pytest.MonkeyPatch) -> None:
     """runs/hardware.json and results/throughput of this machine's CPU, in the current folder."""
     random = np.random.default_rng(0)
 
+    families = iter(params.systems[one.name].model.backbone for _ in range(1000) for one in pairs(params))
+
     def take_turns(steps: Mapping[str, Any], *_: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        family = next(iter(steps)).split("_")[0]
-        slower = {name: 1.4 if "_dcls_" in name else 1.0 for name in steps}
-        return {name: SECONDS[family] * slower[name] * random.uniform(0.95, 1.05, 10) for name in steps}, {}
+        each = SECONDS[next(families)]
+        slower = {name: 1.4 if name == pair.MODEL else 1.0 for name in steps}
+        return {name: each * slower[name] * random.uniform(0.95, 1.05, 10) for name in steps}, {}
 
     patch.setattr(pair, "_warm", lambda *_: pair.Warm(lambda: None, "", None, []))
     patch.setattr(pair, "take_turns", take_turns)

@@ -290,7 +290,7 @@ def test_finished_runs_are_left_out_and_those_of_other_parameters_or_data_are_no
     finish(root, MODELS[1], 0, MODELS[1])
     assert f"{MODELS[1]}-0" not in titles()
     content = yaml.safe_load((root / "params.yaml").read_text())
-    content["per_model"][MODELS[0]]["learning_rate"] = 0.5
+    content["systems"][MODELS[0]]["schedule"]["learning_rate"] = 0.5
     (root / "params.yaml").write_text(yaml.safe_dump(content))
     assert f"{MODELS[0]}-0" in titles() and f"{MODELS[1]}-0" not in titles()
     content["evaluate"]["batch"] += 1

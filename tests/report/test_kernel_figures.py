@@ -19,7 +19,6 @@ from harness.base.errors import UserError
 from harness.base.files import write_csv
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.config.systems import is_dcls, method_of
 from harness.report.figures import theme
 from harness.report.figures.calibration import FEWEST, calibration
 from harness.report.figures.draw import draw_figures, not_recorded

@@ -15,7 +15,6 @@ from matplotlib.colors import to_hex
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import Params
-from harness.config.systems import MODELS
 from harness.report.figures import theme
 from harness.report.figures.speed import GREYS, step_time, throughput_by_batch
 from harness.report.frames import load_frames
@@ -23,6 +22,7 @@ from harness.report.tables import tables
 from harness.report.timing_frames import fairest
 from harness.throughput import rows
 from harness.throughput.device import slug
+from tests.conftest import MODELS
 from tests.made_up_timings import PARTS
 from tests.report.conftest import DCLS, RESULTS, timed_file, timing_of
 

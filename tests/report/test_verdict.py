@@ -13,10 +13,10 @@ from harness.base.errors import UserError
 from harness.base.files import write_json
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.config.systems import MODELS, is_dcls
 from harness.report.frames import load_frames
 from harness.report.tables import tables
 from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
+from tests.conftest import MODELS
 from tests.report.conftest import BASELINE, DCLS, RESULTS, edit, edit_timings
 
 DCLS_MODELS = tuple(filter(is_dcls, MODELS))

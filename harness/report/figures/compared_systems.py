@@ -21,6 +21,7 @@ def system_scores(frames: Frames) -> Figure:
     colours = theme.colours(found.method)
     most = found.groupby("backbone").size().max()
     grid = theme.facets(found, 0.95 + 0.3 * most, col="backbone", sharey=False)
+    right = 105 * max(frames.runs.mAP.max(), found.high.max() / 100)
     for backbone, axes in grid.axes_dict.items():
         here = found[found.backbone == backbone].reset_index(drop=True)
         for place, one in here.iterrows():
@@ -30,14 +31,13 @@ def system_scores(frames: Frames) -> Figure:
             arms = [[one["mean"] - one.low], [one.high - one["mean"]]] if pd.notna(one.low) else None
             axes.errorbar([one["mean"]], [place], xerr=arms, marker="|", ms=11, capsize=3, elinewidth=1.4, **look)
         axes.set_yticks(range(len(here)), here.method)
-        axes.set(ylim=(len(here) - 0.5, -0.5), xlabel="test mAP (%)", ylabel="")
+        axes.set(ylim=(len(here) - 0.5, -0.5), xlim=(0, right), xlabel="test mAP (%)", ylabel="")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         lines = {"logistic regression": (frames.maps_of(LINEAR_BASELINE).mean(), "--"), "chance": (frames.chance, ":")}
         for name, (height, style) in lines.items():
             if pd.notna(height):
                 axes.axvline(height, color=theme.GREY, linewidth=1.0, linestyle=style, label=name, zorder=0.5)
-        axes.set_xlim(left=0)
     theme.shared_legend(grid.figure, "lower center")
     return grid.figure
 
