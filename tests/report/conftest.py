@@ -22,10 +22,10 @@ from harness.base.files import write_csv, write_json
 from harness.comparison import examples
 from harness.comparison import paired as comparison
 from harness.config.params import Params
-from harness.config.systems import LINEAR_BASELINE
+from harness.config.systems import LINEAR_BASELINE, PAPER, System
 from harness.evaluation import evaluation_files
 from harness.records import provenance
-from harness.records.schemas import HISTORY, DataSummary, checked
+from harness.records.schemas import HISTORY, SCHEMA_VERSION, DataSummary, checked
 from harness.report.figures import theme
 from harness.report.tables import tables
 from harness.throughput import rows
@@ -42,6 +42,12 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 SKILL = {"convformer": 0.25, "fastvit": 0.6, "convnext": 0.35}  # how far positives stand out, in standard deviations
 
 
+def resized(system: System) -> System:
+    model = system.model.model_copy(update={"depths": (1, 1, 3, 1), "widths": (32, 64, 128, 256)})
+    schedule = system.schedule.model_copy(update={"epochs": 8})
+    return system.model_copy(update={"model": model, "schedule": schedule})
+
+
 @pytest.fixture(scope="session")
 def report_params(params: Params) -> Params:
     """The default preset with three seeds."""
@@ -49,10 +55,7 @@ def report_params(params: Params) -> Params:
         update={
             "seeds": (0, 1, 2),
             "linear_baseline_seeds": (0, 1, 2),
-            "per_model": {
-                name: one.model_copy(update={"epochs": 8, "depths": (1, 1, 3, 1), "widths": (32, 64, 128, 256)})
-                for name, one in params.per_model.items()
-            },
+            "systems": {name: resized(one) for name, one in params.systems.items()},
             "evaluate": params.evaluate.model_copy(update={"bootstrap": 100}),
         }
     )
@@ -128,7 +131,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     for name in ("published.csv", "reference_points.csv"):
         shutil.copy(ROOT / paths.PUBLISHED.with_name(name), paths.PUBLISHED.with_name(name))
     summary = {"preset": params.preset, "kind": params.data.kind, "classes": CLASSES, "fingerprint": "d" * 64}
-    summary |= {"schema_version": 2, "rows": CLIPS, "statuses": {"ok": CLIPS}}
+    summary |= {"schema_version": SCHEMA_VERSION, "rows": CLIPS, "statuses": {"ok": CLIPS}}
     summary |= {"clips": {"test": CLIPS}, "seconds": {"test": float(CLIPS)}}
     write_json(paths.results(params.preset) / "data.json", checked(DataSummary, summary))
     random = np.random.default_rng(0)
@@ -137,7 +140,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
             _write_run(params, model, seed, random)
     _write_parameters(params)
     parameters = provenance.stage_parameters(params, params.models[0])
-    del parameters["model"], parameters["dcls"], parameters["train"]
+    del parameters["model"], parameters["schedule"], parameters["train"]
     for seed in params.linear_baseline_seeds:
         record = provenance.provenance(
             "linear_baseline",
@@ -175,10 +178,11 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
             convolutions="rule",
         ),
     )
-    skill = SKILL[model.split("_")[0]] + (0.1 if "_dcls_" in model else 0.0) + 0.05 * random.standard_normal()
+    system = params.systems[model]
+    skill = SKILL[system.model.backbone] + (0.1 if system.is_dcls else 0.0) + 0.05 * random.standard_normal()
     record = provenance.provenance("evaluation", parameters, "d" * 64, "cpu", **more)
     write_scores(params, model, seed, skill, random, record)
-    epochs = range(1, params.per_model[model].epochs + 1)
+    epochs = range(1, system.schedule.epochs + 1)
     rows = [
         {
             "epoch": epoch,
@@ -191,8 +195,8 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
     ]
     write_csv(folder / "history.csv", HISTORY, rows)
     positions.write_positions(
-        _walk(params, model, seed) if "_dcls_" in model else {},
-        params.dcls,
+        _walk(params, model, seed) if system.is_dcls else {},
+        system.model.dcls,
         Path("positions.npz"),
         folder,
     )
@@ -236,11 +240,14 @@ def _write_parameters(params: Params) -> None:
         classes[str(count)] = {"head": (features + 1) * count, "total": total}
     rest = {"kernels": 0, "positions": 0, "spreads": 0, "features": features, "classes": classes}
     (backbone,) = {one["total"] - one["head"] for one in classes.values()}
-    models = {model: rest | {"backbone": backbone} for model in params.models}
+    systems = params.systems
+    models = {
+        name: rest | {"backbone": backbone, "convolution": systems[name].model.convolution} for name in params.models
+    }
     write_json(folder / "parameters.json", {"models": models})
     record = provenance.provenance(
         "parameters",
-        {"dcls": provenance.as_plain(params.dcls)},
+        {name: provenance.as_plain(systems[name].model) for name in params.models},
         "none",
         "meta",
         models=list(params.models),
@@ -252,10 +259,12 @@ def _write_parameters(params: Params) -> None:
 def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
     """Snapshots of four DCLS layers whose positions drift outwards."""
     torch.manual_seed(seed)
-    size = params.dcls.dilated_kernel_size
+    dcls = params.systems[model].model.dcls
+    assert dcls is not None
+    size = dcls.dilated_kernel_size
     layers = nn.ModuleDict(
         {
-            f"stage{n}": Dcls2d(c, c, params.dcls.kernel_count, groups=c, dilated_kernel_size=size)
+            f"stage{n}": Dcls2d(c, c, dcls.kernel_count, groups=c, dilated_kernel_size=size)
             for n, c in enumerate((32, 64, 128, 256))
         }
     )
@@ -263,7 +272,7 @@ def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
     drift = [
         1.2 * torch.randn_like(layer.P) * torch.tensor([0.5, 1.0])[:, None, None, None] for layer in layers.values()
     ]
-    last = params.per_model[model].epochs
+    last = params.systems[model].schedule.epochs
     for epoch in range(1, last + 1):
         with torch.no_grad():
             for number, layer in enumerate(layers.values()):
@@ -280,16 +289,24 @@ def timed_file() -> Path:
 
 
 def edit_timings(change: Callable[[dict[str, str]], None]) -> None:
-    """Let `change` loose on every row of this machine's timings."""
+    """Let `change` loose on every row of this machine's timings, with `model` in it."""
     found = rows.read(timed_file())
     for row in found:
+        row["model"] = model_of(row)
         change(row)
+        del row["model"]
     rows.upsert(timed_file(), found)
+
+
+def model_of(row: dict[str, str]) -> str:
+    """The one of the paper's six that a row of timings is of."""
+    is_dcls = row["convolution"] != "7x7"
+    return next(name for name, (one, base) in PAPER.items() if (one, bool(base)) == (row["backbone"], is_dcls))
 
 
 def timing_of(model: str) -> dict[str, str]:
     """The row of results/throughput that the tables take: inference at the largest batch."""
-    found = [row for row in rows.read(timed_file()) if (row["model"], row["mode"]) == (model, "inference")]
+    found = [row for row in rows.read(timed_file()) if (model_of(row), row["mode"]) == (model, "inference")]
     return max(found, key=lambda row: int(row["batch"]))
 
 

@@ -255,7 +255,7 @@ def _class_rows(count: int) -> None:
     rows[0] = (*rows[0][:7], -0.2, -0.1)
     rows[1] = (*rows[1][:7], "", "")
     rows[-1] = (*rows[-1][:7], 0.1, 0.9)
-    header = ("model", "baseline", "label", "positives", "AP_baseline", "AP_dcls", "difference", "low", "high")
+    header = ("model", "baseline", "label", "positives", "AP_baseline", "AP", "difference", "low", "high")
     write_csv(RESULTS / "per_class_difference.csv", header, rows)
 
 

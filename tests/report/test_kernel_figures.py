@@ -171,7 +171,7 @@ def test_examples_show_the_scores_and_fill_what_is_there(workplace: Path, report
             assert [tick.get_text() for tick in axes.get_yticklabels()] == [one["label"] for _, one in shown]
             filled = [to_hex(bar.get_facecolor()) != "#ffffff" for bar in axes.patches]
             assert filled == [one["label"] in clip["labels"] for _, one in shown]
-            colours = [theme.COLOURS[method_of(model)] for model, _ in shown]
+            colours = [(theme.DCLS if "_dcls_" in model else theme.BASELINE) for model, _ in shown]
             assert [to_hex(bar.get_edgecolor()).upper() for bar in axes.patches] == colours
             assert axes.yaxis_inverted()
 
@@ -212,7 +212,7 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
 def test_committed_results_can_be_drawn(preset: str) -> None:
     with contextlib.chdir(ROOT):
         frames = load_frames(selection_in(Path("results") / preset))
-        model = next(iter(filter(is_dcls, frames.models)))
+        model = next(iter(filter(frames.is_dcls, frames.models)))
         maps = kernel_positions(frames, model)
         assert maps is not None and kernel_motion(frames, model) is not None
         drawn = [figure is not None for figure in (dense_kernels(frames, model), calibration(frames))]
@@ -250,7 +250,7 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
         ("evaluation/calibration.csv", "low,high\n0,1\n", lambda frames, _: calibration(frames), "'count'"),
         (
             "../../examples/examples.json",
-            '{"schema_version": 2, "seed": 0, "clips": [{}]}',
+            '{"schema_version": 3, "seed": 0, "clips": [{}]}',
             lambda frames, _: example_clips(frames),
             "no 'clips.0.id' in it",
         ),

@@ -29,7 +29,7 @@ from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of, rows_of_ta
 
 INDEX = RESULTS / "index.html"
 EPOCHS = (0, 1, 2, 4, 8)
-EMPTY_CLIP = '{"schema_version": 2, "seed": 0, "clips": [{}]}'
+EMPTY_CLIP = '{"schema_version": 3, "seed": 0, "clips": [{}]}'
 HOSTILE = '<script>alert(1)</script> & "quoted"'
 VOID = {"meta", "link", "img", "input", "br"}
 PLACES = """
@@ -123,7 +123,7 @@ def _write_examples() -> None:
     folder.mkdir(exist_ok=True)
     (folder / "clip1.flac").write_bytes(b"fLaC not really")
     silent = clip | {"id": "2", "labels": ["class 3"], "audio": None, "recordings": []}
-    write_json(folder / "examples.json", {"schema_version": 2, "seed": 0, "clips": [clip, silent]})
+    write_json(folder / "examples.json", {"schema_version": 3, "seed": 0, "clips": [clip, silent]})
 
 
 @pytest.fixture
