@@ -36,7 +36,7 @@ COMPARED = ("sd", "low", "high")  # of a pair: None where there is one seed
 
 def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
-    models, seeds, linear_seeds = tuple(chosen.models), tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds)
+    models, seeds, linear_seeds = in_order(chosen), tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds)
     frames = Frames(chosen.preset, chosen.systems, models, seeds, linear_seeds, files)
     for name in ("published", "runs", "comparisons", "coverage"):  # the others are read when they are asked for
         getattr(frames, name)
@@ -44,9 +44,18 @@ def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Fram
     return frames
 
 
+def in_order(chosen: Params | Selection) -> tuple[str, ...]:
+    """By backbone as in the paper's table; within one, the paper's systems and then others as in the parameters."""
+    backbones = list(dict.fromkeys(backbone for backbone, _ in PAPER.values()))
+    places = {name: place for place, name in enumerate((*PAPER, *(one for one in chosen.models if one not in PAPER)))}
+    return tuple(
+        sorted(chosen.models, key=lambda name: (backbones.index(chosen.systems[name].model.backbone), places[name]))
+    )
+
+
 @dataclass(frozen=True)
 class Frames:
-    """What was found of a preset's systems and seeds, in the order of the parameters."""
+    """What was found of a preset's systems and seeds, seeds in the order of the parameters."""
 
     preset: str
     systems: Mapping[str, System]

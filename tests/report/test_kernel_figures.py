@@ -48,10 +48,10 @@ def frames(workplace: Path, report_params: Params) -> Frames:
 def test_motion_is_the_mean_of_the_seeds_quantiles(frames: Frames) -> None:
     figure = kernel_motion(frames, DCLS)
     assert figure is not None
-    panels = np.array(figure.axes).reshape(4, 4)
+    panels = np.array(figure.axes).reshape(4, 4)  # no gradient: these weights were never trained
     files = [rows_of(folder_of(DCLS, seed) / "training" / "positions.csv") for seed in (0, 1, 2)]
-    for row, (name, factor) in enumerate({"displacement": 1, "spread": 1, "support": 100, "at_border": 100}.items()):
-        columns = [name] if name == "at_border" else [f"{name}_{level}" for level in LEVELS]
+    for row, (name, factor) in enumerate({"displacement": 1, "moved": 100, "support": 100, "spread": 1}.items()):
+        columns = [name] if name == "moved" else [f"{name}_{level}" for level in LEVELS]
         for stage in CELLS:
             axes = panels[row, stage - 1]
             chosen = [[one for one in file if int(one["stage"]) == stage] for file in files]

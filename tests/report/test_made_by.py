@@ -40,7 +40,8 @@ def test_header_says_what_made_it(made: Path) -> None:
 
 def _as_in_the_paper(record: dict[str, Any]) -> None:
     record["parameters"]["data"]["kind"] = "audioset"
-    model = {"epochs": 60, "scale": "full", "start": "imagenet", "depths": None, "widths": None}
+    record["parameters"]["schedule"]["epochs"] = 60
+    model = {"scale": "full", "start": "imagenet", "depths": None, "widths": None}
     record["parameters"]["model"] |= model
     if record["kind"] == "training":
         record["start"] = {"source": "timm/a-model", "sha256": "a" * 64}
@@ -63,7 +64,7 @@ def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params:
     text = TABLE.with_suffix(".md").read_text()
     assert "Not the paper's experiment" not in text
     assert "full-size models, 60 epochs, from ImageNet weights (convformer_audio_s18," in text
-    assert "full-size models, 60 epochs, from scratch (fastvit_audio_sa24, fastvit_dcls_audio_sa24); DCLS of 26" in text
+    assert "full-size models, 60 epochs, from scratch (fastvit_audio_sa24, fastvit_dcls_audio_sa24); DCLS 26" in text
     start = (
         "- **Starting weights**: timm/a-model, SHA-256 aaaaaaaaaaaa (convformer_audio_s18, convformer_dcls_audio_s18"
     )
@@ -81,14 +82,16 @@ def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params:
 def test_published_weights_are_called_so(workplace: Path, report_params: Params) -> None:
     def published(record: dict[str, Any]) -> None:
         _as_in_the_paper(record)
-        record["parameters"]["model"] |= {"start": "published", "epochs": 0}
+        record["parameters"]["model"]["start"] = "published"
+        record["parameters"]["schedule"]["epochs"] = 0
         record["parameters"]["train"]["batch"] = 4096
 
     params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     _edit_training(published)
     tables(params)
     text = TABLE.with_suffix(".md").read_text()
-    assert "- **Trained models**: full-size models, the authors' published weights; DCLS of 26" in text
+    assert "- **Trained models**: full-size models, the authors' published weights; DCLS 26 in 23x23, gauss" in text
+    assert "from positions of sd 4, at 20 times the rate" in text
     assert "- **Training**: none here; scored on CPU, float32." in text
     assert "- **Starting weights**: timm/a-model, SHA-256 aaaaaaaaaaaa." in text
     assert "0 epoch" not in text and "4096" not in text and "Not the paper's experiment" not in text
@@ -125,7 +128,7 @@ def test_micro_batches_are_told(workplace: Path, report_params: Params) -> None:
         ),
         (
             "training/run.json",
-            lambda one: one["parameters"]["model"].update(epochs=3),
+            lambda one: one["parameters"]["schedule"].update(epochs=3),
             f"disagree in scale and epochs of {DCLS}",
         ),
     ],
@@ -194,7 +197,7 @@ def test_reference_points_stand_below_the_table_as_not_of_this_run(
 ) -> None:
     tables(fold_params)
     page = Path("paper_tables/esc10/table1.md").read_text()
-    below = page.split("**Reference points: not produced by this run**")[1].split("**DCLS minus")[0]
+    below = page.split("**Reference points: not produced by this run**")[1].split("**System minus")[0]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in below.strip().splitlines()[2:]]
     made_at = "measured while this project was designed"
     assert lines == [

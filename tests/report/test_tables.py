@@ -52,7 +52,7 @@ def test_differences_intervals_and_words_are_those_of_the_comparison(made: Path)
         assert float(row[f"map_difference_{name}"]) == 100 * found[name]
     assert row["map_difference_in_words"] == found["verdict"] and row["map_difference_seeds"] == "3"
     assert float(row["map_difference_published"]) == 0.69
-    lines = TABLE.with_suffix(".md").read_text().split("**DCLS minus")[1].splitlines()
+    lines = TABLE.with_suffix(".md").read_text().split("**System minus")[1].splitlines()
     shown = next(line for line in lines if line.startswith(f"| {DCLS} ") and f"| {found['verdict']} " in line)
     assert f"{100 * found['low']:+.2f} to {100 * found['high']:+.2f}" in shown
     assert f"{100 * found['clips_low']:+.2f} to {100 * found['clips_high']:+.2f}" in shown
