@@ -171,7 +171,8 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
     counted = json.loads((results / "parameters.json").read_text())["models"]
     assert counted["dense"]["convolution"] == "23x23" and counted["dense"]["kernels"] > 10 * counted["fixed"]["kernels"]
     folder = results / "runs" / "fixed-0" / "training"
-    assert {row.split(",")[4] for row in (folder / "positions.csv").read_text().splitlines()[1:]} == {"0.0"}
+    moved = [float(row.split(",")[4]) for row in (folder / "positions.csv").read_text().splitlines()[1:]]
+    assert max(moved) < 0.1  # what begins outside of the kernel is brought back at the first step, and no more
     shown = run(clone, sys.executable, "-m", "harness", "show")
     assert all(model in shown for model in RUN) and "linear" in shown and "report.md" in shown
 
