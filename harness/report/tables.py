@@ -25,8 +25,9 @@ ANSWER = "answer.txt"
 
 
 def tables(params: Params) -> None:
-    """Write paper_tables/PRESET: each table as CSV, Markdown and LaTeX, table1.txt (what `show` prints),
-    answer.txt (one sentence, which README and page lead with), provenance.json and verdict.md; and what DVC's own views show, into results/PRESET.
+    """Write paper_tables/PRESET: each table as CSV, Markdown and LaTeX, table1.txt (what `show` prints), answer.txt
+    (one sentence, which README and page lead with), provenance.json and verdict.md; and what DVC's own views show, into
+    results/PRESET.
 
     Raises UserError where a result file is missing, or is of other runs than another.
     """
