@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.config.systems import CLASS_COUNTS, PAPER
-from harness.report.answers import REFUTED, SUPPORTED, UNDECIDED, answers
+from harness.report.answers import REFUTED, SUPPORTED, UNDECIDED, answers, in_short
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, unlike_the_paper
 from harness.report.paper_tables.numbers import span
@@ -59,9 +59,9 @@ def _in_small(frames: Frames) -> str:
     pairs = pairs[[frames.systems[model].method == "DCLS" for model in pairs.model]]
     if pairs.empty:
         return ""
-    said = list(pairs.answer)
+    said = [in_short(one) for one in pairs.answer]
     overall = REFUTED if REFUTED in said else SUPPORTED if set(said) == {SUPPORTED} else UNDECIDED
-    each = (f"{one.backbone} {one.mean:+.2f} points, {one.answer}" for one in pairs.itertuples())
+    each = (f"{one.backbone} {one.mean:+.2f} points, {in_short(one.answer)}" for one in pairs.itertuples())
     return f"{overall} ({'; '.join(each)})"
 
 
