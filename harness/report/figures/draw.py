@@ -112,9 +112,9 @@ def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
         ),
         Picture(
             *(f"motion_{model}", f"Kernels over time, {system}", partial(kernel_motion, model=model)),
-            "How far the elements are from where they started, the share that moved more than a cell, the effective "
-            "support (sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, the spread |SIG| and the size of the "
-            f"positions' gradient. Quantiles are means over {frames.repeats}{lacking}.",
+            "How far elements are from their start, the share that moved more than a cell, the effective support (sum "
+            "of |k|)^2 / (cells x sum of k^2) of the kernels, the spread |SIG| and the positions' gradient; quantiles are "
+            f"means over {frames.repeats}{lacking}. Elements on cells outside every map have no gradient and stay.",
         ),
         Picture(
             *(f"kernels_{model}", f"Dense kernels, {system}", partial(dense_kernels, model=model)),
