@@ -113,7 +113,7 @@ def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
         Picture(
             *(f"motion_{model}", f"Kernels over time, {system}", partial(kernel_motion, model=model)),
             "How far elements are from their start, the share that moved more than a cell, the effective support (sum "
-            "of |k|)^2 / (cells x sum of k^2) of the kernels, the spread |SIG| and the positions' gradient; quantiles are "
+            "of |k|)^2 / (cells x sum of k^2) of the kernels, the spread |SIG| and the gradient of P; quantiles are "
             f"means over {frames.repeats}{lacking}. Elements on cells outside every map have no gradient and stay.",
         ),
         Picture(
