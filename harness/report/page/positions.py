@@ -11,15 +11,18 @@ def sampled_positions(frames: Frames) -> list[dict[str, Any]]:
     """A run each: its name, the cells along a side of its kernels, the recorded epochs, and by stage the offsets from
     the kernel's centre, along frequency and along time, [epoch][element].
 
-    Elements that lack an epoch, and runs that recorded none, are left out.
+    Of the first seed of every DCLS system whose spacings are learned. Elements that lack an epoch are left out.
     """
     found: list[dict[str, Any]] = []
-    for (model, seed), run in frames.trajectories.groupby(["model", "seed"], sort=False):
-        stages = []
+    paths = frames.trajectories[frames.trajectories.seed == frames.seeds[0]]
+    for model, run in paths.groupby("model", sort=False):
+        dcls, inside, stages = frames.systems[model].model.dcls, frames.maps(model), []
+        if not dcls or not dcls.position_rate:
+            continue
         for stage, elements in run.groupby("stage"):
             places = elements.pivot(index="epoch", columns="element", values=["row", "column"]).dropna(axis=1).round(2)
             along = {"frequency": places.row.to_numpy().tolist(), "time": places.column.to_numpy().tolist()}
-            stages.append({"stage": stage, **along})
-        name, epochs = f"{frames.backbone(model)}, seed {seed}", sorted(run.epoch.unique().tolist())
+            stages.append({"stage": stage, "map": inside[stage], **along})
+        name, epochs = f"{frames.backbone(model)}, {frames.systems[model].method}", sorted(run.epoch.unique().tolist())
         found.append({"name": name, "side": frames.kernel_size(model), "epochs": epochs, "stages": stages})
     return found
