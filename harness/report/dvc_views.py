@@ -34,16 +34,14 @@ def write_dvc_views(frames: Frames) -> None:
 
 
 def headline(frames: Frames) -> dict[str, dict[str, float]]:
-    """What a reader of a diff wants to know: mAP in percent by model, what it adds to its baseline's, relative speed."""
+    """What a reader of a diff wants to know: mAP in percent by model; against its baseline, mAP and speed."""
     rows = table1_rows(frames)
     return {
         "mAP_percent": {row.model: row.map_mean for row in rows if row.model != CHANCE},
         "mAP_points_minus_baseline": {
             row.model: row.map_difference_mean for row in rows if pd.notna(row.map_difference_mean)
         },
-        "speed_over_baseline": {
-            row.model: row.speed_ratio_527 for row in rows if pd.notna(row.speed_ratio_527)
-        },
+        "speed_over_baseline": {row.model: row.speed_ratio_527 for row in rows if pd.notna(row.speed_ratio_527)},
     }
 
 

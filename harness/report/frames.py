@@ -300,7 +300,8 @@ class Frames:
     def _pairs(self) -> list[schemas.Pair]:
         """The pairs among the systems, checked to be differences of these runs' mAPs."""
         compared = {
-            (pair.model, pair.baseline): pair for pair in self.files.json(self._comparison_file, schemas.Comparison).pairs
+            (pair.model, pair.baseline): pair
+            for pair in self.files.json(self._comparison_file, schemas.Comparison).pairs
         }
         found = []
         for model, system in self.systems.items():
@@ -314,7 +315,9 @@ class Frames:
                 given = {int(seed): difference for seed, difference in pair.differences.items()}
                 if set(given) != set(self.seeds) or any(abs(given[one] - expected[one]) > 1e-9 for one in self.seeds):
                     path = self._comparison_file
-                    raise UserError(f"{path}: {model} is of other runs than those in results; run `compare-models` again")
+                    raise UserError(
+                        f"{path}: {model} is of other runs than those in results; run `compare-models` again"
+                    )
                 found.append(pair)
         return found
 

@@ -42,5 +42,7 @@ def selection_in(folder: Path) -> Selection:
         systems = {name: System.model_validate(compared.parameters["systems"][name]) for name in compared.models}
     except (KeyError, TypeError, ValidationError) as error:
         said = str(error).splitlines()[0]
-        raise UserError(f"{results / 'comparison.run.json'}: parameters.systems: {said}; run `compare-models` again") from error
+        raise UserError(
+            f"{results / 'comparison.run.json'}: parameters.systems: {said}; run `compare-models` again"
+        ) from error
     return Selection(results.name, tuple(compared.models), tuple(compared.seeds), tuple(linear), systems)

@@ -30,8 +30,8 @@ PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused"
 
 
 def all_timings(files: Files) -> pd.DataFrame:
-    """The rows of every device's file: throughput.rows.COLUMNS, flags as booleans, NaN in what was not measured, and the
-    backbones by the paper's names; and in words the `condition` and the difference to the baseline's speed, `in_words`.
+    """The rows of every device's file: throughput.rows.COLUMNS, flags as booleans, NaN in what was not measured, the
+    backbones by the paper's names; in words the `condition` and the difference to the baseline's speed, `in_words`.
 
     Raises UserError, naming the file, for a row that is damaged.
     """
@@ -64,8 +64,10 @@ def shown(timings: pd.DataFrame, device: str, systems: Mapping[str, System]) -> 
     name as `model`; the ratio is NaN where it is to another convolution than the system's own baseline's."""
     best = fairest(timings[timings.device == device], systems)
     wanted = [(name, *architecture(one), _of_baseline(one, systems)) for name, one in systems.items()]
-    found = pd.DataFrame(wanted, columns=["model", *rows.ARCHITECTURE, "own_baseline"]).merge(best, on=[*rows.ARCHITECTURE])
-    same = found.own_baseline == found.baseline
+    found = pd.DataFrame(wanted, columns=["model", *rows.ARCHITECTURE, "own_baseline"]).merge(
+        best, on=[*rows.ARCHITECTURE]
+    )
+    same = found.own_baseline.isna() | (found.own_baseline == found.baseline)
     of_ratio = {name: found[name].where(same) for name in RATIO[: len(rows.INTERVAL)]}
     return found.assign(**of_ratio, in_words=found.in_words.where(same, "")).drop(columns="own_baseline")
 
@@ -96,10 +98,10 @@ def architecture(system: System) -> tuple[str, str]:
     return BACKBONES[system.model.backbone], system.model.convolution
 
 
-def _of_baseline(system: System, systems: Mapping[str, System]) -> str:
-    """The convolution of the first that it is compared with; empty where there is none."""
+def _of_baseline(system: System, systems: Mapping[str, System]) -> str | None:
+    """The convolution of the first that it is compared with; None where none of these is here."""
     first = next((systems[name] for name in system.compared_with if name in systems), None)
-    return first.model.convolution if first else ""
+    return first.model.convolution if first else None
 
 
 def sweep(timings: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:

@@ -93,7 +93,10 @@ def _differences(frames: Frames, unlike: str) -> list[Claim]:
         if is_main:
             claim, short = "DCLS raises mAP in all three backbones", f"a higher mAP of {method} than of {other}"
         elif controls and first.model in frames.main.values():
-            claim, short = f"Learning the spacings raises mAP: {claim}", "a gain from learning the spacings, not their reach,"
+            claim, short = (
+                f"Learning the spacings raises mAP: {claim}",
+                "a gain from learning the spacings, not their reach,",
+            )
         fewer = _too_few([name for name, _ in by_backbone]) if is_main else ""
         word = over_backbones(one for _, one in by_backbone)
         told = f"It is {_told(by_backbone)}." if by_backbone else "No pair is fair."
@@ -144,7 +147,9 @@ def _parameters(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
     found = Outcome(SUPPORTED, "Counted on the full-size models, there are no more in any of the three.")
     if more:
         found = Outcome(REFUTED, f"There are more in {', '.join(dict.fromkeys(more))}.")
-    return Claim("DCLS needs no more parameters", Outcome(CANNOT, obstacle) if obstacle else found, None, tuple(numbers))
+    return Claim(
+        "DCLS needs no more parameters", Outcome(CANNOT, obstacle) if obstacle else found, None, tuple(numbers)
+    )
 
 
 def _throughput(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:

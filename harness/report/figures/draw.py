@@ -51,13 +51,13 @@ def pictures(frames: Frames) -> list[Picture]:
     found = [
         Picture(
             *(PICTURE, "What was found", systems),
-            f"Left the test mAP of each system with Student's 95% interval {over}; right the paired differences with their "
-            f"95% interval {over} and clips, and what each says of the claim that it is above 0.",
+            f"Left the test mAP of each system with Student's 95% interval {over}; right the paired differences with "
+            f"their 95% interval {over} and clips, and what each says of the claim that it is above 0.",
         ),
         Picture(
             *("differences_by_epoch", "Differences by length of training", differences_by_epoch),
-            f"Difference of the validation mAPs at equal epochs, mean {over} in its 95% interval (Student's t). The lower "
-            f"row, where there is one, is {main} minus the system that the colour stands for.",
+            f"Difference of the validation mAPs at equal epochs, mean {over} in its 95% interval (Student's t). Pairs "
+            "that are not fair are left out.",
         ),
         Picture(
             *("learning_curves", "Learning curves", learning_curves),
@@ -66,8 +66,8 @@ def pictures(frames: Frames) -> list[Picture]:
         ),
         Picture(
             *("class_differences", "Difference by class", class_differences),
-            f"Test average precision of each class, {main} minus baseline, mean {over}, with its 95% interval over clips "
-            "(paired bootstrap). Where nothing differs, one interval in twenty still leaves out 0.",
+            f"Test average precision of each class, {main} minus baseline, mean {over}, with its 95% interval over "
+            "clips (paired bootstrap). Where nothing differs, one interval in twenty still leaves out 0.",
         ),
         Picture(
             *("accuracy_and_cost", "mAP against throughput and parameters", accuracy_and_cost),
@@ -87,8 +87,8 @@ def pictures(frames: Frames) -> list[Picture]:
         ),
         Picture(
             *("step_time", "Where a step's time goes", step_time),
-            f"Milliseconds of each part of a forward pass and of a training step on {frames.timed_device}, measured with "
-            "PyTorch's profiler, which slows steps down. The percentages are the share of the depthwise convolutions.",
+            f"Milliseconds of each part of a forward pass and of a training step on {frames.timed_device}, measured "
+            "with PyTorch's profiler, which slows steps down. The percentages are those of the depthwise convolutions.",
         ),
     ]
     for model in frames.main.values():
@@ -96,8 +96,8 @@ def pictures(frames: Frames) -> list[Picture]:
     found.append(
         Picture(
             *("position_gradients", "What pulls at the elements", position_gradients),
-            f"Root mean square of the gradient of {main}'s positions at the last step of each recorded epoch, mean {over}. "
-            "Adam's step does not grow with it: where it is small beside its own noise, elements wander and stay.",
+            f"Root mean square of the gradient of the positions ({main}) at the last step of each recorded epoch, mean "
+            f"{over}.",
         )
     )
     caption = (
@@ -115,16 +115,16 @@ def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
     return [
         Picture(
             *(f"positions_{model}", f"Kernel positions, {backbone}", partial(kernel_positions, model=model)),
-            f"Share of the elements in each cell of the kernel by stage{together}; white cells have none, grey ones lie "
-            f"outside every feature map, where they meet padding alone. The paths are those of a fixed, random sample of "
+            f"Share of the elements in each cell of the kernel by stage{together}; white cells have none, grey ones "
+            "lie outside every feature map and meet padding alone. The paths are those of a fixed, random sample of "
             f"seed {seed}; near 1 kHz a mel band is {near[0]} wide, near 8 kHz {near[1]}.",
             partial(kernel_animation, model=model),
         ),
         Picture(
             *(f"motion_{model}", f"Kernels over time, {backbone}", partial(kernel_motion, backbone=backbone)),
             "Share of the elements more than a cell from where they started, that distance, the effective support (sum "
-            "of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the elements' spread |SIG|. Medians in a band of "
-            f"the middle half, means over {frames.repeats}{lacking}.",
+            "of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the elements' spread |SIG|. Medians in a band "
+            f"of the middle half, means over {frames.repeats}{lacking}.",
         ),
         Picture(
             *(f"kernels_{model}", f"Dense kernels, {backbone}", partial(dense_kernels, model=model)),
@@ -138,8 +138,8 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     """Write the figures into results/PRESET/figures.
 
     As PNG: also the animations, figures.json, which lists all with their captions, and results/PRESET/report.md, which
-    takes in the first two tables. As SVG or PDF: nothing but these. Runs of older code recorded less: what they lack is left out,
-    and the report says so. Raises UserError where a result file or a table is missing.
+    takes in the first two tables. As SVG or PDF: nothing but these. Runs of older code recorded less: what they lack is
+    left out, and the report says so. Raises UserError where a result file or a table is missing.
     """
     frames = load_frames(chosen)
     results = paths.results(chosen.preset)

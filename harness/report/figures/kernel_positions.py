@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,11 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
     epochs = sorted({epoch for epoch, _ in shares})
     others = _others(frames, model)
     shown_epochs = sorted({epochs[0], epochs[-1]} if others else {epochs[0], epochs[len(epochs) // 2], epochs[-1]})
-    columns = [(epoch_title(frames, model, one), {stage: shares.get((one, stage)) for stage in cells}) for one in shown_epochs]
+    whose = f"{frames.systems[model].method},\n" if others else ""
+    columns = [
+        (f"{whose}{epoch_title(frames, model, one)}", {stage: shares.get((one, stage)) for stage in cells})
+        for one in shown_epochs
+    ]
     for other in others:
         of_other = _shares(frames, other)
         last = max((epoch for epoch, _ in of_other), default=0)
@@ -157,10 +162,10 @@ def _paths(axes: Axes, elements: pd.DataFrame, cell: Cell, inside: Map) -> None:
         sns.scatterplot(data[data.epoch == epoch], **place, **look)
     farthest = max(1.0, MARGIN * float(elements[["row", "column"]].abs().to_numpy().max()))
     limits, ticks = np.array([-farthest, farthest]), np.array([-1, 0, 1]) * int(farthest)
-    for span, edge, size in ((axes.axhspan, inside[0] - 0.5, bands), (axes.axvspan, inside[1] - 0.5, milliseconds)):
-        for side in (-1, 1):
-            if edge < farthest:
-                span(side * edge * size, side * farthest * size, color=theme.OUTSIDE, zorder=0, linewidth=0)
+    beyond: list[Any] = [(axes.axhspan, inside[0] - 0.5, bands), (axes.axvspan, inside[1] - 0.5, milliseconds)]
+    for span, edge, size in (one for one in beyond if one[1] < farthest):
+        for side in (-size, size):
+            span(side * edge, side * farthest, color=theme.OUTSIDE, zorder=0, linewidth=0)
     axes.set(xticks=ticks * milliseconds, xlim=limits * milliseconds, xlabel="")
     axes.set(yticks=ticks * bands, ylim=limits * bands, ylabel="")
     framed(axes, labelled=True)

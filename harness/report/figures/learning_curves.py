@@ -14,7 +14,7 @@ from harness.report.figures import theme
 from harness.report.frames import Frames
 
 MEASURES = {"train_loss": "training loss\n(binary cross-entropy)", "val_mAP_percent": "validation mAP (%)"}
-BAND = {"alpha": 0.2, "linewidth": 0}
+BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 
 
 def learning_curves(frames: Frames) -> Figure | None:
@@ -40,8 +40,8 @@ def learning_curves(frames: Frames) -> Figure | None:
 
 
 def differences_by_epoch(frames: Frames) -> Figure | None:
-    """A column a backbone: the difference of the validation mAPs at equal epochs, mean over seeds in its 95% interval;
-    above of all systems to their baselines, below of the main one to the others. Fair pairs alone.
+    """A row a comparison, those of the main systems first, a column a backbone: the difference of the validation mAPs
+    at equal epochs, mean over seeds in its 95% interval. Fair pairs alone.
 
     None where there is no such pair, or less than two seeds.
     """
@@ -49,42 +49,42 @@ def differences_by_epoch(frames: Frames) -> Figure | None:
     if found.empty:
         return None
     palette, rows = theme.of_methods(frames), list(dict.fromkeys(found["row"]))
-    layout = {"row": "row", "col": "backbone", "hue": "method", "palette": palette}
-    grid = theme.facets(found, 0.9 + 1.7 * len(rows), sharex="col", sharey="row", **layout)
-    grid.map_dataframe(_band)
-    theme.label_rows(grid, [f"{row}\n(points)" for row in rows])
+    layout = {"row": "row", "row_order": rows, "col": "backbone", "col_order": list(dict.fromkeys(found.backbone))}
+    grid = theme.facets(found, 0.7 + 1.05 * len(rows), sharex="col", sharey="row", **layout)
+    grid.map_dataframe(_band, palette=palette)
+    theme.label_rows(grid, rows)
     for axes in grid.axes.flat:
+        axes.set_visible(bool(axes.lines))
         axes.axhline(0, color=theme.GREY, linewidth=0.9, zorder=0.5)
+        axes.yaxis.label.set_fontsize(7)
     for axes in grid.axes[-1]:
-        axes.set_xlabel("epoch")
         theme.whole_numbers(axes)
-    theme.shared_legend(grid.figure, order=palette)
+    grid.figure.supxlabel("epoch", fontsize=8)
+    grid.figure.supylabel("difference in validation mAP (percentage points)", fontsize=8)
     return grid.figure
 
 
 def _differences(frames: Frames) -> pd.DataFrame:
-    """A row a fair pair and epoch: `row` it belongs to, `method` whose colour it has, `mean`, `low` and `high`."""
+    """A row a fair pair and epoch: `row` that it belongs to, `mean`, `low` and `high`."""
     maps = _histories(frames).set_index(["model", "seed", "epoch"]).val_mAP_percent
-    found, main, known = [], set(frames.main.values()), set(maps.index.unique("model")) if len(maps) else set()
-    for pair in frames.comparisons[frames.comparisons.unfair == ""].itertuples():
+    found, known = [], set(maps.index.unique("model"))
+    fair = frames.comparisons[frames.comparisons.unfair == ""]
+    first = fair.assign(other=~fair.model.isin(frames.main.values())).sort_values("other", kind="stable")
+    for pair in first.itertuples():
         if not {pair.model, pair.baseline} <= known or len(frames.seeds) < 2:
             continue
-        to_baseline, other = pair.baseline == frames.baseline(pair.model), frames.systems[pair.baseline].method
-        if not to_baseline and pair.model not in main:
-            continue
         by_seed = (maps[pair.model] - maps[pair.baseline]).unstack("seed").dropna()
-        row = f"system \N{MINUS SIGN} {other}" if to_baseline else f"{pair.method} \N{MINUS SIGN} other"
+        row = f"{pair.method}\n\N{MINUS SIGN} {frames.systems[pair.baseline].method}"
         for epoch, one in by_seed.iterrows():
-            low, high = seed_interval(one.mean(), one.std(), len(one))
-            method = pair.method if to_baseline else other
-            found.append((pair.backbone, row, method, epoch, one.mean(), low, high))
+            interval = seed_interval(one.mean(), one.std(), len(one))
+            found.append((pair.backbone, row, pair.method, epoch, one.mean(), *interval))
     return pd.DataFrame(found, columns=["backbone", "row", "method", "epoch", "mean", "low", "high"])
 
 
-def _band(data: pd.DataFrame, color: Any, label: str) -> None:
-    axes, data = plt.gca(), data.sort_values("epoch")
+def _band(data: pd.DataFrame, palette: dict[str, str], **_: object) -> None:
+    axes, color = plt.gca(), palette[data.method.iloc[0]]
     axes.fill_between(data.epoch, data.low, data.high, color=color, **BAND)
-    axes.plot(data.epoch, data["mean"], color=color, label=label)
+    axes.plot(data.epoch, data["mean"], color=color)
 
 
 def _histories(frames: Frames) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def _speeds(data: pd.DataFrame, color: object, label: str) -> None:
 
 
 def step_time(frames: Frames) -> Figure | None:
-    """A panel a mode, a bar a backbone and convolution, in milliseconds; None where no step was profiled on this device."""
+    """A panel a mode, a bar a backbone and convolution, in milliseconds; None where nothing was profiled here."""
     key, palette = ["backbone", "convolution", "mode", "part"], theme.of_convolutions(frames)
     parts = frames.breakdown.sort_values("date", kind="stable").drop_duplicates(key, keep="last")
     if parts.empty:

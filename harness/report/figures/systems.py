@@ -14,7 +14,7 @@ from harness.report.decisions import SUPPORTED, outcome, seed_interval
 from harness.report.figures import theme
 from harness.report.frames import Frames
 
-LINE = 0.21  # inches that a system or a difference takes
+LINE = 0.27  # inches that a system or a difference takes
 
 
 def systems(frames: Frames) -> Figure:
@@ -60,7 +60,7 @@ def _name(frames: Frames, pair: Any) -> str:
 
 
 def _difference(axes: Axes, place: int, pair: Any, frames: Frames, colour: str) -> None:
-    said = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7}
+    said: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7}
     if pair.unfair:
         axes.text(0.5, place, f"{pair.verdict}:\n{pair.unfair}", ha="center", color=theme.GREY, **said)
         return
@@ -70,9 +70,7 @@ def _difference(axes: Axes, place: int, pair: Any, frames: Frames, colour: str) 
     axes.text(1.02, place, outcome(pair), ha="left", weight=weight, **said)
 
 
-def _line(
-    axes: Axes, place: int, seeds: pd.Series, mean: float, interval: tuple[float, float], colour: str
-) -> None:
+def _line(axes: Axes, place: int, seeds: pd.Series, mean: float, interval: tuple[float, float], colour: str) -> None:
     axes.plot(seeds, [place] * len(seeds), marker="|", ls="", color=colour, ms=7, markeredgewidth=0.9, alpha=0.75)
     if pd.notna(interval[0]):
         axes.plot(interval, [place, place], color=colour, linewidth=1.4)
@@ -81,7 +79,7 @@ def _line(
 
 def _categories(axes: Axes, names: list[str]) -> None:
     """From the top."""
-    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7, linespacing=0.95)
     axes.set_ylim(max(2, len(names)) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

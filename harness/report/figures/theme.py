@@ -47,7 +47,9 @@ def of_methods(frames: Frames) -> dict[str, str]:
     """Colours of systems by label, in the order of the parameters."""
     mains = [frames.systems[name] for name in frames.main.values()]
     baselines = [one for one in frames.systems.values() if not one.is_dcls]
-    return _palette((one.method for one in frames.systems.values()), *(_first(some, "method") for some in (baselines, mains)))
+    return _palette(
+        (one.method for one in frames.systems.values()), *(_first(some, "method") for some in (baselines, mains))
+    )
 
 
 def of_convolutions(frames: Frames) -> dict[str, str]:

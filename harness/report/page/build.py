@@ -16,7 +16,7 @@ from harness.report.frames import Frames, load_frames
 from harness.report.lead import lead
 from harness.report.made_by import files_in_words, made_by
 from harness.report.page.classes import class_view
-from harness.report.page.embedding import data_url, embedded_clips, embedded_figures
+from harness.report.page.embedding import MOST_FIGURE_BYTES, data_url, embedded_clips, embedded_figures
 from harness.report.page.positions import sampled_positions
 from harness.report.selection import Selection
 from harness.report.tables import report_tables
@@ -47,20 +47,20 @@ def write_page(chosen: Params | Selection) -> None:
 def _content(frames: Frames) -> dict[str, Any]:
     by, first = made_by(frames), lead(frames.preset)
     *tables, classes = report_tables(frames, by)
+    picture = data_url(first.picture, "image/png", "figures")
     return {
         "preset": frames.preset,
         "by": by,
         "lead": first,
-        "lead_picture": data_url(first.picture, "image/png", "figures"),
+        "lead_picture": picture,
         "claims": verdict(frames),
         "marks": MARKS,
         "tables": tables,
         "classes": class_view(frames, classes),
         "class_notes": classes.notes,
-        "figures": embedded_figures(frames),
+        "figures": embedded_figures(frames, MOST_FIGURE_BYTES - len(picture)),
         "positions": sampled_positions(frames),
         "clips": embedded_clips(frames),
         "records": files_in_words(frames)[["file", "code", "torch", "device"]].to_numpy().tolist(),
         "table_folder": str(paths.tables(frames.preset)),
     }
-

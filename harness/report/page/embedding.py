@@ -13,16 +13,16 @@ from harness.report.examples import recorded_examples
 from harness.report.frames import Frames
 from harness.report.lead import PICTURE
 
-MOST_FIGURE_BYTES = 1_700_000  # of all figures as text; those that do not fit are named
+MOST_FIGURE_BYTES = 1_600_000  # of all figures as text; those that do not fit are named
 ELSEWHERE = ("example_clips", PICTURE)  # what the page has as a section of its own, with sound, and at its top
 
 
-def embedded_figures(frames: Frames) -> list[dict[str, Any]]:
-    """What the figures stage drew, in its order, with the picture as `source`; None where the page has no room for it.
+def embedded_figures(frames: Frames, room: int) -> list[dict[str, Any]]:
+    """What the figures stage drew, in its order, with the picture as `source`; None where `room` bytes are used up.
 
     Raises UserError where a file is missing.
     """
-    folder, left, found = paths.results(frames.preset) / "figures", MOST_FIGURE_BYTES, []
+    folder, left, found = paths.results(frames.preset) / "figures", room, []
     for figure in read_json(folder / "figures.json"):
         if figure["name"] not in ELSEWHERE:
             source = data_url(folder / f"{figure['name']}.png", "image/png", "figures")

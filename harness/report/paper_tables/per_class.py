@@ -19,9 +19,9 @@ DIFFERENCE = ("difference", "low", "high")
 NOTES = (
     "Average precision in percent, the mean over the runs of a model that have a positive of the class; ± is the "
     "standard deviation over them. Positives are counted once for each set of test clips.",
-    "The difference is the system minus its baseline in percentage points, with its 95% interval over clips (paired bootstrap, "
-    "for these weights; none for a class of few positives). Where nothing differs, one interval in twenty leaves out 0 "
-    "all the same.",
+    "The difference is the system minus its baseline in percentage points, with its 95% interval over clips (paired "
+    "bootstrap, for these weights; none for a class of few positives). Where nothing differs, one interval in twenty "
+    "leaves out 0 all the same.",
 )
 
 
