@@ -20,13 +20,14 @@ import soundfile
 import yaml
 
 from harness.config.params import load
-from harness.config.systems import MODELS, is_dcls
+from harness.config.systems import PAPER
 from harness.data.clips.clips import open_clips
 from harness.records.git_history import revision_with
 from harness.throughput.rows import read as read_rows
-from tests.conftest import ROOT
+from tests.conftest import MODELS, ROOT
 
-TINY = {"epochs": 1, "depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32]}
+EPOCHS = 1
+TINY = {"depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32]}
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "DVC_NO_ANALYTICS": "true",
@@ -56,8 +57,9 @@ def shrink(params: dict[str, Any]) -> None:
     params["data"] |= {"train_mixtures": 32, "val_mixtures": 40, "test_mixtures": 60}
     params["evaluate"]["bootstrap"] = 50
     params["throughput"] = {"inference_batches": [1], "training_batches": [1], "seconds": 0.0}
-    for settings in params["per_model"].values():
-        settings |= TINY
+    for system in params["systems"].values():
+        system["model"] = system["model"] | TINY
+        system["schedule"] = system["schedule"] | {"epochs": EPOCHS}
 
 
 def shorten(clone: Path) -> None:
@@ -186,7 +188,7 @@ def git_text(clone: Path, path: Path) -> str:
 
 def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path) -> None:
     model = "convnext_dcls_audio_tiny"
-    edit(clone, lambda params: params["per_model"][model].update(learning_rate=1.25e-3))
+    edit(clone, lambda params: params["systems"][model]["schedule"].update(learning_rate=1.25e-3))
     try:
         assert stages_run(run(clone, "dvc", "repro")) == {
             f"train@{model}-0",
@@ -223,7 +225,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
 
 def test_two_identical_runs_give_the_same_bytes(clone: Path) -> None:
     """One of each backbone; tests/training/test_killed.py compares two runs of all six."""
-    models = [model for model in MODELS if is_dcls(model)]
+    models = [model for model in MODELS if bool(PAPER[model][1])]
     names = [f"results/instruments/runs/{model}-0/evaluation/metrics.json" for model in models]
     names += [f"runs/instruments/{model}-0/model.safetensors" for model in models]
     before = {name: (clone / name).read_bytes() for name in names}
@@ -269,7 +271,7 @@ def test_an_interrupted_repro_goes_on_and_never_from_other_parameters(clone: Pat
     """Ctrl-C after the first epoch; going on gives the bytes of an undisturbed run; other parameters begin anew."""
     model = "convnext_audio_tiny"
     stage, weights = f"train@{model}-0", clone / "runs" / "instruments" / f"{model}-0" / "model.safetensors"
-    edit(clone, lambda params: params["per_model"][model].update(epochs=8))
+    edit(clone, lambda params: params["systems"][model]["schedule"].update(epochs=8))
     try:
         run(clone, "dvc", "repro", "--single-item", stage)
         undisturbed = weights.read_bytes()

@@ -170,9 +170,9 @@ class Frames:
         return self.files.json(paths.TIMED_DEVICE, schemas.TimedDevice).device
 
     @property
-    def condition(self) -> Condition | None:
-        """Of the shown timings; None where no system was timed."""
-        return None if self.shown_timings.empty else timing_frames.condition_of(self.shown_timings.iloc[0])
+    def condition(self) -> Condition:
+        """Of the shown timings."""
+        return timing_frames.condition_of(self.shown_timings.iloc[0])
 
     @cached_property
     def published(self) -> pd.DataFrame:

@@ -60,13 +60,13 @@ def made_by(frames: Frames) -> MadeBy:
         ("Convolutions", _by_model(trained, "convolution")),
         *([("Starting weights", _by_model(trained, "start"))] if (trained.start != RANDOM).any() else []),
         ("Training", _training(frames, here, scored)),
-        ("Timing", f"full-size models, {_all(timed.timing)}" if len(timed) else "none"),
+        ("Timing", f"full-size models, {_all(timed.timing)}"),
         ("Code", f"{_code(files)}; torch {_all(files.torch)}"),
     )
     line = (
         f"{frames.preset}: {clips} test clips{tested}, {metrics.classes} classes; {_all(trained.scale)}, "
-        f"{_all(trained.epochs)} on {_all((here if len(here) else scored).device)}"
-        + (f"; full-size timing on {_all(timed.device)}" if len(timed) else "")
+        f"{_all(trained.epochs)} on {_all((here if len(here) else scored).device)}; full-size timing on "
+        f"{_all(timed.device)}"
     )
     warnings = [UNLIKE_THE_PAPER.format("; ".join(reasons))] if (reasons := unlike_the_paper(frames)) else []
     return MadeBy(line, facts, tuple(warnings), tuple(_disagreements(frames.models, files)))
@@ -84,7 +84,7 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
         line = {"file": f"{one.source} ({one.model})", "kind": "timing", "code": f"revision {one.revision[:10]}"}
         line |= {"torch": one.torch, "device": one.device}
         found.append(line | {"timing": f"{one.condition}, on {one.device} (threads: {one.threads:.0f})"})
-    files = pd.DataFrame(found, columns=list(dict.fromkeys([*(key for line in found for key in line), "timing"])))
+    files = pd.DataFrame(found)
     return files[files.kind != "parameters"]
 
 

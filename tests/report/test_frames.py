@@ -15,7 +15,7 @@ from harness.throughput import rows
 from tests.conftest import ROOT
 
 IN_EVERY_FRAME = {"model", "backbone", "method", "source"}
-TIMED = dict.fromkeys(("timings", "sweep", "breakdown"), {"model", "method"})  # of an architecture
+TIMED = {name: {"model", "method"} for name in ("timings", "sweep", "breakdown")}  # of an architecture
 LACKING = {"runs": {"source"}, "references": {"model", "backbone", "method"}, **TIMED}
 DOCUMENT = ROOT / "docs" / "recorded.md"
 
