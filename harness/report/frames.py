@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,13 @@ from harness.audio.units import cell_size
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import Params
-from harness.config.systems import BACKBONES, LINEAR_BASELINE, System
+from harness.config.systems import BACKBONES, LINEAR_BASELINE, PAPER, System
 from harness.data.clips.splits import folds_of
 from harness.records import schemas
 from harness.report import geometry, paper_frames, timing_frames
 from harness.report.reading import WORKING_TREE, Files
 from harness.report.run_rows import run_row, training_record
 from harness.report.selection import Selection
-from harness.throughput.condition import Condition
 
 LINEAR_METHOD = "linear baseline"
 PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences")
@@ -34,7 +33,7 @@ PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences"
 
 def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
-    systems = {name: chosen.systems[name] for name in chosen.models}
+    systems = {name: chosen.systems[name] for name in sorted(chosen.models, key=partial(_place, chosen))}
     frames = Frames(chosen.preset, systems, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
     for name in ("published", "runs", "comparisons", "coverage"):  # the others are read when they are asked for
         getattr(frames, name)
@@ -42,9 +41,16 @@ def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Fram
     return frames
 
 
+def _place(chosen: Params | Selection, name: str) -> tuple[int, int]:
+    """By backbone as in the paper's table, in one first those of the paper."""
+    backbones = list(dict.fromkeys(backbone for backbone, _ in PAPER.values()))
+    paper = [*PAPER]
+    return backbones.index(chosen.systems[name].model.backbone), (paper.index(name) if name in PAPER else len(paper))
+
+
 @dataclass(frozen=True)
 class Frames:
-    """What was found of a preset's systems and seeds, both in the order of the parameters."""
+    """What was found of a preset's systems, by backbone, and seeds, in the order of the parameters."""
 
     preset: str
     systems: dict[str, System]
@@ -168,11 +174,6 @@ class Frames:
     @cached_property
     def timed_device(self) -> str:
         return self.files.json(paths.TIMED_DEVICE, schemas.TimedDevice).device
-
-    @property
-    def condition(self) -> Condition:
-        """Of the shown timings."""
-        return timing_frames.condition_of(self.shown_timings.iloc[0])
 
     @cached_property
     def published(self) -> pd.DataFrame:

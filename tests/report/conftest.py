@@ -65,10 +65,13 @@ def _resized(system: System, epochs: int) -> System:
 
 @pytest.fixture(scope="session")
 def study_params() -> Params:
-    """The committed preset `study`: systems with fixed spacings, two starts and a dense kernel."""
+    """Of the committed preset `study` all systems of ConvNeXt, with fixed spacings, two starts and a dense kernel, and
+    two of FastViT."""
     params = load(ROOT / "presets" / "study.yaml")
-    few = {"seeds": (0, 1, 2), "linear_baseline_seeds": (0, 1, 2)}
-    return params.model_copy(update=few | {"evaluate": params.evaluate.model_copy(update={"bootstrap": 100})})
+    models = [name for name in params.models if name.startswith("convnext")]
+    few = {"models": (*models, "fastvit_audio_sa24", "fastvit_dcls_spread"), "seeds": (0, 1, 2)}
+    few |= {"linear_baseline_seeds": (0,), "evaluate": params.evaluate.model_copy(update={"bootstrap": 100})}
+    return params.model_copy(update=few)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +84,7 @@ def written_study(study_params: Params, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def study(written_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Made-up results of the study: 13 systems, three seeds, as the current folder."""
+    """Made-up results of the study, as the current folder."""
     shutil.copytree(written_study, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -290,7 +293,7 @@ def _walk(dcls: Dcls, last: int, seed: int) -> dict[str, torch.Tensor]:
     layers = nn.ModuleDict(
         {
             f"stage{n}": Dcls2d(c, c, count, groups=c, dilated_kernel_size=size)
-            for n, c in enumerate((16, 32, 128, 256), 1)
+            for n, c in enumerate((32, 64, 128, 256), 1)
         }
     )
     with torch.no_grad():

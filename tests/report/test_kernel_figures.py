@@ -108,7 +108,7 @@ def test_kernels_are_those_written_frequency_upwards(frames: Frames) -> None:
     assert titles == [f"ch. {c}, {when}" for c in (0, 11, 22) for when in ("start", "epoch 8")]
     for row, axes in ((rows[0], panels[0]), (rows[12], panels[1]), (rows[3], panels[6])):
         values = np.array(row["values"].split(), float).reshape(23, 23) * float(row["largest"]) / 999
-        (cells,) = axes.collections
+        cells = axes.collections[-1]
         shown = cells.get_array()
         edge = (23 - len(shown)) // 2
         np.testing.assert_allclose(shown, values[edge : 23 - edge, edge : 23 - edge])
@@ -125,7 +125,7 @@ def test_the_animation_has_a_frame_an_epoch(frames: Frames) -> None:
         for row in rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
         if (row["epoch"], row["stage"]) == ("4", "2")
     ]
-    dots = drawn[3].axes[1].collections[1]
+    dots = drawn[3].axes[1].collections[-1]
     half = (drawn[3].axes[1].get_ylim()[1]) / 2
     np.testing.assert_allclose(
         dots.get_offsets(), [(float(row["column"]) + half, float(row["row"]) + half) for row in rows]

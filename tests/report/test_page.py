@@ -148,7 +148,7 @@ def test_it_is_one_file_that_asks_for_nothing(here: Path, page_params: Params) -
         tag for tag, attributes, _ in document.elements if attributes.get("href") != "data:,"
     }
     pictures = [one["src"] for one in document.all("img") if "src" in one]
-    assert len(pictures) == len(set(pictures)) == 9
+    assert len(pictures) == len(set(pictures)) == 12
     write_page(page_params)
     assert INDEX.read_text() == text  # the same results, the same bytes
 
