@@ -15,7 +15,6 @@ from harness.config.params import Params
 from harness.counting.operations import Counts
 from harness.records import provenance
 from harness.throughput import breakdown, pair, sweep
-from harness.throughput.pairs import pairs
 
 SECONDS = {"convformer": 0.5, "fastvit": 0.3, "convnext": 0.4}  # of a clip, DCLS 1.4 times that
 COUNTS = Counts({527: 25_000_000, 1000: 25_000_000 + 473 * 2114}, 5_000_000_000, 0)
@@ -26,14 +25,15 @@ def write_timings(params: Params, patch: pytest.MonkeyPatch) -> None:
     """runs/hardware.json and results/throughput of this machine's CPU, in the current folder."""
     random = np.random.default_rng(0)
 
-    families = iter(params.systems[one.name].model.backbone for _ in range(1000) for one in pairs(params))
-
     def take_turns(steps: Mapping[str, Any], *_: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        each = SECONDS[next(families)]
-        slower = {name: 1.4 if name == pair.MODEL else 1.0 for name in steps}
-        return {name: each * slower[name] * random.uniform(0.95, 1.05, 10) for name in steps}, {}
+        slower = {name: 1.4 if model.dcls else 1.0 for name, model in steps.items()}
+        taken = {
+            name: SECONDS[model.backbone] * slower[name] * random.uniform(0.95, 1.05, 10)
+            for name, model in steps.items()
+        }
+        return taken, {}
 
-    patch.setattr(pair, "_warm", lambda *_: pair.Warm(lambda: None, "", None, []))
+    patch.setattr(pair, "_warm", lambda model, *_: pair.Warm(model, "", None, []))  # its step only says which it is
     patch.setattr(pair, "take_turns", take_turns)
     patch.setattr(pair, "counts", lambda *_: COUNTS)
     patch.setattr(breakdown.contenders, "prepare", lambda *_: object())

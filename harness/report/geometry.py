@@ -1,32 +1,40 @@
-"""How large the feature maps are, and which cells of a kernel never meet anything but padding."""
+"""How large the feature maps under a system's kernels are, and which cells of the kernels lie outside every map."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from harness.audio.units import HOP, MEL_BANDS, SAMPLE_RATE, STEM_KERNEL
 
 STAGES = (1, 2, 3, 4)
+Map = tuple[int, int]  # cells along frequency and time
 
 
-def map_size(backbone: str, stage: int, clip_seconds: float) -> tuple[int, int]:
-    """Cells of a stage's feature maps along frequency and time; ConvNeXt halves an odd side down, the others up."""
-    sides = MEL_BANDS // STEM_KERNEL[0], (round(clip_seconds * SAMPLE_RATE) // HOP + 1) // STEM_KERNEL[1]
+def map_size(backbone: str, stage: int, clip_seconds: float) -> Map:
+    """Of a stage, counted from 1, of a backbone (the paper's name) for clips of that length.
+
+    The stem leaves out a rest; so do ConvNeXt's halvings, where those of the other two, with padding, round up.
+    """
+    frames = round(clip_seconds * SAMPLE_RATE) // HOP + 1
+    sides = [MEL_BANDS // STEM_KERNEL[0], frames // STEM_KERNEL[1]]
     for _ in range(stage - 1):
-        sides = tuple((side + (backbone != "convnext")) // 2 for side in sides)  # type: ignore[assignment]
-    return sides
+        sides = [side // 2 if backbone.startswith("ConvNeXt") else -(-side // 2) for side in sides]
+    return sides[0], sides[1]
 
 
-def reach(backbone: str, stage: int, clip_seconds: float, kernel_size: int) -> tuple[int, int]:
-    """Along frequency and time, the largest offset in cells from the kernel's centre that meets the map at all."""
-    rows, columns = map_size(backbone, stage, clip_seconds)
-    return min(kernel_size // 2, rows - 1), min(kernel_size // 2, columns - 1)
+def outside(size: int, inside: Map) -> np.ndarray:
+    """Of a kernel of (size, size) cells, rows along frequency, those that meet nothing but padding, bool (size, size).
+
+    A cell that is n cells from the centre along an axis on which the map has n cells or fewer never meets the map.
+    """
+    offsets = np.abs(np.arange(size) - size // 2)
+    return (offsets[:, None] >= inside[0]) | (offsets[None, :] >= inside[1])
 
 
-def in_words(backbone: str, clip_seconds: float, kernel_size: int) -> str:
-    """`maps of 64x8, ... cells; of 23x23 kernel cells 0, ... lie outside`, by stage."""
-    sizes, outside = [], []
-    for stage in STAGES:
-        rows, columns = (2 * cells + 1 for cells in reach(backbone, stage, clip_seconds, kernel_size))
-        sizes.append("x".join(map(str, map_size(backbone, stage, clip_seconds))))
-        outside.append(f"{1 - rows * columns / kernel_size**2:.0%}")
-    side = f"{kernel_size}x{kernel_size}"
-    return f"maps of {', '.join(sizes)} cells; {', '.join(outside)} of the {side} kernel cells lie outside every map"
+def in_words(backbone: str, clip_seconds: float, size: int) -> str:
+    """`64x31, 32x15, 16x7, 8x3 cells; of the 23x23 kernel 44% of the cells are outside every map at stage 3, ...`."""
+    maps = [map_size(backbone, stage, clip_seconds) for stage in STAGES]
+    shares = [100 * float(outside(size, one).mean()) for one in maps]
+    beyond = ", ".join(f"{share:.0f}% at stage {stage}" for stage, share in zip(STAGES, shares, strict=True) if share)
+    sizes = ", ".join(f"{one[0]}x{one[1]}" for one in maps)
+    return f"{backbone} {sizes}" + (f" ({beyond} of the {size}x{size} cells outside)" if beyond else "")

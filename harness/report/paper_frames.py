@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import PAPER
+from harness.config.systems import BACKBONES, PAPER
 from harness.report.reading import Files
 
 REMEDY = "restore the file from Git"
@@ -27,20 +27,17 @@ def published(files: Files) -> pd.DataFrame:
     missing = next((name for name in PAPER if name not in set(found.model)), None)
     if missing:
         raise UserError(f"{paths.PUBLISHED}: no row for {missing}; {REMEDY}")
-    baselines = found.model.map({name: other or name for name, (_, other) in PAPER.items()})
-    is_dcls = baselines != found.model
-    found = found.assign(
-        imagenet=found.imagenet_pretraining == "yes", method=is_dcls.map({True: "DCLS", False: "baseline"})
-    )
+    found = found[found.model.isin(PAPER)].reset_index(drop=True)
+    families, baselines = (found.model.map({name: one[place] for name, one in PAPER.items()}) for place in (0, 1))
     baseline = found.set_index("model").reindex(baselines).reset_index(drop=True)
-    pairs = pd.DataFrame(
-        {
-            "mAP_difference": (found.mAP - baseline.mAP).round(2),  # decimals as published
-            "speed_ratio": found.throughput / baseline.throughput,
-        }
-    ).where(is_dcls)
-    found = pd.concat([found, pairs], axis=1).assign(source=str(paths.PUBLISHED))
-    found["parameters"] = (1e6 * found.params_millions).round().astype(int)
+    found = found.assign(
+        imagenet=found.imagenet_pretraining == "yes",
+        backbone=families.map(BACKBONES),
+        mAP_difference=(found.mAP - baseline.mAP).round(2),  # decimals as published
+        speed_ratio=found.throughput / baseline.throughput,
+        parameters=(1e6 * found.params_millions).round().astype(int),
+        source=str(paths.PUBLISHED),
+    )
     return found.drop(columns="imagenet_pretraining")
 
 

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import textwrap
 from pathlib import Path
 
 from PIL import Image
@@ -17,16 +16,13 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import read_text, sha256_of, write_atomic, write_text
 from harness.report.show import shown
-from harness.report.tables import ANSWER
 
 README, SCREENSHOT = Path("README.md"), Path("docs/page.png")
 PRESET = "instruments"  # whose results the README shows
-LEADING = ("study", PRESET)  # whose answer it leads with: the first that has one
 SOURCE = "page_sha256"  # in the screenshot: of which page it is
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE = "1280,900"
 TABLE = re.compile(r"(?<=<!-- table -->\n\n).*?(?=\n\n<!-- end of table -->)", re.DOTALL)
-LEAD = re.compile(r"(?<=<!-- answer -->\n\n).*?(?=\n\n<!-- end of answer -->)", re.DOTALL)
 SHOWN = re.compile(r"^ +mAP % .*?^page    [^\n]*$", re.DOTALL | re.MULTILINE)
 
 
@@ -37,20 +33,11 @@ def renewed(text: str, preset: str) -> str:
     """
     page = read_text(paths.tables(preset) / "table1.md")
     table = page[page.index("\n| ") + 1 :].partition("\n\n")[0]  # the first one
-    for place, new in ((LEAD, lead()), (TABLE, table), (SHOWN, shown(preset))):
+    for place, new in ((TABLE, table), (SHOWN, shown(preset))):
         if len(place.findall(text)) != 1:
             raise UserError(f"{README}: has no single place for {new.splitlines()[0][:40]!r}; restore it from Git")
         text = place.sub(lambda _, new=new: new, text)  # type: ignore[misc]
     return text
-
-
-def lead() -> str:
-    """The study's answer in one sentence, and its picture; where it has none yet, those of the default run."""
-    preset = next(one for one in LEADING if one == PRESET or (paths.tables(one) / ANSWER).exists())
-    picture = paths.results(preset) / "figures" / "system_scores.png"
-    sentence = " ".join(read_text(paths.tables(preset) / ANSWER).split())
-    wrapped = textwrap.fill(f"**{sentence}**", 110)
-    return f"{wrapped}\n\n![Test mAP of each system, a ring a seed]({picture})"
 
 
 def take_screenshot(page: Path, target: Path) -> None:

@@ -10,7 +10,8 @@ from harness.config.systems import LINEAR_BASELINE
 from harness.records import schemas
 from harness.report.reading import Files
 
-TRAINED_WITH = ("scale", "start", "depths", "widths", "kernel_size")  # of parameters.model
+TRAINED_WITH = ("scale", "start", "depths", "widths")  # of parameters.model
+KERNELS = ("kernel_count", "dilated_kernel_size", "version", "position_std", "position_rate")  # of its `dcls`
 
 
 def run_row(files: Files, preset: str, model: str, seed: int) -> dict[str, Any]:
@@ -28,24 +29,16 @@ def run_row(files: Files, preset: str, model: str, seed: int) -> dict[str, Any]:
     trained = training_record(files, preset, model, seed)
     row |= {"training_file": str(paths.training_results(preset, model, seed) / "run.json")}
     row |= {"training_code": code_name(trained), "training_device": trained.device, "precision": trained.precision}
-    model_section = trained.parameters["model"]
-    row |= {name: model_section[name] for name in TRAINED_WITH} | (model_section["dcls"] or {})
-    row |= {"convolution": convolution_of(model_section), "epochs": trained.parameters["schedule"]["epochs"]}
+    model_parameters = trained.parameters["model"]
+    row |= {name: model_parameters[name] for name in (*TRAINED_WITH, "kernel_size")}
+    row |= dict.fromkeys(KERNELS, math.nan) | (model_parameters["dcls"] or {})
+    row |= {"epochs": trained.parameters["schedule"]["epochs"]}
     row |= {"batch": trained.parameters["train"]["batch"], "threads": trained.threads}
     return row | {"classes_trained": trained.classes, "trained_parameters": trained.trained_parameters}
 
 
 def training_record(files: Files, preset: str, model: str, seed: int) -> schemas.TrainingRecord:
     return files.json(paths.training_results(preset, model, seed) / "run.json", schemas.TrainingRecord)
-
-
-def convolution_of(section: dict[str, Any]) -> str:
-    """In words, as Model.convolution has it."""
-    dcls = section["dcls"]
-    if not dcls:
-        return f"{section['kernel_size']}x{section['kernel_size']}"
-    side = dcls["dilated_kernel_size"]
-    return f"DCLS {dcls['kernel_count']} in {side}x{side}, {dcls['version']}"
 
 
 def code_name(record: schemas.Record) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +18,14 @@ class Selection:
     """The part of the parameters that reports need, under the same names as in `Params`."""
 
     preset: str
-    systems: Mapping[str, System]
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     linear_baseline_seeds: tuple[int, ...]
+    systems: dict[str, System]
 
 
 def selection_in(folder: Path) -> Selection:
-    """The models and seeds that were last compared in `folder`, which is results/PRESET of the current folder.
+    """The systems and seeds that were last compared in `folder`, which is results/PRESET of the current folder.
 
     Raises UserError where it is another folder, or holds no results.
     """
@@ -38,15 +36,13 @@ def selection_in(folder: Path) -> Selection:
         )
     results = paths.results(folder.resolve().name)
     compared = read_result(results / "comparison.run.json", ComparisonRecord)
-    try:
-        systems = {
-            name: System.model_validate_json(json.dumps(one)) for name, one in compared.parameters["systems"].items()
-        }
-    except (ValidationError, KeyError, AttributeError) as error:
-        path = results / "comparison.run.json"
-        raise UserError(
-            f"{path}: parameters.systems: {str(error).splitlines()[0]}; run `compare-models` again"
-        ) from error
     scored = results.glob(f"runs/{LINEAR_BASELINE}-*/evaluation/evaluation.json")
     linear = sorted(int(path.parents[1].name.rpartition("-")[2]) for path in scored)
-    return Selection(results.name, systems, tuple(compared.models), tuple(compared.seeds), tuple(linear))
+    try:
+        systems = {name: System.model_validate(compared.parameters["systems"][name]) for name in compared.models}
+    except (KeyError, TypeError, ValidationError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(
+            f"{results / 'comparison.run.json'}: parameters.systems: {said}; run `compare-models` again"
+        ) from error
+    return Selection(results.name, tuple(compared.models), tuple(compared.seeds), tuple(linear), systems)

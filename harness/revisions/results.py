@@ -37,21 +37,22 @@ class PresetResults:
     """What a commit holds of a preset. All is empty where its files are not `readable`: of another version.
 
     `runs` has a row a run: its mAP in [0, 1], half the width of its interval over clips as `arm`, and its test set;
-    `classes` a row a run and class; `records` a row a record and key; `pairs` are those of comparison.json.
+    `classes` a row a run and class; `records` a row a record and key; `pairs` are those of comparison.json,
+    by `system - other`.
     """
 
     runs: pd.DataFrame
     classes: pd.DataFrame
     records: pd.DataFrame
-    pairs: dict[tuple[str, str], schemas.Pair]  # by system and the one that it is compared with
+    pairs: dict[str, schemas.Pair]
     readable: bool
 
 
 def read_results(revision: Revision, preset: str) -> PresetResults:
     """Raises UserError, naming commit and file, where one is damaged."""
     files, folder = revision.files, paths.results(preset)
-    pairs: dict[tuple[str, str], schemas.Pair] = {}
     runs, classes, records = [], [pd.DataFrame(columns=["model", "seed", "label", "AP"])], []
+    pairs: dict[str, schemas.Pair] = {}
     with revision.errors_name_it():
         readable = _is_readable(files, folder)
         for path in files.below(folder) if readable else []:
@@ -60,7 +61,8 @@ def read_results(revision: Revision, preset: str) -> PresetResults:
                 runs.append(run)
                 classes.append(found)
             elif path.name == "comparison.json":
-                pairs = {(one.model, one.baseline): one for one in files.json(path, schemas.Comparison).pairs}
+                found_pairs = files.json(path, schemas.Comparison).pairs
+                pairs = {f"{pair.model} - {pair.baseline}": pair for pair in found_pairs}
             elif path.suffix == ".json":
                 content = flat({key: one for key, one in files.mapping(path).items() if key in MADE_BY})
                 records += [(str(path), path.parts[-3], *one) for one in content.items()]

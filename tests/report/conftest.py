@@ -21,9 +21,10 @@ from harness.base import paths
 from harness.base.files import write_csv, write_json
 from harness.comparison import examples
 from harness.comparison import paired as comparison
-from harness.config.params import Params
-from harness.config.systems import LINEAR_BASELINE, PAPER, System
+from harness.config.params import Params, load
+from harness.config.systems import LINEAR_BASELINE, PAPER, Dcls, System
 from harness.evaluation import evaluation_files
+from harness.models.build import full_size
 from harness.records import provenance
 from harness.records.schemas import HISTORY, SCHEMA_VERSION, DataSummary, checked
 from harness.report.figures import theme
@@ -42,12 +43,6 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 SKILL = {"convformer": 0.25, "fastvit": 0.6, "convnext": 0.35}  # how far positives stand out, in standard deviations
 
 
-def resized(system: System) -> System:
-    model = system.model.model_copy(update={"depths": (1, 1, 3, 1), "widths": (32, 64, 128, 256)})
-    schedule = system.schedule.model_copy(update={"epochs": 8})
-    return system.model_copy(update={"model": model, "schedule": schedule})
-
-
 @pytest.fixture(scope="session")
 def report_params(params: Params) -> Params:
     """The default preset with three seeds."""
@@ -55,10 +50,44 @@ def report_params(params: Params) -> Params:
         update={
             "seeds": (0, 1, 2),
             "linear_baseline_seeds": (0, 1, 2),
-            "systems": {name: resized(one) for name, one in params.systems.items()},
+            "systems": {name: _resized(one, 8) for name, one in params.systems.items()},
             "evaluate": params.evaluate.model_copy(update={"bootstrap": 100}),
         }
     )
+
+
+def _resized(system: System, epochs: int) -> System:
+    """With sizes and epochs of its own, that reports have to tell."""
+    sizes = {"depths": (1, 1, 3, 1), "widths": (32, 64, 128, 256)}
+    schedule = system.schedule.model_copy(update={"epochs": epochs})
+    return system.model_copy(update={"model": system.model.model_copy(update=sizes), "schedule": schedule})
+
+
+@pytest.fixture(scope="session")
+def study_params() -> Params:
+    """Of the committed preset `study` all systems of ConvNeXt, with fixed spacings, two starts and a dense kernel, and
+    two of FastViT."""
+    params = load(ROOT / "presets" / "study.yaml")
+    models = [name for name in params.models if name.startswith("convnext")]
+    few = {"models": (*models, "fastvit_audio_sa24", "fastvit_dcls_spread"), "seeds": (0, 1, 2)}
+    few |= {"linear_baseline_seeds": (0,), "evaluate": params.evaluate.model_copy(update={"bootstrap": 100})}
+    return params.model_copy(update=few)
+
+
+@pytest.fixture(scope="session")
+def written_study(study_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        write_results(study_params, root, patch)
+    return root
+
+
+@pytest.fixture
+def study(written_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Made-up results of the study, as the current folder."""
+    shutil.copytree(written_study, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -179,7 +208,8 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
         ),
     )
     system = params.systems[model]
-    skill = SKILL[system.model.backbone] + (0.1 if system.is_dcls else 0.0) + 0.05 * random.standard_normal()
+    reach = 0.1 if system.is_dcls or system.model.kernel_size > 7 else 0.0
+    skill = SKILL[system.model.backbone] + reach + 0.05 * random.standard_normal()
     record = provenance.provenance("evaluation", parameters, "d" * 64, "cpu", **more)
     write_scores(params, model, seed, skill, random, record)
     epochs = range(1, system.schedule.epochs + 1)
@@ -195,7 +225,7 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
     ]
     write_csv(folder / "history.csv", HISTORY, rows)
     positions.write_positions(
-        _walk(params, model, seed) if system.is_dcls else {},
+        _walk(system.model.dcls, system.schedule.epochs, seed) if system.model.dcls else {},
         system.model.dcls,
         Path("positions.npz"),
         folder,
@@ -240,14 +270,14 @@ def _write_parameters(params: Params) -> None:
         classes[str(count)] = {"head": (features + 1) * count, "total": total}
     rest = {"kernels": 0, "positions": 0, "spreads": 0, "features": features, "classes": classes}
     (backbone,) = {one["total"] - one["head"] for one in classes.values()}
-    systems = params.systems
     models = {
-        name: rest | {"backbone": backbone, "convolution": systems[name].model.convolution} for name in params.models
+        model: rest | {"backbone": backbone, "convolution": params.systems[model].model.convolution}
+        for model in params.models
     }
     write_json(folder / "parameters.json", {"models": models})
     record = provenance.provenance(
         "parameters",
-        {name: provenance.as_plain(systems[name].model) for name in params.models},
+        {model: provenance.as_plain(full_size(params.systems[model].model)) for model in params.models},
         "none",
         "meta",
         models=list(params.models),
@@ -256,28 +286,30 @@ def _write_parameters(params: Params) -> None:
     write_json(folder / "parameters.run.json", record)
 
 
-def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
-    """Snapshots of four DCLS layers whose positions drift outwards."""
+def _walk(dcls: Dcls, last: int, seed: int) -> dict[str, torch.Tensor]:
+    """Snapshots of four DCLS layers whose positions drift outwards, where they may, and less at late stages."""
     torch.manual_seed(seed)
-    dcls = params.systems[model].model.dcls
-    assert dcls is not None
-    size = dcls.dilated_kernel_size
+    size, count = dcls.dilated_kernel_size, dcls.kernel_count
     layers = nn.ModuleDict(
         {
-            f"stage{n}": Dcls2d(c, c, dcls.kernel_count, groups=c, dilated_kernel_size=size)
-            for n, c in enumerate((32, 64, 128, 256))
+            f"stage{n}": Dcls2d(c, c, count, groups=c, dilated_kernel_size=size)
+            for n, c in enumerate((32, 64, 128, 256), 1)
         }
     )
+    with torch.no_grad():
+        for layer in layers.values():
+            layer.P.mul_(dcls.position_std / 0.5)
+            layer.clamp_parameters()
     recorded = positions.snapshot(layers, 0)
-    drift = [
-        1.2 * torch.randn_like(layer.P) * torch.tensor([0.5, 1.0])[:, None, None, None] for layer in layers.values()
-    ]
-    last = params.systems[model].schedule.epochs
+    scale = 0.25 * dcls.position_rate * torch.tensor([0.5, 1.0])[:, None, None, None]
+    drift = [scale * torch.randn_like(layer.P) for layer in layers.values()]
     for epoch in range(1, last + 1):
         with torch.no_grad():
             for number, layer in enumerate(layers.values()):
-                layer.P += drift[number] * (1 + 0.2 * number) / (1 + 0.3 * epoch)
+                layer.P += drift[number] / ((1 + number) * (1 + 0.3 * epoch))
                 layer.clamp_parameters()
+                if dcls.position_rate:
+                    layer.P.grad = 1e-3 * torch.randn_like(layer.P) / (number + epoch)
         if positions.recorded_at(epoch, last):
             recorded |= positions.snapshot(layers, epoch)
     return recorded
@@ -289,24 +321,22 @@ def timed_file() -> Path:
 
 
 def edit_timings(change: Callable[[dict[str, str]], None]) -> None:
-    """Let `change` loose on every row of this machine's timings, with `model` in it."""
+    """Let `change` loose on every row of this machine's timings."""
     found = rows.read(timed_file())
     for row in found:
-        row["model"] = model_of(row)
         change(row)
-        del row["model"]
     rows.upsert(timed_file(), found)
 
 
-def model_of(row: dict[str, str]) -> str:
-    """The one of the paper's six that a row of timings is of."""
-    is_dcls = row["convolution"] != "7x7"
-    return next(name for name, (one, base) in PAPER.items() if (one, bool(base)) == (row["backbone"], is_dcls))
+def is_timing_of(row: dict[str, str], model: str) -> bool:
+    """Of one of the paper's six."""
+    backbone, baseline = PAPER[model]
+    return row["backbone"] == backbone and row["convolution"].startswith("DCLS") == bool(baseline)
 
 
 def timing_of(model: str) -> dict[str, str]:
     """The row of results/throughput that the tables take: inference at the largest batch."""
-    found = [row for row in rows.read(timed_file()) if (model_of(row), row["mode"]) == (model, "inference")]
+    found = [row for row in rows.read(timed_file()) if is_timing_of(row, model) and row["mode"] == "inference"]
     return max(found, key=lambda row: int(row["batch"]))
 
 
@@ -318,6 +348,12 @@ def rows_of_table() -> dict[str, dict[str, str]]:
     """table1.csv by model."""
     with open(TABLE.with_suffix(".csv"), newline="") as file:
         return {row["model"]: row for row in csv.DictReader(file)}
+
+
+def pair_of(comparison: dict[str, Any], model: str) -> dict[str, Any]:
+    """Of comparison.json, the first of this model: to its baseline."""
+    found: dict[str, Any] = next(pair for pair in comparison["pairs"] if pair["model"] == model)
+    return found
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

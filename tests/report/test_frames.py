@@ -15,7 +15,8 @@ from harness.throughput import rows
 from tests.conftest import ROOT
 
 IN_EVERY_FRAME = {"model", "backbone", "method", "source"}
-LACKING = {"runs": {"source"}, "references": {"model", "backbone", "method"}}
+TIMED = {name: {"model", "method"} for name in ("timings", "sweep", "breakdown")}  # of an architecture
+LACKING = {"runs": {"source"}, "references": {"model", "backbone", "method"}, **TIMED}
 DOCUMENT = ROOT / "docs" / "recorded.md"
 
 
@@ -29,9 +30,9 @@ def _described() -> tuple[dict[str, set[str]], set[str]]:
     for line in frames:
         name, _, listed = line.split(" | ")
         columns[name.strip("`")] = set(re.findall(r"`(\w+)`", listed))
-    for name, like in (("shown_timings", "timings"), ("sweep", "timings"), ("all_comparisons", "comparisons")):
-        assert columns[name] == {like}
-        columns[name] = columns[like]
+    for name in ("shown_timings", "sweep"):
+        assert columns[name] == {"timings"}
+        columns[name] = columns["timings"]
     return columns, {name for line in meanings for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
 
 
@@ -42,7 +43,7 @@ def test_every_frame_has_the_columns_that_the_document_lists(workplace: Path, re
     columns, meanings = _described()
     assert set(read) == set(columns)
     for name, frame in read.items():
-        expected = columns[name] | ({*rows.COLUMNS} - {*rows.ARCHITECTURE} if "condition" in columns[name] else set())
+        expected = columns[name] | ({*rows.COLUMNS} if "condition" in columns[name] else set())
         assert set(frame) - IN_EVERY_FRAME == expected - IN_EVERY_FRAME, name
         assert IN_EVERY_FRAME - set(frame) == LACKING.get(name, set()), name
         for column in columns[name]:

@@ -16,7 +16,7 @@ from harness.base.errors import UserError
 from harness.config.params import Params
 from harness.config.systems import Model
 from harness.report.reading import WORKING_TREE
-from harness.report.timing_frames import all_timings, by_model, shown
+from harness.report.timing_frames import all_timings, shown
 from harness.throughput import breakdown, quick, rows, sweep
 from harness.throughput.condition import QUICK
 from harness.throughput.device import breakdown_file, choices_file, timings_file
@@ -173,8 +173,8 @@ def test_the_tables_say_what_to_run(
     here: Path, machine: Machine, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def of(params: Params) -> dict[str, float]:
-        timings = by_model(all_timings(WORKING_TREE), {name: one.model for name, one in params.systems.items()})
-        return shown(timings, machine.label).set_index("model").ratio_to_baseline.to_dict()
+        found = shown(all_timings(WORKING_TREE), machine.label, params.systems)
+        return found.set_index("model").ratio_to_baseline.to_dict()
 
     write_timings(params, monkeypatch)
     assert of(params)[DCLS] == pytest.approx(1 / 1.4, rel=0.1)

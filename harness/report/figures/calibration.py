@@ -21,22 +21,20 @@ def calibration(frames: Frames) -> Figure | None:
     Bins without a positive lie below the axis and are not drawn. None where not all runs recorded their calibration.
     """
     bins = frames.calibration
-    if not frames.of_the_paper or not set(frames.of_the_paper) <= set(bins["model"]):
+    if not set(frames.models) <= set(bins["model"]):
         return None
-    bins = bins[bins["model"].isin([*frames.of_the_paper, LINEAR_BASELINE])]
-    bins = bins.assign(method=bins["model"].map(_method(frames)))
     bins = bins.assign(scores=bins["count"] * bins.mean_predicted, positives=bins["count"] * bins.observed)
     sums = ["count", "scores", "positives"]
     bins = bins.groupby(["model", "backbone", "method", "low"], sort=False, dropna=False)[sums].sum().reset_index()
     linear = bins[bins["model"] == LINEAR_BASELINE]
     bins = bins[bins["model"] != LINEAR_BASELINE]
-    grid = theme.facets(bins, 3.45, col="backbone")
+    grid, palette = theme.facets(bins, 3.45, col="backbone"), theme.of_methods(frames)
     for backbone, axes in grid.axes_dict.items():
         axes.plot([LOWEST, 1], [LOWEST, 1], color=theme.GREY, linewidth=0.8, linestyle=":", label="perfect calibration")
         if not linear.empty:
             _curve(axes, linear, theme.GREY, "D", "linear baseline")
         for method, one in bins[bins.backbone == backbone].groupby("method", sort=False):
-            _curve(axes, one, theme.COLOURS[method], theme.MARKERS[backbone], method)
+            _curve(axes, one, palette[method], theme.MARKERS[backbone], method)
         axes.set(xscale="log", yscale="log", xlim=(LOWEST, 1), ylim=(LOWEST, 1), xlabel="mean score")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -44,11 +42,6 @@ def calibration(frames: Frames) -> Figure | None:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=7, handlelength=1.4)
     theme.label_rows(grid, ["share of positives"])
     return grid.figure
-
-
-def _method(frames: Frames) -> dict[str, str]:
-    named = {model: "DCLS" if frames.is_dcls(model) else "baseline" for model in frames.models}
-    return named | {LINEAR_BASELINE: "linear baseline"}
 
 
 def _curve(axes: Axes, bins: pd.DataFrame, colour: str, marker: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Log-mels of a few test clips, and what baselines and DCLS models find in them."""
+"""Log-mels of a few test clips, and what the models find in them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def example_clips(frames: Frames) -> Figure | None:
     None where no examples were recorded.
     """
     clips = recorded_examples(frames)
-    models = [one for one in frames.of_the_paper if clips and one in clips[0].predictions]
+    models = [one for one in frames.few if clips and one in clips[0].predictions]
     if not models:
         return None
-    backbones = list(dict.fromkeys(map(frames.backbone, models)))
-    colours = {one: theme.DCLS if frames.is_dcls(one) else theme.BASELINE for one in models}
+    backbones, palette = list(dict.fromkeys(map(frames.backbone, models))), theme.of_methods(frames)
+    colours = {one: palette[frames.systems[one].method] for one in models}
     figure = Figure(figsize=(theme.TWO_COLUMNS, 0.7 + 1.35 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1 + len(backbones), squeeze=False)
     highest = max(float(one["score"]) for clip in clips for name in models for one in clip.predictions[name])
@@ -45,8 +45,8 @@ def example_clips(frames: Frames) -> Figure | None:
         axes.set_title(backbone)
     for axes, label in zip(panels[-1], ["time (ms)", *("score" for _ in backbones)], strict=True):
         axes.set_xlabel(label)
-    methods = {("DCLS" if frames.is_dcls(one) else "baseline"): colour for one, colour in colours.items()}
-    handles = [Patch(color=colour, label=f"{one}, class in the clip") for one, colour in methods.items()]
+    methods = dict.fromkeys(frames.systems[one].method for one in models)
+    handles = [Patch(color=palette[one], label=f"{one}, class in the clip") for one in methods]
     handles.append(Patch(facecolor="white", edgecolor=theme.GREY, label="class not in the clip"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure

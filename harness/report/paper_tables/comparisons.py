@@ -1,81 +1,85 @@
-"""mAP by system, and every comparison of two systems with what it says: supported, refuted or undecided."""
+"""All systems and all paired differences between them, a backbone at a time, in words by the rule of the protocol."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from harness.report.answers import answers, rise_at_the_end, systems
+from harness.report.decisions import in_words, outcome, seeds_to_decide
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import mean_sd, number, number_of_runs, span
 from harness.report.paper_tables.table import Column, Table, View, cells_from, view
+from harness.report.paper_tables.table1 import table1_rows
 
-FLAT = 1.0  # points: a validation curve that rises less over its last quarter is flat
-COLUMNS = (
-    *("model", "baseline", "question", "seeds", "difference", "sd", "low", "high", "clips_low", "clips_high"),
-    "answer",
+NUMBERS = ("mean", "sd", "low", "high", "clips_low", "clips_high")  # in percentage points
+COLUMNS = ("backbone", "model", "baseline", *NUMBERS, "n", "outcome", "in_words", "seeds_to_decide")
+FLAT = 1.0  # points: a curve is flat where it rises by less over the last quarter of its epochs (docs/protocol.md)
+RULE = (
+    "That a system has the higher mAP is supported where the 95% interval of the paired difference lies above 0, "
+    "refuted where it lies below, and undecided otherwise; then it stands there how many seeds would decide a "
+    "difference of this size, from the spread seen and these test clips. The interval takes in seeds and clips, as "
+    "under table 1."
 )
-NOTES = (
-    "Differences are in percentage points of test mAP. The 95% interval takes in seeds and clips, as in table 1.",
-    "Supported: the interval lies above 0; refuted: below 0; undecided: it holds 0, and with it stands how many seeds "
-    "would decide a difference of this size, from the spread seen. A pair that differs in anything but the convolution "
-    "is not fair, and supports nothing.",
-    f"A validation curve counts as flat where it rose by less than {FLAT:g} point over the last quarter of the epochs.",
+CURVE = (
+    f"A curve is flat where the validation mAP, mean over the seeds, rises by less than {FLAT:g} point over the last "
+    "quarter of the epochs. The interval of a system's mAP is Student's t over its seeds alone."
 )
 
 
 def comparisons(frames: Frames, by: MadeBy) -> Table:
-    """A row a comparison that the parameters ask for."""
-    found = answers(frames)
-    found = found.assign(row=found.model + " - " + found.baseline, difference=found["mean"])
-    measured = ("difference", "sd", "low", "high", "clips_low", "clips_high", "answer")
-    cells = pd.concat(
-        [
-            cells_from(found, "row", (), {name: name for name in ("model", "baseline", "question")}),
-            cells_from(found, "row", ["source"], {"seeds": "n"} | {name: name for name in measured}),
-        ]
+    """A row a pair of systems that are compared: the first minus the second. A pair that is not fair has no numbers."""
+    pairs = list(frames.comparisons.itertuples())
+    lines = frames.comparisons.assign(
+        row=[f"{one.model} - {one.baseline}" for one in pairs],
+        outcome=[outcome(one) for one in pairs],
+        in_words=[in_words(one, frames.repeats) for one in pairs],
+        seeds_to_decide=pd.Series([None if one.unfair else seeds_to_decide(one) for one in pairs], dtype="Int64"),
+        **{name: 100 * frames.comparisons[name].where(frames.comparisons.unfair == "") for name in NUMBERS},
     )
+    named = {name: name for name in ("backbone", "model", "baseline")}
+    made = {name: name for name in COLUMNS if name not in named}
+    cells = [cells_from(lines, "row", (), named), cells_from(lines, "row", ["source"], made)]
     return Table(
         name="comparisons",
-        title="Systems compared",
-        cells=cells,
+        title="Systems, and the differences between them",
+        cells=pd.concat(cells),
         columns=COLUMNS,
-        views=(_systems(frames), *_answers(frames, found)),
-        facts=by.facts[:3],
+        views=tuple(_views(frames, lines)),
+        facts=(("Results", by.line),),
         warnings=by.warnings,
-        notes=NOTES,
+        notes=(RULE, CURVE),
     )
 
 
-def _systems(frames: Frames) -> View:
-    rose = rise_at_the_end(frames)
-
-    def curve(model: str) -> str:
-        if model not in rose.index:
-            return "-"
-        return "flat" if rose[model] < FLAT else f"rose by {rose[model]:.1f} points at the end"
-
-    over = frames.runs.set_index("model")
-    columns: list[Column] = [
-        ("backbone", "backbone"),
-        ("system", "method"),
-        ("depthwise convolution", "convolution"),
-        ("test mAP", lambda one: mean_sd(one.mean, None, number_of_runs(one.n, frames.repeats))),
-        ("95% interval", lambda one: span(one.low, one.high)),
-        ("over chance", lambda one: number((over.mAP[one.model] / over.prevalence[one.model]).mean(), ".1f")),
-        ("validation curve", lambda one: curve(one.model)),
+def _views(frames: Frames, lines: pd.DataFrame) -> list[View]:
+    over, found = frames.repeats, []
+    systems: list[Column] = [
+        ("system", lambda row: frames.systems[row.model].method),
+        ("convolution", lambda row: frames.systems[row.model].model.convolution),
+        ("mAP (%)", lambda row: mean_sd(row.map_mean, row.map_sd, number_of_runs(row.map_seeds, over))),
+        (f"95% interval ({over})", lambda row: span(row.map_low, row.map_high)),
+        ("mAP / chance", lambda row: number(row.map_over_chance, ".1f")),
+        ("validation curve", lambda row: curve(row.val_map_rise)),
     ]
-    return view("mAP in percent by system", systems(frames).itertuples(), columns, words=3)
-
-
-def _answers(frames: Frames, found: pd.DataFrame) -> list[View]:
-    if found.empty:
-        return []
-    columns: list[Column] = [
-        ("backbone", "backbone"),
-        ("question", "question"),
-        ("answer", "answer"),
-        ("difference", lambda one: mean_sd(one.difference, one.sd, number_of_runs(one.n, frames.repeats), "+")),
-        ("95% interval", lambda one: span(one.low, one.high, "+")),
+    differences: list[Column] = [
+        ("difference", lambda row: f"{row.method} - {frames.systems[row.baseline].method}"),
+        ("in words", "in_words"),
+        ("points", lambda row: mean_sd(row.mean, row.sd, number_of_runs(row.n, over), "+")),
+        (f"95% interval ({over} and clips)", lambda row: span(row.low, row.high, "+")),
+        ("95% interval (clips alone)", lambda row: span(row.clips_low, row.clips_high, "+")),
     ]
-    return [view("What the comparisons say", found.itertuples(), columns, words=3)]
+    rows = [row for row in table1_rows(frames) if row.model in frames.systems]
+    for backbone in dict.fromkeys(row.backbone for row in rows):
+        these = [row for row in rows if row.backbone == backbone]
+        found.append(view(f"{backbone}: systems", these, systems, words=2))
+        pairs = lines[lines.backbone == backbone]
+        if len(pairs):
+            found.append(view(f"{backbone}: differences", pairs.itertuples(), differences, words=2))
+    return found
+
+
+def curve(rise: Any) -> str:
+    """Of the rise of the validation mAP over the last quarter of the epochs, in points."""
+    return "-" if pd.isna(rise) else "flat" if rise < FLAT else f"not flat: {rise:+.1f} points"

@@ -1,4 +1,4 @@
-"""Average precision class by class: every model's mean over its runs, and DCLS minus baseline with its interval."""
+"""Average precision class by class: every model's mean over its runs, and the difference to its baseline's."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DIFFERENCE = ("difference", "low", "high")
 NOTES = (
     "Average precision in percent, the mean over the runs of a model that have a positive of the class; ± is the "
     "standard deviation over them. Positives are counted once for each set of test clips.",
-    "The difference is DCLS minus baseline in percentage points, with its 95% interval over clips (paired bootstrap, "
-    "for these weights; none for a class of few positives). Where nothing differs, one interval in twenty leaves out 0 "
-    "all the same.",
+    "The difference is the system minus its baseline in percentage points, with its 95% interval over clips (paired "
+    "bootstrap, for these weights; none for a class of few positives). Where nothing differs, one interval in twenty "
+    "leaves out 0 all the same.",
 )
 
 
@@ -43,7 +43,7 @@ def per_class(frames: Frames, by: MadeBy) -> Table:
         parts.append(cells_from(pairs, "label", ["source"], {f"{model}_{name}": name for name in DIFFERENCE}))
     cells = pd.concat(parts)
     columns = ["label", "positives", *(f"{model}_AP{sd}" for model in lines.model.unique() for sd in ("", "_sd"))]
-    columns += [f"{model}_{name}" for model in frames.comparisons.model for name in DIFFERENCE]
+    columns += [f"{model}_{name}" for model, _ in _pairs(frames) for name in DIFFERENCE]
     rows = as_frame(cells, columns).to_dict("records")
     return Table(
         name="per_class",
@@ -67,31 +67,36 @@ def _labels(lines: pd.DataFrame) -> list[str]:
     return labels
 
 
+def _pairs(frames: Frames) -> list[tuple[str, str]]:
+    """Fair pairs of a system and its baseline."""
+    fair = frames.to_baselines[frames.to_baselines.unfair == ""]
+    return list(zip(fair.model, fair.baseline, strict=True))
+
+
 def _compared(frames: Frames, labels: list[str]) -> pd.DataFrame:
     """The differences of these classes, in percentage points. Raises UserError where one is missing."""
-    if frames.comparisons.empty:
+    wanted = [(*pair, label) for pair, label in product(_pairs(frames), labels)]
+    if not wanted:
         return pd.DataFrame(columns=["model"])
-    found = frames.class_differences
-    there = set(zip(found.model, found.label, strict=True))
-    for wanted in product(frames.comparisons.model, labels):
-        if wanted not in there:
-            path = paths.results(frames.preset) / "per_class_difference.csv"
-            raise UserError(f"{path}: no row of {wanted[0]} and {wanted[1]!r}; run `compare-models` again")
-    return found[found.label.isin(labels)].assign(**{name: 100 * found[name] for name in DIFFERENCE})
+    found = frames.class_differences.set_index(["model", "baseline", "label"], drop=False)
+    for model, _, label in (one for one in wanted if one not in found.index):
+        path = paths.results(frames.preset) / "per_class_difference.csv"
+        raise UserError(f"{path}: no row of {model} and {label!r}; run `compare-models` again")
+    found = found.loc[wanted].reset_index(drop=True)
+    return found.assign(**{name: 100 * found[name] for name in DIFFERENCE})
 
 
 def _view(frames: Frames, rows: list[dict[str, Any]], backbone: str) -> View:
-    """Of one backbone, so that it is narrow enough for a page."""
+    """Of one backbone, so that it is narrow enough for a page: its models, and the main one's difference."""
     models = [model for model in frames.models if frames.backbone(model) == backbone]
-    compared = [model for model in models if model in set(frames.comparisons.model)]
-    differences = (f"{frames.systems[model].method} - baseline (95% interval)" for model in compared)
-    header = ("class", "positives", *models, *differences)
+    pair = next((model for model, _ in frames.headline_pairs if model in models), None)
+    header = ("class", "positives", *models, *((f"{pair} - baseline", "95% interval") if pair else ()))
     cells = []
     for row in rows:
         line = [row["label"], number(row["positives"], "d")]
         line += [mean_sd(row[f"{model}_AP"], row[f"{model}_AP_sd"]) for model in models]
-        for model in compared:
-            difference, low, high = (row[f"{model}_{name}"] for name in DIFFERENCE)
-            line.append(f"{number(difference, '+.2f')} ({span(low, high, '+')})")
+        if pair:
+            difference, low, high = (row[f"{pair}_{name}"] for name in DIFFERENCE)
+            line += [number(difference, "+.2f"), span(low, high, "+")]
         cells.append(tuple(line))
     return View(f"AP by class, {backbone}", header, tuple(cells))

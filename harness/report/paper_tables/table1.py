@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.config.systems import LINEAR_BASELINE
+from harness.report.decisions import seed_interval
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, clips_tested, coverage
 from harness.report.paper_tables.numbers import NONE, mean_sd, millions, number, number_of_runs, rate, span, words
@@ -16,9 +17,9 @@ from harness.report.paper_tables.table import Column, Recipe, Table, View, as_fr
 CHANCE = "chance"
 METHODS = {LINEAR_BASELINE: "logistic regression on log-mel statistics", CHANCE: "mean prevalence of the test labels"}
 
-COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is system over baseline; _low, _high: 95% intervals
+COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is DCLS over baseline; _low, _high: 95% intervals
     *("model", "backbone", "method", "kernel_size_published", "kernel_count_published", "kernel_size", "kernel_count"),
-    *("map_published", "map_sd_published", "map_mean", "map_sd", "map_seeds"),
+    *("map_published", "map_sd_published", "map_mean", "map_sd", "map_low", "map_high", "map_seeds", "val_map_rise"),
     *("map_intervals_lowest", "map_intervals_highest", "map_over_chance"),  # of the seeds' intervals over clips
     *("map_difference_published", "map_difference_mean", "map_difference_sd", "map_difference_seeds"),
     *("map_difference_low", "map_difference_high", "map_difference_clips_low", "map_difference_clips_high"),
@@ -35,9 +36,9 @@ NOTES = (
     "Parameters and throughput are those of the full-size models, whatever was trained; the published parameters "
     "count the 1000-class heads.",
     "Throughput is in clips (128x1001 log-mel) a second, the median of the timed rounds with its 95% interval. The "
-    "published one is from the authors' GPU: only the ratios compare. The ratio is taken within rounds, in which "
-    "system and baseline take turns; there is no difference where it is no further from 1 than the noise, which is "
-    "what the baseline timed against itself shows (throughput.md has all devices and conditions).",
+    "published one is from the authors' GPU: only the ratios compare. The ratio is taken within rounds, in which DCLS "
+    "model and baseline take turns; there is no difference where it is no further from 1 than the noise, which is what "
+    "the baseline timed against itself shows (throughput.md has all devices and conditions).",
 )
 RULE = (
     "A system is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "
@@ -52,8 +53,6 @@ FOLDS_RULE = (
     "which makes Student's t interval too narrow, is left out."
 )
 PUBLISHED: dict[str, Recipe] = {
-    "backbone": "backbone",
-    "method": "paper_method",
     "kernel_size_published": "kernel_size",
     "kernel_count_published": "kernel_count",
     "map_published": "mAP",
@@ -64,8 +63,10 @@ PUBLISHED: dict[str, Recipe] = {
     "speed_ratio_published": "speed_ratio",
 }
 SCORES: dict[str, Recipe] = {
-    "map_mean": lambda lines: (100 * lines.mAP).mean(),
-    "map_sd": lambda lines: (100 * lines.mAP).std(),
+    "map_mean": lambda lines: _mean_and_sd(lines)[0],
+    "map_sd": lambda lines: _mean_and_sd(lines)[1],
+    "map_low": lambda lines: seed_interval(*_mean_and_sd(lines), len(lines))[0],
+    "map_high": lambda lines: seed_interval(*_mean_and_sd(lines), len(lines))[1],
     "map_seeds": len,
     "map_intervals_lowest": lambda lines: 100 * lines.mAP_low.min(),
     "map_intervals_highest": lambda lines: 100 * lines.mAP_high.max(),
@@ -120,28 +121,28 @@ def table1_rows(frames: Frames) -> list[Any]:
 
 
 def table1_cells(frames: Frames) -> pd.DataFrame:
-    runs, published = frames.runs, frames.published[frames.published.model.isin(frames.models)]
+    runs, published = frames.runs, frames.published
     trained, linear = runs[runs.model != LINEAR_BASELINE], runs[runs.model == LINEAR_BASELINE]
     tested = trained[trained.model == frames.models[0]]  # the test clips are the same for all models
     chance = tested.assign(model=CHANCE)
     every = pd.concat([runs, chance])
     shared = every[["model"]].drop_duplicates().merge(tested[["metrics_file", "evaluation_file"]], how="cross")
     first = trained.groupby("model", sort=False).head(1).convert_dtypes()  # whole numbers as such
-    named = [(model, frames.backbone(model), frames.systems[model].method) for model in frames.models]
-    systems = pd.DataFrame(named, columns=["model", "backbone", "system"])
-    timed = frames.shown_timings[frames.shown_timings.model.isin(frames.models)].convert_dtypes()
+    timed = frames.shown_timings.convert_dtypes()
     coded = trained.merge(timed[["model", "revision", "source"]], on="model", how="left")
-    pairs = frames.comparisons.assign(**{name: 100 * frames.comparisons[name] for name in DIFFERENCE.values()})
+    pairs = frames.to_baselines
+    pairs = pairs.assign(**{name: 100 * pairs[name].where(pairs.unfair == "") for name in DIFFERENCE.values()})
     clips = clips_tested(frames)
     parts: list[tuple[pd.DataFrame, tuple[str, ...], Mapping[str, Recipe]]] = [
-        (every, (), {"model": "model", "method": _method, "preset": lambda _: frames.preset}),
-        (systems[~systems.model.isin(published.model)], (), {"backbone": "backbone", "method": "system"}),
+        (every, (), {"model": "model", "preset": lambda _: frames.preset}),
+        (every, (), {"backbone": _backbone, "method": _method}),
         (runs, (), {"seeds": each_once("seed"), "repeats": lambda _: frames.repeats}),
         (published, ("source",), PUBLISHED),
         (first, ("training_file",), {"kernel_size": _kernel_size, "kernel_count": _kernel_count}),
         (first, ("training_file",), TRAINING),
         (trained, ("training_file",), {"training_device": each_once("training_device")}),
         (runs, ("metrics_file",), SCORES),
+        (frames.histories, ("source",), {"val_map_rise": _rise}),
         (chance, ("metrics_file",), OF_CHANCE),
         (shared, ("metrics_file", "evaluation_file"), {"test_clips": lambda _: clips}),
         (every, ("evaluation_file",), {name: each_once(name) for name in ("data", "data_fingerprint")}),
@@ -154,23 +155,39 @@ def table1_cells(frames: Frames) -> pd.DataFrame:
     return pd.concat([cells_from(lines, "model", files, recipes) for lines, files, recipes in parts])
 
 
+def _mean_and_sd(lines: pd.DataFrame) -> tuple[float, float]:
+    """Of mAP, in percent."""
+    return float((100 * lines.mAP).mean()), float((100 * lines.mAP).std())
+
+
+def _rise(history: pd.DataFrame) -> float | None:
+    """Points by which the validation mAP, mean over the seeds, rose over the last quarter of the epochs."""
+    curve = 100 * history.groupby("epoch").val_mAP.mean()
+    before = round(0.75 * curve.index.max())
+    return float(curve.iloc[-1] - curve[before]) if before in curve.index and before < curve.index.max() else None
+
+
 def _spaced(numbers: Any) -> str:
     return " ".join(map(str, numbers)) if isinstance(numbers, list) else ""
 
 
-def _method(lines: pd.DataFrame) -> str | None:
-    return METHODS.get(lines.model.iloc[0])
+def _backbone(lines: pd.DataFrame) -> str | None:
+    return None if lines.model.iloc[0] in METHODS else lines.backbone.iloc[0]
+
+
+def _method(lines: pd.DataFrame) -> str:
+    return METHODS.get(lines.model.iloc[0], lines.method.iloc[0])
 
 
 def _kernel_size(lines: pd.DataFrame) -> str:
     one = lines.iloc[0]
-    side = one.kernel_size if pd.isna(one.get("dilated_kernel_size")) else one.dilated_kernel_size
+    side = one.kernel_size if pd.isna(one.dilated_kernel_size) else one.dilated_kernel_size
     return f"{side}x{side}"
 
 
 def _kernel_count(lines: pd.DataFrame) -> int:
     one = lines.iloc[0]
-    return int(one.kernel_size**2 if pd.isna(one.get("kernel_count")) else one.kernel_count)
+    return int(one.kernel_size**2 if pd.isna(one.kernel_count) else one.kernel_count)
 
 
 def _in_words(pairs: pd.DataFrame) -> str:
@@ -184,7 +201,7 @@ def _in_words(pairs: pd.DataFrame) -> str:
 
 def _code(lines: pd.DataFrame) -> str:
     """Of training, evaluation and timing, where they are."""
-    timed = [f"revision {one[:10]}" for one in lines.get("revision", ())]
+    timed = [f"revision {one[:10]}" for one in lines.get("revision", pd.Series()).dropna()]
     return "; ".join(dict.fromkeys([*lines.training_code.dropna(), *lines.evaluation_code, *timed]))
 
 
@@ -192,8 +209,7 @@ def _views(frames: Frames, rows: list[Any]) -> list[View]:
     found = [_published_and_reproduced(rows, coverage(frames))]
     if len(frames.references):
         found.append(_references(frames.references))
-    compared = [row for row in rows if row.model in frames.systems and frames.systems[row.model].compared_with]
-    if compared:
+    if compared := [row for row in rows if row.model in frames.systems and frames.systems[row.model].compared_with]:
         found.append(_comparison(compared, frames.repeats))
     return [*found, _details([row for row in rows if row.model != CHANCE], frames.repeats)]
 
@@ -247,7 +263,7 @@ def _comparison(rows: list[Any], repeats: str) -> View:
         return mean_sd(row.map_difference_mean, row.map_difference_sd, over, "+")
 
     columns: list[Column] = [
-        ("system against its baseline", "model"),
+        ("against its baseline", "model"),
         ("mAP, in words", lambda row: words(row.map_difference_in_words, "baseline not run")),
         ("mAP difference published", lambda row: number(row.map_difference_published, "+.2f")),
         ("reproduced", difference),
