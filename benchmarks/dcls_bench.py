@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from benchmarks.published import published_kernel, published_like, with_published_layers
 from dcls import Dcls2d, convolution_choices, use_convolution
 from harness.base.files import write_csv, write_json
-from harness.config.params import Dcls
-from harness.config.systems import baseline_of
-from harness.models.build import FULL_SIZE, build_model
+from harness.config.params import load
+from harness.config.systems import PAPER
+from harness.models.build import build_model
 from harness.models.precision import exact_float32
 from harness.records.provenance import benchmark_record
 from harness.throughput.device import slug
@@ -34,7 +34,7 @@ from harness.throughput.machine import this_machine
 from harness.throughput.rounds import LEAST, take_turns, timed
 
 RESULTS = Path(__file__).parent / "results"
-SETTINGS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
+FULL_SIZE = load(Path(__file__).parents[1] / "presets" / "audioset.yaml").systems  # the paper's
 CHANNELS = (96, 192, 384, 768)
 MODELS = ("convnext_dcls_audio_tiny", "convformer_dcls_audio_s18", "fastvit_dcls_audio_sa24")
 INPUT = (1, 128, 1001)
@@ -126,7 +126,7 @@ def models(name: str, positions: str, bench: Bench) -> list[tuple]:
     """
     rows = []
     inputs = torch.randn(bench.batch, *INPUT, device=bench.device).contiguous(memory_format=torch.channels_last)
-    ours, baseline = full_size_model(name, positions, bench), full_size_model(baseline_of(name), positions, bench)
+    ours, baseline = full_size_model(name, positions, bench), full_size_model(str(PAPER[name][1]), positions, bench)
     for what in ("eval", "training step"):
         peers, slow = {"dcls": "baseline"}, {}
         if positions == "initial":
@@ -203,9 +203,11 @@ def _rows(what: str, positions: str, seconds: dict[str, np.ndarray], peers: dict
 
 def _pair(channels: int, positions: str, device: torch.device) -> tuple[Dcls2d, nn.Module]:
     torch.manual_seed(0)
-    size = SETTINGS.dilated_kernel_size
+    dcls = FULL_SIZE[MODELS[0]].model.dcls
+    assert dcls is not None
+    size = dcls.dilated_kernel_size
     arguments = {
-        "kernel_count": SETTINGS.kernel_count,
+        "kernel_count": dcls.kernel_count,
         "dilated_kernel_size": size,
         "padding": size // 2,
         "groups": channels,
@@ -225,7 +227,7 @@ def _place(model: nn.Module, positions: str) -> None:
 
 def full_size_model(name: str, positions: str, bench: Bench) -> nn.Module:
     torch.manual_seed(0)
-    model = build_model(name, FULL_SIZE, SETTINGS, 527)
+    model = build_model(FULL_SIZE[name].model, 527)
     _place(model, positions)
     return model.to(bench.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

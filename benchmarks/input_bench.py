@@ -26,7 +26,7 @@ from harness.config.params import Params, load
 from harness.data.clips.clips import Clips, open_clips
 from harness.data.featurize import featurize
 from harness.data.fetching.fetch import fetch
-from harness.models.build import FULL_SIZE
+from harness.models.build import full_size
 from harness.models.device import device_name
 from harness.records.provenance import benchmark_record
 from harness.running.processes import single_process
@@ -145,12 +145,12 @@ def summary(rates: list[float]) -> list[float | int]:
 
 def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float | int]:
     """Training steps as `train` takes them: clips per second after the second step, and the share spent waiting."""
-    reduced = load(ROOT / "presets" / "instruments.yaml").per_model[NAME]
+    system = load(ROOT / "presets" / "instruments.yaml").systems[NAME]
     train = params.train.model_copy(update={"batch": BATCH, "micro_batch": None})
-    settings = {NAME: FULL_SIZE if size == "full" else reduced}
-    run, _ = new_run(
-        params.model_copy(update={"train": train, "per_model": settings}), NAME, 0, len(clips.labels), single_process()
-    )
+    if size == "full":
+        system = system.model_copy(update={"model": full_size(system.model)})
+    changed = params.model_copy(update={"train": train, "systems": {NAME: system}})
+    run, _ = new_run(changed, NAME, 0, len(clips.labels), single_process())
     run.trainee.model.train()
     division = batches.divide(train, len(clips))
     order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from harness.base.files import write_csv, write_json
 from harness.config.params import Params, load
-from harness.models.build import FULL_SIZE
+from harness.models.build import full_size
 from harness.models.device import device_name
 from harness.records.provenance import benchmark_record
 from harness.running.processes import single_process
@@ -93,10 +93,10 @@ def write(kind: str, header: Sequence[str], rows: list[list[Any]], parameters: d
 def run_of(name: str, batch: int, full: bool) -> Run:
     params = load(ROOT / "presets" / "instruments.yaml")
     train = params.train.model_copy(update={"batch": batch, "micro_batch": None, **OPTIONS[name]})
-    per_model = params.per_model | ({NAME: FULL_SIZE} if full else {})
-    run, _ = new_run(
-        params.model_copy(update={"train": train, "per_model": per_model}), NAME, 0, CLASSES, single_process()
-    )
+    system = params.systems[NAME]
+    system = system.model_copy(update={"model": full_size(system.model)}) if full else system
+    params = params.model_copy(update={"train": train, "systems": {NAME: system}})
+    run, _ = new_run(params, NAME, 0, CLASSES, single_process())
     run.trainee.model.train()
     return run
 

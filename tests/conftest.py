@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.config.params import Params, load
+from harness.config.systems import PAPER, Model
 from harness.data.fetching.npm_files import PACKAGES, tarball
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
+MODELS = tuple(PAPER)
+SYSTEMS = load(ROOT / "presets" / "audioset.yaml").systems  # the paper's, with its start and rates
+FULL_SIZE = {
+    name: Model(backbone=one.model.backbone, dcls=one.model.dcls, scale="full", drop_path=0.0)
+    for name, one in SYSTEMS.items()
+}
+
+
+def unshared(params: Any) -> Any:
+    """YAML content without anchors, so that a change of one system changes no other."""
+    return json.loads(json.dumps(params))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -26,11 +26,14 @@ def write_timings(params: Params, patch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
 
     def take_turns(steps: Mapping[str, Any], *_: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        family = next(iter(steps)).split("_")[0]
-        slower = {name: 1.4 if "_dcls_" in name else 1.0 for name in steps}
-        return {name: SECONDS[family] * slower[name] * random.uniform(0.95, 1.05, 10) for name in steps}, {}
+        slower = {name: 1.4 if model.dcls else 1.0 for name, model in steps.items()}
+        taken = {
+            name: SECONDS[model.backbone] * slower[name] * random.uniform(0.95, 1.05, 10)
+            for name, model in steps.items()
+        }
+        return taken, {}
 
-    patch.setattr(pair, "_warm", lambda *_: pair.Warm(lambda: None, "", None, []))
+    patch.setattr(pair, "_warm", lambda model, *_: pair.Warm(model, "", None, []))  # its step only says which it is
     patch.setattr(pair, "take_turns", take_turns)
     patch.setattr(pair, "counts", lambda *_: COUNTS)
     patch.setattr(breakdown.contenders, "prepare", lambda *_: object())

@@ -6,7 +6,7 @@ import re
 
 from torch import Tensor
 
-from harness.config.systems import family_of
+from harness.config.systems import PAPER
 
 # Ours to the published names, in this order; `weights.translated` is the way back.
 NAMES = {
@@ -49,7 +49,7 @@ NAMES = {
 
 def to_published(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours in the published layout; shared P and SIG stand under each of their names, as there."""
-    family = family_of(name)
+    family = PAPER[name][0]
     published = {}
     for key, tensor in state.items():
         for ours, theirs in NAMES[family]:

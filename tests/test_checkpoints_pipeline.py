@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.config.systems import MODELS
-from harness.models.build import FULL_SIZE, build_model
+from harness.models.build import build_model
+from tests.conftest import FULL_SIZE, MODELS
 from tests.published_layout import to_published
-from tests.test_models import DCLS
 from tests.test_pipeline import commit, edit, new_clone, run
 from tests.test_weights import as_the_authors_save
 
@@ -42,7 +41,7 @@ def shrink(params: dict[str, Any], folder: Path) -> None:
 def test_published_weights_become_the_table(tmp_path: Path) -> None:
     for seed, name in enumerate(MODELS):
         torch.manual_seed(seed)
-        state = build_model(name, FULL_SIZE, DCLS, 527).state_dict()
+        state = build_model(FULL_SIZE[name], 527).state_dict()
         as_the_authors_save(to_published(name, state), tmp_path / f"{name}.pth")
     write_eval_set(tmp_path / "eval.h5")
     clone = new_clone(tmp_path / "clone")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from harness.config.params import load
-from tests.conftest import ROOT
+from tests.conftest import ROOT, unshared
 
 STAGES = (
     "replay",
@@ -79,6 +79,8 @@ def test_every_preset_is_valid_and_can_be_switched_to(tmp_path: Path, name: str)
     done = harness(tmp_path, "preset", name)
     assert done.returncode == 0, done.stderr
     assert load(tmp_path / "params.yaml").preset == name
+    lock = ROOT / "presets" / f"{name}.lock"  # of results that took hours
+    assert not lock.exists() or (tmp_path / "dvc.lock").read_bytes() == lock.read_bytes()
 
 
 def test_the_committed_parameters_are_a_preset() -> None:
@@ -107,25 +109,51 @@ def test_switching_does_not_lose_edits(tmp_path: Path) -> None:
         (lambda p: p["throughput"].update(batches=[1]), "throughput.batches: unknown key; did you mean "),
         (lambda p: p["throughput"].update(training_batches=[0]), "throughput.training_batches[0]: is 0, must be at l"),
         (lambda p: p["throughput"].update(inference_batches=[]), "throughput.inference_batches: is [], must be a list"),
-        (lambda p: p.update(models=["convnext"]), "models[0]: is 'convnext', must be one of"),
+        (
+            lambda p: p.update(models=["convnext"]),
+            "systems.convnext: missing; every system in `models` needs its entry",
+        ),
         (lambda p: p.update(seeds=[0, 0]), "seeds: is [0, 0], must not name one twice"),
         (lambda p: p.update(seeds=[]), "seeds: is [], must be a list with at least one value"),
         (lambda p: p.update(preset="../up"), "preset: is '../up', must be letters, digits, - and _"),
-        (lambda p: p["dcls"].update(dilated_kernel_size=22), "dcls.dilated_kernel_size: is 22, must be odd"),
         (
-            lambda p: p["per_model"][MODEL].update(widths=[16, 16]),
-            f"per_model.{MODEL}.widths: is [16, 16], must be four",
+            lambda p: p["systems"][MODEL]["model"]["dcls"].update(dilated_kernel_size=22),
+            f"systems.{MODEL}.model.dcls.dilated_kernel_size: is 22, must be odd",
         ),
         (
-            lambda p: p["per_model"][MODEL].update(depths=[2, 2, 2, 2]),
-            f"per_model.{MODEL}: scale, depths and widths must",
+            lambda p: p["systems"][MODEL]["model"].update(kernel_size=5),
+            f"systems.{MODEL}.model.kernel_size: is 5 beside dcls",
         ),
-        (lambda p: p["per_model"].pop(MODEL), f"per_model.{MODEL}: missing"),
+        (
+            lambda p: p["systems"][MODEL].update(model=p["systems"][MODEL]["model"] | {"dcls": None}),
+            f"systems.{MODEL}.model.dcls: must be given, as in the paper; rename it",
+        ),
+        (
+            lambda p: p["systems"][MODEL].update(model=p["systems"][MODEL]["model"] | {"backbone": "fastvit"}),
+            f"systems.{MODEL}.model.backbone: is fastvit, must be convnext, as in the paper",
+        ),
+        (
+            lambda p: p["systems"][MODEL].update(compared_with=[MODEL]),
+            f"systems.{MODEL}.compared_with: is '{MODEL}', must be another one of",
+        ),
+        (
+            lambda p: p["systems"][MODEL].update(compared_with=["convnext"]),
+            f"systems.{MODEL}.compared_with: is 'convnext', must be another one of",
+        ),
+        (
+            lambda p: p["systems"].update(linear_baseline=p["systems"][MODEL]),
+            "systems.linear_baseline: is 'linear_baseline', must be another name",
+        ),
+        (
+            lambda p: p["systems"][MODEL].update(model=p["systems"][MODEL]["model"] | {"widths": [16, 16]}),
+            f"systems.{MODEL}.model.widths: is [16, 16], must be four",
+        ),
+        (lambda p: p["systems"].pop(MODEL), f"systems.{MODEL}: missing"),
         (lambda p: p.update(train=[1]), "train: is [1], must be a mapping"),
     ],
 )
 def test_impossible_parameters_are_named(tmp_path: Path, change: Callable[[Params], object], said: str) -> None:
-    params = yaml.safe_load((ROOT / "presets" / "instruments.yaml").read_text())
+    params = unshared(yaml.safe_load((ROOT / "presets" / "instruments.yaml").read_text()))
     change(params)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     assert f"error: params.yaml: {said}" in error_line(tmp_path, "featurize")

@@ -15,14 +15,13 @@ import torch
 
 from harness.base.files import write_text
 from harness.config.params import Params
-from harness.config.systems import MODELS
 from harness.data.clips.clips import PackedClips
 from harness.data.clips.manifest import Row
 from harness.running.processes import World
 from harness.training import batches, recipe
 from harness.training.run import new_run
 from harness.training.step import optimizer_step
-from tests.conftest import DATA
+from tests.conftest import DATA, MODELS, SYSTEMS
 
 GOLDEN, STEPS, SAMPLES, SEED = DATA / "golden.json", 20, 41_600, 0
 # Relative, on the losses. The processor that wrote them repeats them to rounding; others sum in another order, and
@@ -46,19 +45,22 @@ def clips() -> PackedClips:
 
 
 def losses_of(params: Params, name: str) -> list[float]:
-    """Mean loss of each of the first steps, in one thread: 4 clips in two micro-batches, as the recipe has it."""
-    settings = params.per_model[name].model_copy(
-        update={"depths": (1, 1, 1, 1), "widths": (16, 16, 32, 32), "epochs": 2}
+    """Mean loss of each of the first steps, in one thread, from the paper's start: 4 clips in two micro-batches."""
+    system = params.systems[name]
+    model = system.model.model_copy(
+        update={"depths": (1, 1, 1, 1), "widths": (16, 16, 32, 32), "dcls": SYSTEMS[name].model.dcls}
     )
+    schedule = system.schedule.model_copy(update={"epochs": 2})
     train = params.train.model_copy(update={"batch": 4, "micro_batch": 2})
-    params = params.model_copy(update={"train": train, "per_model": {name: settings}})
+    system = system.model_copy(update={"model": model, "schedule": schedule})
+    params = params.model_copy(update={"train": train, "systems": {name: system}})
     packed = clips()
     run, _ = new_run(params, name, SEED, 3, World(0, 1, torch.device("cpu")))
     run.trainee.model.train()
     division = batches.divide(train, len(packed))
     order, numbers = batches.epoch_order(SEED, 0, len(packed)), batches.numbers_of(division, 0, 0)
     raw_batches = batches.read(packed, order, division.micro_batch, numbers, 0)
-    rates = recipe.learning_rates(settings.learning_rate, train.final_learning_rate, 2, 0.25, division.steps)
+    rates = recipe.learning_rates(schedule.learning_rate, train.final_learning_rate, 2, 0.25, division.steps)
     steps = (optimizer_step(run, raw_batches, division, 0, float(rates[step]), False) for step in range(STEPS))
     return [float(np.mean(losses)) for losses, _ in steps]
 

@@ -11,13 +11,11 @@ import torch
 from timm.models import convnext, fastvit, metaformer
 
 from benchmarks.published import with_published_layers
-from harness.config.params import Dcls, Params
-from harness.config.systems import MODELS
+from harness.config.systems import PAPER
 from harness.counting.parameters import counts
-from harness.models.build import FULL_SIZE, build_model, family_of, parameter_count
-from tests.conftest import DATA
+from harness.models.build import build_model, parameter_count
+from tests.conftest import DATA, FULL_SIZE, MODELS
 
-DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
 COUNTS = {  # trainable parameters with 527 and with 1000 classes
     "convformer_audio_s18": (25_797_847, 26_767_024),
     "convformer_dcls_audio_s18": (25_781_207, 26_750_384),
@@ -36,13 +34,13 @@ FILTERS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_parameter_counts_are_the_published_ones(name: str) -> None:
-    counts = tuple(parameter_count(build_model(name, FULL_SIZE, DCLS, classes)) for classes in (527, 1000))
+    counts = tuple(parameter_count(build_model(FULL_SIZE[name], classes)) for classes in (527, 1000))
     assert counts == COUNTS[name]
 
 
-def test_the_parts_of_the_count_are_the_models(params: Params) -> None:
+def test_the_parts_of_the_count_are_the_models() -> None:
     """Head by the formula; kernels, positions and spreads: 49 or 26 a channel and layer, 52 a stage's."""
-    found = {name: counts(name, params) for name in MODELS}
+    found = {name: counts(FULL_SIZE[name]) for name in MODELS}
     for name, counted in found.items():
         assert tuple(counted["classes"][classes]["total"] for classes in ("527", "1000")) == COUNTS[name]
         for classes, one in counted["classes"].items():
@@ -59,8 +57,8 @@ def test_the_parts_of_the_count_are_the_models(params: Params) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_published_layout_loads_and_gives_the_published_logits(name: str) -> None:
-    model = build_model(name, FULL_SIZE, DCLS, 527).eval()
-    filtered = FILTERS[family_of(name)](_published_state(LAYOUTS[name]), model)
+    model = build_model(FULL_SIZE[name], 527).eval()
+    filtered = FILTERS[PAPER[name][0]](_published_state(LAYOUTS[name]), model)
     model.load_state_dict(filtered, strict=True)
     inputs = np.random.RandomState(0).standard_normal((2, 1, 128, 1001)).astype(np.float32)
     with torch.inference_mode():
@@ -78,7 +76,7 @@ def test_published_layout_loads_and_gives_the_published_logits(name: str) -> Non
 
 def test_fastvit_with_the_published_packages_layers_gives_the_same_logits_in_float64() -> None:
     name = "fastvit_dcls_audio_sa24"
-    model = build_model(name, FULL_SIZE, DCLS, 527).eval()
+    model = build_model(FULL_SIZE[name], 527).eval()
     model.load_state_dict(FILTERS["fastvit"](_published_state(LAYOUTS[name]), model))
     model = model.double()
     inputs = torch.from_numpy(np.random.RandomState(0).standard_normal((1, 1, 128, 1001)))

@@ -23,9 +23,9 @@ def test_every_key_of_the_presets_is_in_the_table() -> None:
     for preset in sorted((ROOT / "presets").glob("*.yaml")):
         for path in paths(yaml.safe_load(preset.read_text())):
             names = [name for name in path if isinstance(name, str)]
-            if names[0] == "per_model" and len(names) > 1:
+            if names[0] == "systems" and len(names) > 1:
                 names[1] = "MODEL"
-            assert ".".join(names) in known or names == ["per_model", "MODEL"], f"{preset.name}: {path}"
+            assert ".".join(names) in known or names == ["systems", "MODEL"], f"{preset.name}: {path}"
 
 
 def test_the_table_is_current() -> None:

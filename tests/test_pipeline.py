@@ -20,13 +20,15 @@ import soundfile
 import yaml
 
 from harness.config.params import load
-from harness.config.systems import MODELS, is_dcls
+from harness.config.systems import PAPER
 from harness.data.clips.clips import open_clips
 from harness.records.git_history import revision_with
 from harness.throughput.rows import read as read_rows
-from tests.conftest import ROOT
+from tests.conftest import MODELS, ROOT, unshared
 
-TINY = {"epochs": 1, "depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32]}
+EPOCHS = 1
+RUN = (*MODELS, "dense", "fixed")  # see add_systems
+TINY = {"depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32]}
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "DVC_NO_ANALYTICS": "true",
@@ -46,7 +48,7 @@ def run(clone: Path, *command: str, status: int = 0) -> str:
 
 
 def edit(clone: Path, change: Edit) -> None:
-    params = yaml.safe_load((clone / "params.yaml").read_text())
+    params = unshared(yaml.safe_load((clone / "params.yaml").read_text()))
     change(params)
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
@@ -56,8 +58,23 @@ def shrink(params: dict[str, Any]) -> None:
     params["data"] |= {"train_mixtures": 32, "val_mixtures": 40, "test_mixtures": 60}
     params["evaluate"]["bootstrap"] = 50
     params["throughput"] = {"inference_batches": [1], "training_batches": [1], "seconds": 0.0}
-    for settings in params["per_model"].values():
-        settings |= TINY
+    for system in params["systems"].values():
+        system["model"] = system["model"] | TINY
+        system["schedule"] = system["schedule"] | {"epochs": EPOCHS}
+    add_systems(params)
+
+
+def add_systems(params: dict[str, Any]) -> None:
+    """Two more by entries alone: fixed spacings, and a dense kernel."""
+    base, dcls = (params["systems"][name] for name in ("convnext_audio_tiny", "convnext_dcls_audio_tiny"))
+    fixed = dcls["model"] | {"dcls": dcls["model"]["dcls"] | {"position_rate": 0.0}}
+    for name, label, model in (
+        ("dense", "dense 23x23", base["model"] | {"kernel_size": 23}),
+        ("fixed", "DCLS, fixed spacings", fixed),
+    ):
+        more = {"label": label, "model": model, "schedule": base["schedule"], "compared_with": ["convnext_audio_tiny"]}
+        params["systems"][name] = more
+        params["models"].append(name)
 
 
 def shorten(clone: Path) -> None:
@@ -123,14 +140,16 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
     results = clone / "results" / "instruments"
     files = [path for path in (clone / "results" / "throughput").glob("*.csv") if "breakdown" not in path.name]
     timings = [row for path in files for row in read_rows(path)]  # with those committed, of this device or another
-    for model in MODELS:
+    systems = load(clone / "params.yaml").systems
+    for model in RUN:
         metrics = json.loads((results / "runs" / f"{model}-0" / "evaluation" / "metrics.json").read_text())
         assert 0 < metrics["mAP_low"] <= metrics["mAP"] <= metrics["mAP_high"] <= 1 and metrics["clips"] == 60
         record = json.loads((results / "runs" / f"{model}-0" / "training" / "run.json").read_text())
         log = json.loads((clone / "runs" / "instruments" / f"{model}-0.log.json").read_text())
         assert log["dirty"] is False and log["seconds"] > 0 and log["host"]["cores"] and record["device"]
         assert revision_with("train", record["code_fingerprint"], clone) == log["revision"]
-        timed = [row for row in timings if (row["model"], row["revision"]) == (model, log["revision"])]
+        built = (systems[model].model.backbone, systems[model].model.convolution, log["revision"])
+        timed = [row for row in timings if (row["backbone"], row["convolution"], row["revision"]) == built]
         ways = [(row["mode"], row["baseline_depthwise"]) for row in timed]
         assert ways == [("inference", "torch"), ("training", "torch"), ("training", "dcls")]
         assert all(row["status"] == "ok" and float(row["throughput"]) > 0 for row in timed)
@@ -138,17 +157,24 @@ def test_every_model_is_trained_scored_timed_and_tabulated(clone: Path) -> None:
         with np.load(clone / "predictions" / "instruments" / f"{model}-0.npz") as predictions:
             assert predictions["scores"].shape == predictions["targets"].shape == (60, 20)
         assert model in (clone / "paper_tables" / "instruments" / "table1.csv").read_text()
-        if "_dcls_" in model:
+        if systems[model].is_dcls:
             epochs = {
                 line.split(",")[0] for line in (results / "runs" / f"{model}-0" / "training" / "positions.csv").open()
             }
             assert epochs == {"epoch", "0", "1"}
     clips = json.loads((results / "examples" / "examples.json").read_text())["clips"]
-    assert len(clips) == 4 and all(set(clip["predictions"]) == set(MODELS) for clip in clips)
+    assert len(clips) == 4 and all(set(clip["predictions"]) == set(RUN) for clip in clips)
     for clip in clips:  # of the recordings all are free
         assert 0 < (results / "examples" / clip["audio"]).stat().st_size < 60_000 and clip["licence"]
+    compared = (clone / "paper_tables" / "instruments" / "comparisons.md").read_text()
+    assert "dense 23x23 - baseline" in compared and "DCLS, fixed spacings - baseline" in compared
+    counted = json.loads((results / "parameters.json").read_text())["models"]
+    assert counted["dense"]["convolution"] == "23x23" and counted["dense"]["kernels"] > 10 * counted["fixed"]["kernels"]
+    folder = results / "runs" / "fixed-0" / "training"
+    moved = [float(row.split(",")[4]) for row in (folder / "positions.csv").read_text().splitlines()[1:]]
+    assert max(moved) < 0.1  # what begins outside of the kernel is brought back at the first step, and no more
     shown = run(clone, sys.executable, "-m", "harness", "show")
-    assert all(model in shown for model in MODELS) and "linear" in shown and "report.md" in shown
+    assert all(model in shown for model in RUN) and "linear" in shown and "report.md" in shown
 
 
 def test_nothing_to_do_takes_seconds(clone: Path) -> None:
@@ -165,10 +191,10 @@ def test_a_rerun_on_a_fresh_clone_leaves_the_tree_clean(clone: Path, tmp_path: P
     shutil.copytree(tarballs, fresh / ".cache" / "downloads")
     run(fresh, sys.executable, "-m", "harness", "hardware")
     done = stages_run(run(fresh, "dvc", "repro"))
-    assert {f"{stage}@{model}-0" for stage in ("train", "evaluate") for model in MODELS} <= done
+    assert {f"{stage}@{model}-0" for stage in ("train", "evaluate") for model in RUN} <= done
     assert "throughput" not in done
     assert run(fresh, "git", "status", "--porcelain") == ""
-    count = len(MODELS) + 1
+    count = len(RUN) + 1
     verified = run(fresh, sys.executable, "-m", "harness", "verify")
     assert verified.splitlines()[-1] == f"reproduced: {count} of {count} runs to the bit"
     history = fresh / "results" / "instruments" / "runs" / f"{MODELS[0]}-0" / "training" / "history.csv"
@@ -186,7 +212,7 @@ def git_text(clone: Path, path: Path) -> str:
 
 def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path) -> None:
     model = "convnext_dcls_audio_tiny"
-    edit(clone, lambda params: params["per_model"][model].update(learning_rate=1.25e-3))
+    edit(clone, lambda params: params["systems"][model]["schedule"].update(learning_rate=1.25e-3))
     try:
         assert stages_run(run(clone, "dvc", "repro")) == {
             f"train@{model}-0",
@@ -215,7 +241,7 @@ def test_a_changed_plot_reruns_no_training(clone: Path) -> None:
 def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
     edit(clone, lambda params: params.update(seeds=[0, 7]))
     try:
-        new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in MODELS}
+        new = {f"{stage}@{model}-7" for stage in ("train", "evaluate") for model in RUN}
         assert stages_due(clone) == new | {"compare_models", "examples", "tables", "figures", "page"}
     finally:
         run(clone, "git", "checkout", "--quiet", "params.yaml")
@@ -223,7 +249,7 @@ def test_a_new_seed_trains_that_seed_alone(clone: Path) -> None:
 
 def test_two_identical_runs_give_the_same_bytes(clone: Path) -> None:
     """One of each backbone; tests/training/test_killed.py compares two runs of all six."""
-    models = [model for model in MODELS if is_dcls(model)]
+    models = [model for model in MODELS if bool(PAPER[model][1])]
     names = [f"results/instruments/runs/{model}-0/evaluation/metrics.json" for model in models]
     names += [f"runs/instruments/{model}-0/model.safetensors" for model in models]
     before = {name: (clone / name).read_bytes() for name in names}
@@ -269,7 +295,7 @@ def test_an_interrupted_repro_goes_on_and_never_from_other_parameters(clone: Pat
     """Ctrl-C after the first epoch; going on gives the bytes of an undisturbed run; other parameters begin anew."""
     model = "convnext_audio_tiny"
     stage, weights = f"train@{model}-0", clone / "runs" / "instruments" / f"{model}-0" / "model.safetensors"
-    edit(clone, lambda params: params["per_model"][model].update(epochs=8))
+    edit(clone, lambda params: params["systems"][model]["schedule"].update(epochs=8))
     try:
         run(clone, "dvc", "repro", "--single-item", stage)
         undisturbed = weights.read_bytes()

@@ -19,20 +19,20 @@ from harness.audio.front_end import FrontEnd
 from harness.base import download, paths
 from harness.base.errors import UserError
 from harness.config.params import Params, load
-from harness.config.systems import MODELS
+from harness.config.systems import PAPER
 from harness.data.clips.clips import open_clips
 from harness.data.featurize import featurize
 from harness.data.fetching.fetch import fetch
 from harness.evaluation.evaluate import evaluate
-from harness.models.build import FULL_SIZE, build_model
+from harness.models.build import build_model
 from harness.running.processes import World
 from harness.scoring.scores import score
 from harness.training import published
 from harness.training.published import RECORD, import_checkpoint, to_ours
-from tests.conftest import ROOT
+from tests.conftest import FULL_SIZE, MODELS, ROOT
 from tests.https_server import Site, serve
 from tests.published_layout import to_published
-from tests.test_models import DCLS, LAYOUTS
+from tests.test_models import LAYOUTS
 from tests.test_weights import as_the_authors_save
 
 NAME = "convnext_dcls_audio_tiny"
@@ -41,7 +41,7 @@ NAME = "convnext_dcls_audio_tiny"
 @cache
 def empty(name: str, classes: int = 527) -> nn.Module:
     with torch.device("meta"):
-        return build_model(name, FULL_SIZE, DCLS, classes)
+        return build_model(FULL_SIZE[name], classes)
 
 
 @cache
@@ -56,7 +56,7 @@ def drawn(name: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", MODELS)
 def test_layouts_convert_both_ways_exactly(name: str) -> None:
     model, theirs = empty(name), drawn(name)
-    ours = to_ours(name, theirs, model)
+    ours = to_ours(name, PAPER[name][0], theirs, model)
     assert {key: value.shape for key, value in ours.items()} == {
         key: value.shape for key, value in model.state_dict().items()
     }
@@ -65,20 +65,20 @@ def test_layouts_convert_both_ways_exactly(name: str) -> None:
         key: entry["shape"] for key, entry in LAYOUTS[name].items()
     }
     assert all(torch.equal(back[key], theirs[key]) for key in theirs)
-    again = to_ours(name, back, model)
+    again = to_ours(name, PAPER[name][0], back, model)
     assert all(torch.equal(again[key], ours[key]) for key in ours)
-    assert to_ours(name, ours, model) is ours, "what is ours already stays"
+    assert to_ours(name, PAPER[name][0], ours, model) is ours, "what is ours already stays"
 
 
 def test_other_models_and_class_counts_are_named() -> None:
     for other in set(MODELS) - {NAME}:
         with pytest.raises(UserError, match=rf"^not the weights of {NAME}: \d+ missing .*"):
-            to_ours(NAME, drawn(other), empty(NAME))
+            to_ours(NAME, "convnext", drawn(other), empty(NAME))
     with pytest.raises(UserError, match=r"36 missing \(stages\.0\.blocks\.0\.conv_dw\.P, .*; 18 misshapen"):
-        to_ours(NAME, drawn("convnext_audio_tiny"), empty(NAME))
+        to_ours(NAME, "convnext", drawn("convnext_audio_tiny"), empty(NAME))
     for name in MODELS:
         with pytest.raises(UserError, match="has 527 classes, must have 1000"):
-            to_ours(name, drawn(name), empty(name, 1000))
+            to_ours(name, PAPER[name][0], drawn(name), empty(name, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_from_zenodo_to_scores(
     folder, params = packed
     site, put = zenodo
     torch.manual_seed(5)
-    model = build_model(NAME, FULL_SIZE, DCLS, 527)
+    model = build_model(FULL_SIZE[NAME], 527)
     for layer in model.modules():
         if getattr(layer, "SIG", None) is not None:
             nn.init.normal_(layer.P, 0, 2)
@@ -141,7 +141,7 @@ def test_from_zenodo_to_scores(
         result = paths.training_results(params.preset, NAME, 0)
         record = json.loads((result / "run.json").read_text())
         assert record["kind"] == "training" and record["trained_parameters"] == 28_221_263
-        assert record["parameters"]["model"]["epochs"] == 0
+        assert record["parameters"]["schedule"]["epochs"] == 0
         start = record["start"]
         assert start["source"] == f"{site.url}/records/{RECORD}/files/{NAME}.pth" and start["start"] == "published"
         assert start["sha256"] == hashlib.sha256(content).hexdigest()
@@ -192,16 +192,22 @@ def test_offline_says_so_in_one_line(packed: tuple[Path, Params], monkeypatch: p
     message = refused(*packed, None, name)
     assert message.startswith(f"{name}.pth: missing; looked in the mirror (none given), the cache (.cache/downloads/")
     assert f"zenodo.org/records/8370979/files/{name}.pth" in message and "refused" in message
-    assert "DCLS_HARNESS_MIRROR" in message and f"per_model.{name}.weights" in message
+    assert "DCLS_HARNESS_MIRROR" in message and f"systems.{name}.model.weights" in message
 
 
 def test_parameters_that_the_weights_do_not_fit(packed: tuple[Path, Params], tmp_path: Path) -> None:
     folder, params = packed
-    trained = params.per_model[NAME].model_copy(update={"start": "random", "epochs": 5})
-    other = params.model_copy(update={"per_model": params.per_model | {NAME: trained}})
-    assert refused(folder, other, None).startswith(f"per_model.{NAME}.start: is random, must be published")
-    other = params.model_copy(update={"dcls": params.dcls.model_copy(update={"version": "max"})})
-    assert "dcls: is max 23/26, must be gauss 23/26" in refused(folder, other, None)
+    system = params.systems[NAME]
+
+    def changed(**changes: object) -> Params:
+        model = system.model.model_copy(update=changes)
+        return params.model_copy(update={"systems": {NAME: system.model_copy(update={"model": model})}})
+
+    said = refused(folder, changed(start="random"), None)
+    assert said.startswith(f"systems.{NAME}.model.start: is random, must be published")
+    assert system.model.dcls is not None
+    said = refused(folder, changed(dcls=system.model.dcls.model_copy(update={"version": "max"})), None)
+    assert "model.dcls: is DCLS 26 in 23x23, max, must be of 26 elements in 23x23, gauss" in said
     torch.save(drawn("convnext_audio_tiny"), tmp_path / "wrong.pth")
     message = refused(folder, params, str(tmp_path / "wrong.pth"))
     assert message.startswith(

@@ -24,7 +24,7 @@ def test_band_centres_are_where_the_filters_peak() -> None:
 @pytest.mark.parametrize("name", ["convformer_dcls_audio_s18", "fastvit_dcls_audio_sa24", "convnext_dcls_audio_tiny"])
 def test_cells_are_the_feature_maps_of_the_models(params: Params, name: str) -> None:
     """1280 frames, which the cells of every stage divide."""
-    model = build_model(name, params.per_model[name], params.dcls, 3).eval()
+    model = build_model(params.systems[name].model, 3).eval()
     sizes: dict[Any, tuple[int, ...]] = {}
 
     def note(module: Any, inputs: tuple[torch.Tensor, ...], _: Any) -> None:

@@ -17,12 +17,10 @@ from torch import Tensor
 
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
-from harness.config.params import Dcls, Model
-from harness.config.systems import MODELS, family_of, is_dcls
-from harness.models.build import BACKBONES, FULL_SIZE, build_model, start_weights
-from tests.conftest import ROOT
+from harness.config.systems import PAPER, Model
+from harness.models.build import TIMM_NAMES, build_model, start_weights
+from tests.conftest import FULL_SIZE, MODELS, ROOT
 
-DCLS = Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss")
 OWN = {  # what the paper swaps: stem convolution (FastViT: stem), classifier; in DCLS models the replaced layers
     "convnext": r"stem\.0\.|head\.fc\.",
     "convformer": r"stem\.conv\.|head\.fc\.fc2\.",
@@ -40,27 +38,27 @@ def imagenet(family: str) -> dict[str, Tensor]:
     """An image model's tensors, all of them drawn, so that none equals an initial value."""
     torch.manual_seed(1)
     with torch.device("meta"):
-        state = timm.create_model(BACKBONES[family]).state_dict()
+        state = timm.create_model(TIMM_NAMES[family]).state_dict()
     return {
         key: torch.randn(value.shape) if value.is_floating_point() else torch.full(value.shape, 7)
         for key, value in state.items()
     }
 
 
-def settings(weights: Path | None) -> Model:
-    return FULL_SIZE.model_copy(update={"start": "imagenet", "weights": weights and str(weights)})
+def settings(weights: Path | None, name: str = SMALL) -> Model:
+    return FULL_SIZE[name].model_copy(update={"start": "imagenet", "weights": weights and str(weights)})
 
 
-@pytest.mark.parametrize("family", BACKBONES)
+@pytest.mark.parametrize("family", TIMM_NAMES)
 def test_every_tensor_of_the_backbone_is_the_files(tmp_path: Path, family: str) -> None:
     given = imagenet(family)
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(given, path)
-    for name in (model for model in MODELS if family_of(model) == family):
-        model = build_model(name, FULL_SIZE, DCLS, 20)
+    for name in (model for model in MODELS if PAPER[model][0] == family):
+        model = build_model(FULL_SIZE[name], 20)
         before = {key: value.clone() for key, value in model.state_dict().items()}
-        record = start_weights(model, name, settings(path))
-        own = re.compile(OWN[family] + (REPLACED[family] if is_dcls(name) else ""))
+        record = start_weights(model, settings(path, name))
+        own = re.compile(OWN[family] + (REPLACED[family] if bool(PAPER[name][1]) else ""))
         after = model.state_dict()
         for key, value in after.items():
             assert torch.equal(value, before[key] if own.match(key) else given[key]), key
@@ -76,24 +74,24 @@ def test_every_tensor_of_the_backbone_is_the_files(tmp_path: Path, family: str) 
 
 def test_nothing_is_loaded_or_drawn_that_was_not_asked_for(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    model = build_model(SMALL, settings(tmp_path / "no such file.pth"), DCLS, 20)
+    model = build_model(settings(tmp_path / "no such file.pth"), 20)
     state = torch.get_rng_state()
-    assert start_weights(model, SMALL, FULL_SIZE) == {"start": "random"}
-    torch.save(imagenet(family_of(SMALL)), tmp_path / "weights.pth")
+    assert start_weights(model, FULL_SIZE[SMALL]) == {"start": "random"}
+    torch.save(imagenet(PAPER[SMALL][0]), tmp_path / "weights.pth")
     torch.set_rng_state(state)
-    start_weights(model, SMALL, settings(tmp_path / "weights.pth"))
+    start_weights(model, settings(tmp_path / "weights.pth"))
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ValueError, match="'published' is no start"):
-        start_weights(model, SMALL, FULL_SIZE.model_copy(update={"start": "published"}))
+        start_weights(model, FULL_SIZE[SMALL].model_copy(update={"start": "published"}))
 
 
 def test_positions_in_the_file_are_taken(tmp_path: Path) -> None:
     torch.manual_seed(4)
-    given = build_model(SMALL, FULL_SIZE, DCLS, 1000).state_dict()
+    given = build_model(FULL_SIZE[SMALL], 1000).state_dict()
     given = {key: value.contiguous() for key, value in given.items()}
     torch.save({"model": given}, tmp_path / "weights.pth")
-    model = build_model(SMALL, FULL_SIZE, DCLS, 20)
-    record = start_weights(model, SMALL, settings(tmp_path / "weights.pth"))
+    model = build_model(FULL_SIZE[SMALL], 20)
+    record = start_weights(model, settings(tmp_path / "weights.pth"))
     key = "stages.2.blocks.3.token_mixer.dwconv"
     for part in ("weight", "P", "SIG"):
         assert torch.equal(model.state_dict()[f"{key}.{part}"], given[f"{key}.{part}"])
@@ -110,28 +108,29 @@ def test_positions_in_the_file_are_taken(tmp_path: Path) -> None:
     ],
 )
 def test_another_models_file_is_refused_and_changes_nothing(tmp_path: Path, change: object, said: str) -> None:
-    state = imagenet(family_of(SMALL))
+    state = imagenet(PAPER[SMALL][0])
     change(state)  # type: ignore[operator]
     torch.save(state, tmp_path / "weights.pth")
-    model = build_model(SMALL, FULL_SIZE, DCLS, 20)
+    model = build_model(FULL_SIZE[SMALL], 20)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(UserError, match=rf"weights\.pth: not ImageNet weights of timm's convformer_s18: .*{said}"):
-        start_weights(model, SMALL, settings(tmp_path / "weights.pth"))
+        start_weights(model, settings(tmp_path / "weights.pth"))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 FROM_HUB = """
 import json, os
 from harness.base.errors import UserError
-from harness.models.build import FULL_SIZE, build_model, start_weights
-from tests.test_start_weights import DCLS, SMALL
-model = build_model(SMALL, FULL_SIZE, DCLS, 20)
+from harness.models.build import build_model, start_weights
+from tests.conftest import FULL_SIZE
+from tests.test_start_weights import SMALL
+model = build_model(FULL_SIZE[SMALL], 20)
 try:
-    start_weights(model, SMALL, FULL_SIZE.model_copy(update={"start": "imagenet"}))
+    start_weights(model, FULL_SIZE[SMALL].model_copy(update={"start": "imagenet"}))
 except UserError as error:
     print(error)
 os.rename("prepared", "hub")
-print(json.dumps(start_weights(model, SMALL, FULL_SIZE.model_copy(update={"start": "imagenet"}))))
+print(json.dumps(start_weights(model, FULL_SIZE[SMALL].model_copy(update={"start": "imagenet"}))))
 """
 
 
@@ -149,6 +148,6 @@ def test_offline_one_clear_line_or_the_hubs_own_cache(tmp_path: Path) -> None:
     )
     line, record = run.stdout.splitlines()
     assert line.startswith("timm/convformer_s18.sail_in1k: ImageNet weights missing")
-    assert f"per_model.{SMALL}.weights" in line
+    assert "name a file of them by the system's model.weights" in line
     assert json.loads(record)["source"] == "timm/convformer_s18.sail_in1k/model.safetensors"
     assert json.loads(record)["sha256"] == expected

@@ -20,7 +20,7 @@ from harness.config.params import load
 from harness.records.provenance import evaluation_parameters
 from harness.running.array_task import TIMED_OUT, Allocation, Task, stage_command, train_command
 from harness.running.submit import REQUEUES, unfinished
-from tests.conftest import ROOT
+from tests.conftest import ROOT, unshared
 
 MODELS = ("fastvit_audio_sa24", "fastvit_dcls_audio_sa24")
 MODEL = MODELS[0]
@@ -289,8 +289,8 @@ def test_finished_runs_are_left_out_and_those_of_other_parameters_or_data_are_no
     assert f"{MODELS[1]}-0" in titles()
     finish(root, MODELS[1], 0, MODELS[1])
     assert f"{MODELS[1]}-0" not in titles()
-    content = yaml.safe_load((root / "params.yaml").read_text())
-    content["per_model"][MODELS[0]]["learning_rate"] = 0.5
+    content = unshared(yaml.safe_load((root / "params.yaml").read_text()))
+    content["systems"][MODELS[0]]["schedule"]["learning_rate"] = 0.5
     (root / "params.yaml").write_text(yaml.safe_dump(content))
     assert f"{MODELS[0]}-0" in titles() and f"{MODELS[1]}-0" not in titles()
     content["evaluate"]["batch"] += 1

@@ -50,11 +50,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the part at work is stopped
     with tempfile.TemporaryDirectory() as folder:
         unpack(given.wheels, Path(folder))
+        sys.path.insert(0, folder)  # for the goals, which are judged here
         environment = environment_of(given.device, Path(folder))
         options = ["--out", str(out), "--device", given.device, *(["--tiny"] if given.tiny else [])]
         options += ["--revision", given.revision] if given.revision else []
         outcomes = run_parts([part for part in PARTS if part.name in chosen], options, out, environment)
-    print(write_summary(outcomes, out), flush=True)
+        print(write_summary(outcomes, out), flush=True)
     raise SystemExit(any(one.status in ("failed", "timed out") for one in outcomes))
 
 

@@ -12,13 +12,19 @@ import torch
 from harness.base.errors import UserError
 from harness.base.files import read_json, write_json
 from harness.config.params import Params, load
+from harness.config.systems import Model
 from harness.models import build as models
 from harness.records.provenance import processor_name, versions
 from harness.throughput.machine import Machine, this_machine
-from harness.throughput.sweep import PAIRS
+from harness.throughput.pairs import Pair, pairs
 
 ROOT = Path(__file__).parents[2]
-TINY = models.FULL_SIZE.model_copy(update={"scale": "reduced", "depths": (1, 1, 1, 1), "widths": (8, 16, 32, 64)})
+FULL_SIZE = models.full_size
+
+
+def tiny_size(model: Model) -> Model:
+    """In place of `models.full_size`, for a try on a CPU."""
+    return FULL_SIZE(model).model_copy(update={"scale": "reduced", "depths": (1, 1, 1, 1), "widths": (8, 16, 32, 64)})
 
 
 class Failed(Exception):
@@ -53,9 +59,10 @@ class Check:
         return 2 if self.tiny else 32
 
     @property
-    def pairs(self) -> tuple[str, ...]:
-        """DCLS models."""
-        return PAIRS[1:2] if self.tiny else PAIRS
+    def pairs(self) -> list[Pair]:
+        """The paper's, each a DCLS model and its baseline; of a tiny check FastViT's."""
+        found = pairs(self.params)
+        return found[1:2] if self.tiny else found
 
     @property
     def params(self) -> Params:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.config.systems import MODELS, is_dcls
+from harness.config.systems import BACKBONES, PAPER
 from harness.report import paper_frames
 from harness.report.paper_tables.throughput import GOALS
 from harness.report.reading import WORKING_TREE
 from harness.report.timing_frames import FLAGS, condition_of, read_timings
 from harness.throughput import rows
 
-PAIRS = tuple(filter(is_dcls, MODELS))
+PAIRS = {name: BACKBONES[backbone] for name, (backbone, baseline) in PAPER.items() if baseline}
 TIMES = 5.0  # against the published package's layers, in training
 MET, MISSED, NOT_MEASURED = "met", "missed", "not measured"
 
@@ -48,11 +48,11 @@ def verdicts(out: Path) -> Iterator[Verdict]:
     path = out / "timings.csv"
     timings = read_timings(WORKING_TREE, path) if path.is_file() else pd.DataFrame(columns=[*rows.COLUMNS])
     timings = timings[timings.ratio_to_baseline.notna()]
-    published = paper_frames.published(WORKING_TREE, MODELS).set_index("model").speed_ratio
+    published = paper_frames.published(WORKING_TREE).set_index("model").speed_ratio
     for words, which, wanted in GOALS:
         met = timings.assign(**{name: timings[name].map(rows.text) for name in FLAGS}).query(which)
-        for model in PAIRS:
-            found = timings.loc[met.index[met.model == model]]
+        for model, backbone in PAIRS.items():
+            found = timings.loc[met.index[met.backbone == backbone]].assign(model=model)
             yield verdict(words, model, wanted or float(published[model]), found)
     for model in PAIRS:
         yield against_published(model, out / "compared.csv")

@@ -80,7 +80,9 @@ def params_of(batch: int) -> Params:
     params = load(ROOT / "presets" / "audioset.yaml")
     changes = {"batch": batch, "micro_batch": None, "precision": "bf16", "convolution": "measured"}
     train = params.train.model_copy(update=changes)
-    return params.model_copy(update={"train": train, "per_model": {MODEL: models.FULL_SIZE}})
+    system = params.systems[MODEL]
+    system = system.model_copy(update={"model": models.full_size(system.model)})
+    return params.model_copy(update={"train": train, "systems": {MODEL: system}})
 
 
 def written(path: Path, count: int, samples: int) -> Hdf5Clips:

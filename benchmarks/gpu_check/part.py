@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu_check.check import TINY, Check, Failed, LeftOut
+from benchmarks.gpu_check.check import Check, Failed, LeftOut, tiny_size
 from benchmarks.gpu_check.plan import LEFT_OUT, PARTS
 from harness.base.errors import UserError
 from harness.models import build as models
@@ -24,7 +24,7 @@ def main() -> None:
     given = parser.parse_args()
     device = torch.device("cuda", 0) if given.device == "cuda" else torch.device("cpu")
     if given.tiny:
-        models.FULL_SIZE = TINY
+        models.full_size = tiny_size
     check = Check(given.part, given.out, device, given.tiny, given.revision)
     module = next(part.module for part in PARTS if part.name == given.part)
     try:

@@ -72,7 +72,7 @@ def jobs(check: Check, label: str) -> Iterator[tuple[str, Condition, tuple[str, 
     if check.tiny:
         steps = [(first[:1], (PUBLISHED, FIXED)), ([largest], (PUBLISHED, FIXED))]
     for conditions, names in steps:
-        yield from ((model, condition, names) for condition in conditions for model in check.pairs)
+        yield from ((pair.name, condition, names) for condition in conditions for pair in check.pairs)
 
 
 def others(check: Check) -> dict[str, Change]:
@@ -130,7 +130,7 @@ def compared(model: str, condition: Condition, changes: dict[str, Change], check
 
 
 def warm(model: str, condition: Condition, change: Change, check: Check) -> Callable[[], object]:
-    contender = contenders.prepare(model, condition, check.params, check.device, change)
+    contender = contenders.prepare(check.params.systems[model].model, condition, check.params, check.device, change)
     contender.step()
     return contender.step
 

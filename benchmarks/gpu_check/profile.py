@@ -19,7 +19,7 @@ import dcls
 from benchmarks.gpu_check.check import Check, LeftOut
 from benchmarks.gpu_check.goals import MISSED, verdicts
 from harness.base.files import write_text
-from harness.config.systems import baseline_of
+from harness.config.systems import PAPER
 from harness.counting import operations as counts
 from harness.report.timing_frames import condition_of
 from harness.throughput import breakdown, contenders, rows
@@ -50,7 +50,7 @@ def run(check: Check) -> None:
     if not missed:
         check.say("no goal is missed by what was measured")
     for (_, condition), row in missed.items():
-        for name in (baseline_of(row.model), row.model):
+        for name in (PAPER[row.model][1], row.model):
             add("", f"{name}, {condition.words} ({row.model} is {row.ratio_to_baseline:.3f} as fast as its baseline)")
             found, reason = attempt(lambda: step(name, condition, check))  # noqa: B023
             add(*(found or [reason]))
@@ -73,7 +73,7 @@ def convolutions(choices: list[dict[str, Any]], known: tuple[float, dict[str, fl
             taken, torch_ms = one["milliseconds"].get(one["backend"]), fastest_of_torch(one["milliseconds"])
             bound, by = bound_of(*work_of(one), record["precision"], known)
             cells = " ".join("       -" if value is None else f"{value:8.3f}" for value in (taken, torch_ms, bound))
-            where = f"{record['model']}, {record['mode']}, {record['precision']}, batch {record['batch']}"
+            where = f"{record['backbone']}, {record['mode']}, {record['precision']}, batch {record['batch']}"
             yield f"{cells}  {by:10}  {one['backend']}, {one['operation']}, {tuple(one['input'])}, {where}"
 
 
@@ -103,8 +103,8 @@ def bound_of(
 
 def step(name: str, condition: Condition, check: Check) -> Iterator[str]:
     """Parts of the model, operators that take most, and the bound of a step; list it within `attempt`."""
-    params = check.params
-    contender = contenders.prepare(name, condition, params, check.device)
+    params, model = check.params, check.params.systems[name].model
+    contender = contenders.prepare(model, condition, params, check.device)
     contender.step()
     lines = []
     if not condition.compiled:  # a compiled graph has no modules
@@ -113,7 +113,7 @@ def step(name: str, condition: Condition, check: Check) -> Iterator[str]:
         with Traffic() as traffic:
             contender.step()
         passes = 3 if condition.mode == "training" else 1  # forward, and two backward
-        operations = 2 * passes * condition.batch * counts.counts(name, params.dcls).macs
+        operations = 2 * passes * condition.batch * counts.counts(model).macs
         bound, by = bound_of(traffic.moved, operations, condition.precision, rates(check))
         said = "not known" if bound is None else f"{bound:.2f} ms by {by}"
         lines.append(

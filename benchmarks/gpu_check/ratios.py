@@ -10,6 +10,8 @@ import dcls
 from benchmarks.gpu_check.check import Check, Failed
 from harness.throughput import rows
 from harness.throughput.condition import Condition
+from harness.throughput.pairs import Pair
+from harness.throughput.sweep import records_of
 from harness.throughput.sweep import run as measured
 from harness.throughput.verdict import of_row
 
@@ -17,7 +19,7 @@ COMPILED = "convnext_dcls_audio_tiny"  # the paper's pair
 FILES = {"measured": "timings.csv", "rule": "timings-rule.csv"}
 PRECISIONS = ("float32", "bf16", "tf32")
 
-Job = tuple[str, tuple[str, ...], Condition]  # how convolutions are chosen, DCLS models, condition
+Job = tuple[str, list[Pair], Condition]  # how convolutions are chosen, which models, condition
 
 
 def run(check: Check) -> None:
@@ -26,16 +28,14 @@ def run(check: Check) -> None:
     params, machine, failures = check.params, check.machine(), []
     for convolution, pairs, condition in jobs(check, machine.label):
         dcls.use_convolution(convolution)
-        for (model, done), found in measured([(model, condition) for model in pairs], params, machine):
+        for (pair, done), found in measured([(pair, condition) for pair in pairs], params, machine):
             rows.upsert(check.out / FILES[convolution], found.rows)
             if convolution == "measured":
-                keys = {name: rows.key_cells(name, done, params.dcls) for name in found.choices}
-                records = [keys[name] | {"choices": choices} for name, choices in found.choices.items()]
-                rows.upsert_choices(check.out / "choices.json", records)
+                rows.upsert_choices(check.out / "choices.json", records_of(pair, done, found))
             status = [one["status"] for one in found.rows if one["status"] not in (rows.OK, rows.OUT_OF_MEMORY)]
-            failures += [f"{model}, {done.words}, {convolution}: {one}" for one in status]
+            failures += [f"{pair.name}, {done.words}, {convolution}: {one}" for one in status]
             if status or check.part != "others":
-                check.say(f"{model}, {done.words}, {convolution}: {of_row(found.rows[1])}")
+                check.say(f"{pair.name}, {done.words}, {convolution}: {of_row(found.rows[1])}")
     if failures:
         raise Failed("; ".join(failures))
 
@@ -47,13 +47,17 @@ def jobs(check: Check, label: str) -> Iterator[Job]:
     training = replace(plain, mode="training", batch=check.training_batch)
     if check.part in ("compiled", "compiled-training"):
         one = largest if check.part == "compiled" else training
-        yield "measured", (COMPILED,), replace(one, precision="bf16", compiled=True)
+        yield (
+            "measured",
+            [one for one in check.pairs if one.name == COMPILED],
+            replace(one, precision="bf16", compiled=True),
+        )
         return
-    first = [replace(one, precision=precision) for precision in ("float32", "bf16") for one in (largest, training)]
+    first = [replace(one, precision=precision) for one in (largest, training) for precision in ("float32", "bf16")]
     conditions = first
     if check.part == "others":
         every = [replace(one, precision=way) for one in (largest, training, *smaller) for way in PRECISIONS]
         conditions = [one for one in every if one not in first]
-    for convolution in FILES:
-        for one in conditions[: 3 if check.tiny else None]:
+    for one in conditions[: 3 if check.tiny else None]:
+        for convolution in FILES:
             yield convolution, check.pairs, one

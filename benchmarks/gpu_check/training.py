@@ -27,7 +27,7 @@ def run(check: Check) -> None:
     problems: list[str] = []
     cpu = World(0, 1, torch.device("cpu"))
     here, steps = World(0, 1, check.device), steps_of(check)
-    for model in check.pairs:
+    for model in (pair.name for pair in check.pairs):
         pair, reason = attempt(lambda: [trained(check.params, model, here, steps, "float32") for _ in range(2)])  # noqa: B023
         if pair is None:
             problems.append(f"{model}, float32, deterministic: {reason}")

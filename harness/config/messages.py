@@ -35,7 +35,7 @@ def first_error(error: ValidationError, section: type[BaseModel]) -> str:
     errors = error.errors(include_url=False)
     one = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     kind, value, context, key = one["type"], one["input"], one.get("ctx", {}), ""
-    for name in one["loc"]:
+    for name in (name for name in one["loc"] if name != "[key]"):  # how pydantic marks a name
         key = f"{key}[{name}]" if isinstance(name, int) else dotted(key, name)
     if kind == "value_error" and not isinstance(context["error"], BrokenRule):
         return f"{key}.{context['error']}" if key else str(context["error"])

@@ -32,12 +32,19 @@ def counts(settings: Model) -> Counts:
     found = {}
     for classes in CLASS_COUNTS:
         with torch.device("meta"):
-            built = models.build_model(models.full_size(settings), classes).eval()
+            built = models.build_model(full_size_of(settings), classes).eval()
         found[classes] = models.parameter_count(built)
         if classes == CLASS_COUNTS[0]:
             both = macs(built)
             convolved = macs(dcls.fuse(built))
     return Counts(found, convolved, both - convolved)
+
+
+def full_size_of(settings: Model) -> Model:
+    """At full size, with learned positions: fixed ones are numbers of the model all the same."""
+    if settings.dcls:
+        settings = settings.model_copy(update={"dcls": settings.dcls.model_copy(update={"position_rate": 1.0})})
+    return models.full_size(settings)
 
 
 def macs(model: nn.Module) -> int:

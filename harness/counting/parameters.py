@@ -12,7 +12,8 @@ from harness.base import paths
 from harness.base.files import write_json
 from harness.config.params import Params
 from harness.config.systems import CLASS_COUNTS, Model
-from harness.models.build import build_model, full_size, is_replaced, parameter_count
+from harness.counting.operations import full_size_of
+from harness.models.build import build_model, is_replaced, parameter_count
 from harness.models.weights import CLASSIFIERS
 from harness.records.provenance import as_plain, provenance
 from harness.records.schemas import Parameters, checked
@@ -23,7 +24,7 @@ def count_parameters(params: Params) -> None:
 
     Nothing is allocated: the models are built on PyTorch's meta device.
     """
-    settings = {name: full_size(params.systems[name].model) for name in params.models}
+    settings = {name: full_size_of(params.systems[name].model) for name in params.models}
     counted = {name: counts(one) for name, one in settings.items()}
     folder = paths.results(params.preset)
     write_json(folder / "parameters.json", checked(Parameters, {"models": counted}))
@@ -43,8 +44,8 @@ def counts(settings: Model) -> dict[str, Any]:
     """Trainable parameters of a full-size model: what does not depend on the classes, and by number of classes the head
     (the last linear layer) and all together.
 
-    `convolution` says which depthwise convolutions there are; `kernels` are their weights;
-    `positions` and `spreads` are P and SIG, each counted once where layers share them; `features` go into the head.
+    `convolution` says which depthwise convolutions there are; `kernels` are their weights; `positions` and `spreads`
+    are P and SIG, learned or fixed, each counted once where layers share them; `features` go into the head.
     """
     by_classes = {}
     for classes in CLASS_COUNTS:

@@ -21,7 +21,8 @@ def write_dvc_views(frames: Frames) -> None:
     """
     folder = paths.results(frames.preset)
     histories = frames.histories.assign(val_mAP_percent=100 * frames.histories.val_mAP)
-    positions = frames.positions.rename(columns={"mean_displacement": "mean_displacement_cells"})
+    positions = frames.positions[frames.positions.model.isin(frames.main.values())]
+    positions = positions.rename(columns={"mean_displacement": "mean_displacement_cells"})
     plots = {
         "history": histories[HISTORY],
         "positions": positions[POSITIONS],
@@ -33,24 +34,22 @@ def write_dvc_views(frames: Frames) -> None:
 
 
 def headline(frames: Frames) -> dict[str, dict[str, float]]:
-    """What a reader of a diff wants to know: mAP in percent by model, what DCLS adds to it, and its relative speed."""
+    """What a reader of a diff wants to know: mAP in percent by model; against its baseline, mAP and speed."""
     rows = table1_rows(frames)
     return {
         "mAP_percent": {row.model: row.map_mean for row in rows if row.model != CHANCE},
-        "mAP_points_DCLS_minus_baseline": {
-            row.backbone: row.map_difference_mean for row in rows if pd.notna(row.map_difference_mean)
+        "mAP_points_minus_baseline": {
+            row.model: row.map_difference_mean for row in rows if pd.notna(row.map_difference_mean)
         },
-        "speed_DCLS_over_baseline": {
-            row.backbone: row.speed_ratio_527 for row in rows if pd.notna(row.speed_ratio_527)
-        },
+        "speed_over_baseline": {row.model: row.speed_ratio_527 for row in rows if pd.notna(row.speed_ratio_527)},
     }
 
 
 def _differences(frames: Frames) -> pd.DataFrame:
     """In percentage points; of the classes that have one."""
-    if frames.comparisons.empty:
+    if not frames.headline_pairs:
         return pd.DataFrame(columns=DIFFERENCES)
-    found = frames.class_differences[frames.class_differences.model.isin(frames.comparisons.model)]
+    found = frames.class_differences.set_index(["model", "baseline"], drop=False).loc[frames.headline_pairs]
     found = found[found.difference.notna()].rename(columns={"difference": "difference_points"})
     percent = {name: 100 * found[name] for name in DIFFERENCES[2:]}
     return found.assign(**percent)[DIFFERENCES]

@@ -1,14 +1,14 @@
 """All result files of a preset as tidy DataFrames, each read once. docs/recorded.md says what the columns mean.
 
 Every row says which file it comes from: in `source`, or in `<what>_file` where it joins several. Every frame that has a
-`model` has its `backbone` (ConvNeXt-T, ...) and `method` (baseline, DCLS, linear baseline) too.
+`model` has its `backbone` (ConvNeXt-T, ...) and `method` (baseline, DCLS or the system's label; linear baseline) too.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,14 @@ import pandas as pd
 from harness.audio.units import cell_size
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.params import Dcls, Params
-from harness.config.systems import LINEAR_BASELINE, MODELS, baseline_of, method_of
+from harness.config.params import Params
+from harness.config.systems import BACKBONES, LINEAR_BASELINE, PAPER, System
 from harness.data.clips.splits import folds_of
 from harness.records import schemas
-from harness.report import paper_frames, timing_frames
+from harness.report import geometry, paper_frames, timing_frames
 from harness.report.reading import WORKING_TREE, Files
-from harness.report.run_rows import run_row, trained_dcls, training_record
+from harness.report.run_rows import run_row, training_record
 from harness.report.selection import Selection
-from harness.throughput.condition import Condition
 
 LINEAR_METHOD = "linear baseline"
 PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences")
@@ -34,23 +33,34 @@ PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences"
 
 def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
-    models = tuple(model for model in MODELS if model in chosen.models)
-    frames = Frames(chosen.preset, models, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
+    systems = {name: chosen.systems[name] for name in sorted(chosen.models, key=partial(_place, chosen))}
+    frames = Frames(chosen.preset, systems, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
     for name in ("published", "runs", "comparisons", "coverage"):  # the others are read when they are asked for
         getattr(frames, name)
     files.record(paths.results(chosen.preset) / "comparison.run.json")
     return frames
 
 
+def _place(chosen: Params | Selection, name: str) -> tuple[int, int]:
+    """By backbone as in the paper's table, in one first those of the paper."""
+    backbones = list(dict.fromkeys(backbone for backbone, _ in PAPER.values()))
+    paper = [*PAPER]
+    return backbones.index(chosen.systems[name].model.backbone), (paper.index(name) if name in PAPER else len(paper))
+
+
 @dataclass(frozen=True)
 class Frames:
-    """What was found of a preset's models and seeds; models in the paper's order, seeds in that of the parameters."""
+    """What was found of a preset's systems, by backbone, and seeds, in the order of the parameters."""
 
     preset: str
-    models: tuple[str, ...]
+    systems: dict[str, System]
     seeds: tuple[int, ...]
     linear_seeds: tuple[int, ...]
     files: Files
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(self.systems)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -114,16 +124,17 @@ class Frames:
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """A row a DCLS model that is compared with its baseline."""
-        pairs = [{"model": model, **pair.model_dump(exclude={"differences"})} for model, pair in self._pairs.items()]
-        found = pd.DataFrame(pairs, columns=["model", *PAIR]).assign(source=str(self._comparison_file))
+        """A row a pair of systems that are compared: `model` minus `baseline`."""
+        pairs = [pair.model_dump(exclude={"differences"}) for pair in self._pairs]
+        found = pd.DataFrame(pairs, columns=[*PAIR]).assign(source=str(self._comparison_file))
         return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
 
     @cached_property
     def class_differences(self) -> pd.DataFrame:
         path = paths.results(self.preset) / "per_class_difference.csv"
         found = self.files.csv(path, schemas.PER_CLASS_DIFFERENCE, text=("model", "baseline", "label"))
-        return self._named(found[found.model.isin(self.models)].reset_index(drop=True).assign(source=str(path)))
+        known = found.model.isin(self.models) & found.baseline.isin(self.models)
+        return self._named(found[known].reset_index(drop=True).assign(source=str(path)))
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -143,13 +154,13 @@ class Frames:
 
     @cached_property
     def timings(self) -> pd.DataFrame:
-        """All rows of all devices; see throughput.rows for the columns."""
-        return self._named(timing_frames.all_timings(self.files))
+        """All rows of all devices, of architectures, not of models; see throughput.rows for the columns."""
+        return timing_frames.all_timings(self.files)
 
     @cached_property
     def shown_timings(self) -> pd.DataFrame:
-        """A row a model: those that stand beside the paper's throughput."""
-        return timing_frames.shown(self.timings, self.timed_device, self.dcls)
+        """A row a model that was timed: those that stand beside the paper's throughput."""
+        return self._named(timing_frames.shown(self.timings, self.timed_device, self.systems))
 
     @cached_property
     def sweep(self) -> pd.DataFrame:
@@ -158,20 +169,18 @@ class Frames:
 
     @cached_property
     def breakdown(self) -> pd.DataFrame:
-        return self._named(timing_frames.breakdown(self.files, self.timed_device, self.dcls))
+        return timing_frames.breakdown(self.files, self.timed_device, self.systems)
 
     @cached_property
     def timed_device(self) -> str:
         return self.files.json(paths.TIMED_DEVICE, schemas.TimedDevice).device
 
-    @property
-    def condition(self) -> Condition:
-        return timing_frames.condition_of(self.shown_timings.iloc[0])
-
     @cached_property
     def published(self) -> pd.DataFrame:
-        """The paper's Table 1: mAP and its standard deviation in percent, parameters in millions, clips/s."""
-        return paper_frames.published(self.files, self.models)
+        """The paper's Table 1, of those of the six that are among the systems: mAP and its standard deviation in
+        percent, parameters in millions, clips/s."""
+        found = paper_frames.published(self.files)
+        return self._named(found[found.model.isin(self.models)].reset_index(drop=True))
 
     @cached_property
     def references(self) -> pd.DataFrame:
@@ -182,11 +191,6 @@ class Frames:
     def coverage(self) -> dict[str, Any]:
         """Clips listed and there by split, where data.json says so."""
         return self.files.json(paths.results(self.preset) / "data.json", schemas.DataSummary).coverage or {}
-
-    @property
-    def dcls(self) -> Dcls:
-        """The DCLS parameters that the models were trained with."""
-        return trained_dcls(self.files, self.preset, self.models[0], self.seeds[0])
 
     @property
     def kind(self) -> str:
@@ -221,22 +225,68 @@ class Frames:
         return pd.Series(100 * found.mAP.to_numpy(), index=found.seed.to_numpy(), dtype=float)
 
     def backbone(self, model: str) -> str:
-        return str(self.published.set_index("model").backbone[model])
+        return BACKBONES[self.systems[model].model.backbone]
+
+    def baseline(self, model: str) -> str | None:
+        """The first of those that are here and that it is compared with."""
+        return next((name for name in self.systems[model].compared_with if name in self.systems), None)
+
+    @cached_property
+    def main(self) -> dict[str, str]:
+        """By backbone the DCLS model that the others are there for: that which is compared with most of them."""
+        dcls = [name for name, system in self.systems.items() if system.is_dcls]
+        most = sorted(dcls, key=lambda name: -len(self.systems[name].compared_with))
+        named = {name: self.backbone(name) for name in self.models}
+        first = {named[name]: name for name in reversed(most)}
+        return {backbone: first[backbone] for backbone in dict.fromkeys(named.values()) if backbone in first}
+
+    @property
+    def few(self) -> list[str]:
+        """The models to show where there is no room for all: the main DCLS models and their baselines, or all of a
+        backbone without them."""
+        shown = {name for main in self.main.values() for name in (main, self.baseline(main))}
+        return [name for name in self.models if name in shown or self.backbone(name) not in self.main]
+
+    @property
+    def to_baselines(self) -> pd.DataFrame:
+        """Of `comparisons`, one a model: against the first system that it is compared with."""
+        return self.comparisons.drop_duplicates("model")
+
+    @property
+    def headline_pairs(self) -> list[tuple[str, str]]:
+        """Of each backbone the main DCLS model and its baseline, where that pair is fair."""
+        fair = self.to_baselines[(self.to_baselines.unfair == "") & self.to_baselines.model.isin(self.main.values())]
+        return list(zip(fair.model, fair.baseline, strict=True))
+
+    @property
+    def clip_seconds(self) -> float:
+        return float(self.runs.clip_seconds.iloc[0])
 
     def kernel_size(self, model: str) -> int:
-        """Cells along a side of the dense kernel."""
-        return int(self._training(model).parameters["dcls"]["dilated_kernel_size"])
+        """Cells along a side of the dense kernel of a DCLS model."""
+        return int(self._training(model).parameters["model"]["dcls"]["dilated_kernel_size"])
 
     def is_published(self, model: str) -> bool:
         """Whether the weights are the authors', which have no epochs here."""
         return self._training(model).parameters["model"]["start"] == "published"
 
     def cell_sizes(self, model: str) -> dict[int, tuple[int, float]]:
-        """Mel bands and milliseconds that a kernel's cell stands for, by stage, which the layers' names tell."""
+        """Mel bands and milliseconds that a kernel's cell stands for, by stage."""
+        return {number: cell_size(stage) for number, stage in self._stages(model).items()}
+
+    def maps(self, model: str) -> dict[int, geometry.Map]:
+        """Cells of the feature maps under a model's kernels, along frequency and time, by stage."""
+        return {
+            number: geometry.map_size(self.backbone(model), stage, self.clip_seconds)
+            for number, stage in self._stages(model).items()
+        }
+
+    def _stages(self, model: str) -> dict[int, int]:
+        """Stage of the backbone, which the layers' names tell, by that of the recorded positions."""
         found = {}
-        for stage, layer in self.positions[self.positions.model == model].groupby("stage").layer.first().items():
+        for number, layer in self.positions[self.positions.model == model].groupby("stage").layer.first().items():
             place = re.search(r"stages\.(\d+)\.", str(layer))
-            found[int(str(stage))] = cell_size(int(place[1]) + 1 if place else int(str(stage)))
+            found[int(str(number))] = int(place[1]) + 1 if place else int(str(number))
         return found
 
     def _training(self, model: str) -> schemas.TrainingRecord:
@@ -248,22 +298,28 @@ class Frames:
         return paths.results(self.preset) / "comparison.json"
 
     @cached_property
-    def _pairs(self) -> dict[str, schemas.Pair]:
-        """The pairs among the models, checked to be differences of these runs' mAPs."""
-        compared = self.files.json(self._comparison_file, schemas.Comparison).pairs
-        found = {}
-        for model in self.models:
-            baseline = baseline_of(model)
-            if model == baseline or baseline not in self.models:
-                continue
-            if model not in compared:
-                raise UserError(f"{self._comparison_file}: no {model!r} in it; run `compare-models` again")
-            expected = (self.maps_of(model) - self.maps_of(baseline)) / 100
-            given = {int(seed): difference for seed, difference in compared[model].differences.items()}
-            if set(given) != set(self.seeds) or any(abs(given[one] - expected[one]) > 1e-9 for one in self.seeds):
-                path = self._comparison_file
-                raise UserError(f"{path}: {model} is of other runs than those in results; run `compare-models` again")
-            found[model] = compared[model]
+    def _pairs(self) -> list[schemas.Pair]:
+        """The pairs among the systems, checked to be differences of these runs' mAPs."""
+        compared = {
+            (pair.model, pair.baseline): pair
+            for pair in self.files.json(self._comparison_file, schemas.Comparison).pairs
+        }
+        found = []
+        for model, system in self.systems.items():
+            for other in (name for name in system.compared_with if name in self.systems):
+                pair = compared.get((model, other))
+                if pair is None:
+                    raise UserError(
+                        f"{self._comparison_file}: no {model!r} against {other!r} in it; run `compare-models` again"
+                    )
+                expected = (self.maps_of(model) - self.maps_of(other)) / 100
+                given = {int(seed): difference for seed, difference in pair.differences.items()}
+                if set(given) != set(self.seeds) or any(abs(given[one] - expected[one]) > 1e-9 for one in self.seeds):
+                    path = self._comparison_file
+                    raise UserError(
+                        f"{path}: {model} is of other runs than those in results; run `compare-models` again"
+                    )
+                found.append(pair)
         return found
 
     def _of_runs(
@@ -283,6 +339,6 @@ class Frames:
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """With the backbone's name and the method beside the model."""
-        names = dict(zip(self.published.model, self.published.backbone, strict=True))
-        methods = {**{model: method_of(model) for model in names}, LINEAR_BASELINE: LINEAR_METHOD}
-        return frame.assign(backbone=frame.model.map(names), method=frame.model.map(methods))
+        backbones = {name: self.backbone(name) for name in self.models}
+        methods = {name: system.method for name, system in self.systems.items()} | {LINEAR_BASELINE: LINEAR_METHOD}
+        return frame.assign(backbone=frame.model.map(backbones), method=frame.model.map(methods))

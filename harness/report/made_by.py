@@ -9,12 +9,14 @@ from typing import Any
 import pandas as pd
 
 from harness.base import paths
-from harness.config.systems import LINEAR_BASELINE
+from harness.config.systems import LINEAR_BASELINE, PAPER, Dcls
 from harness.records.schemas import Record, TrainingRecord
+from harness.report import geometry
 from harness.report.frames import Frames
 from harness.report.run_rows import code_name
 
 PAPER_EPOCHS = 60
+PAPER_START = {"position_std": 0.5, "position_rate": 5.0}
 DATA = {
     "instruments": "seeded mixtures of recorded instrument notes",
     "esc10": "ESC-10, recorded environmental sounds",
@@ -53,7 +55,9 @@ def made_by(frames: Frames) -> MadeBy:
             f"classes{left_out}; chance (mean prevalence) is mAP {frames.chance:.2f}%; data fingerprint "
             f"{_all(files.fingerprint)}",
         ),
-        ("Trained models", f"{_by_model(trained, 'trained_model')}; DCLS of {_all(trained.dcls)}"),
+        *_geometry(frames),
+        ("Trained models", _by_model(trained, "trained_model")),
+        ("Convolutions", _by_model(trained, "convolution")),
         *([("Starting weights", _by_model(trained, "start"))] if (trained.start != RANDOM).any() else []),
         ("Training", _training(frames, here, scored)),
         ("Timing", f"full-size models, {_all(timed.timing)}"),
@@ -76,9 +80,9 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
         line = {"file": file.removeprefix(f"{folder}/"), **_record_in_words(record)}
         found.append(line | (_training_in_words(record) if isinstance(record, TrainingRecord) else {}))
     shown = frames.shown_timings
-    for _, one in shown[shown.model.isin(frames.models)].iterrows():
+    for _, one in shown.iterrows():
         line = {"file": f"{one.source} ({one.model})", "kind": "timing", "code": f"revision {one.revision[:10]}"}
-        line |= {"torch": one.torch, "device": one.device, "dcls": _dcls(one)}
+        line |= {"torch": one.torch, "device": one.device}
         found.append(line | {"timing": f"{one.condition}, on {one.device} (threads: {one.threads:.0f})"})
     files = pd.DataFrame(found)
     return files[files.kind != "parameters"]
@@ -88,7 +92,7 @@ def counted_by(frames: Frames) -> tuple[tuple[str, str], ...]:
     """Facts on what counted the parameters."""
     record = frames.files.record(paths.results(frames.preset) / "parameters.run.json")
     return (
-        ("Counted", f"full-size models, DCLS of {_dcls(pd.Series(record.parameters['dcls']))}"),
+        ("Counted", f"full-size models: {_all(frames.parameters.convolution)}"),
         ("Code", f"{code_name(record)}; torch {record.versions['torch']}"),
     )
 
@@ -122,7 +126,17 @@ def unlike_the_paper(frames: Frames) -> tuple[str, ...]:
     pretrained = set(frames.published[frames.published.imagenet].model)
     if runs[runs.start == "random"].model.isin(pretrained).any():
         reasons.append("no ImageNet weights at the start")
+    starts = runs[runs.model.isin(PAPER) & runs.position_std.notna() & (runs.start != "published")]
+    for std, rate in sorted(set(zip(starts.position_std, starts.position_rate, strict=True))):
+        if (std, rate) != tuple(PAPER_START.values()):
+            reasons.append(f"first positions of standard deviation {std:g} and rate {rate:g} instead of 0.5 and 5")
     return tuple(reasons)
+
+
+def _geometry(frames: Frames) -> list[tuple[str, str]]:
+    """Where there are DCLS models: the maps under their kernels."""
+    found = [geometry.in_words(name, frames.clip_seconds, frames.kernel_size(one)) for name, one in frames.main.items()]
+    return [("Feature maps", f"cells along frequency x time of the four stages: {'; '.join(found)}")] if found else []
 
 
 def _in_folds(frames: Frames) -> str:
@@ -159,7 +173,7 @@ def _disagreements(models: Iterable[str], files: pd.DataFrame) -> Iterable[str]:
     for model in models:  # may differ from backbone to backbone, but not between the seeds of a model
         checked.append((f"scale and epochs of {model}", trained[trained.model == model], "trained_model"))
         checked.append((f"starting weights of {model}", trained[trained.model == model], "start"))
-    checked.append(("DCLS settings", files, "dcls"))
+        checked.append((f"convolution of {model}", trained[trained.model == model], "convolution"))
     for what, some, column in checked:
         if some[column].nunique() > 1:
             told = (f"{value} in {_listed(list(one))}" for value, one in some.groupby(column, sort=False).file)
@@ -202,7 +216,8 @@ def _training_in_words(record: TrainingRecord) -> dict[str, Any]:
         scale, sizes = "reduced models", f" (depths {depths}, widths {widths})"
     if model["start"] != "random":
         start = f"{record.start['source']}, SHA-256 {str(record.start['sha256'])[:12]}"
-    epochs = f"{model['epochs']} epoch{'s' if model['epochs'] > 1 else ''}"
+    count = parameters["schedule"]["epochs"]
+    epochs = f"{count} epoch{'s' if count > 1 else ''}"
     epochs = PUBLISHED if model["start"] == "published" else epochs
     return {
         "model": record.model,
@@ -210,7 +225,7 @@ def _training_in_words(record: TrainingRecord) -> dict[str, Any]:
         "epochs": epochs,
         "trained_model": f"{scale}{sizes}, {epochs}{BEGUN[model['start']]}",
         "start": start,
-        "dcls": _dcls(pd.Series(parameters["dcls"])),
+        "convolution": _convolution(model),
         "batch": f"batch {batch}{f' in micro-batches of {micro}' if micro not in (None, batch) else ''}",
         "device_and_threads": _device(record) + (f" (threads: {record.threads})" if record.device == "cpu" else ""),
     }
@@ -220,6 +235,10 @@ def _device(record: Record) -> str:
     return "CPU" if record.device == "cpu" else record.device
 
 
-def _dcls(one: pd.Series) -> str:
-    size = f"{one.dilated_kernel_size:.0f}"
-    return f"{one.kernel_count:.0f} elements in {size}x{size}, {one.version}"
+def _convolution(model: dict[str, Any]) -> str:
+    """Of parameters.model."""
+    if not model["dcls"]:
+        return f"{model['kernel_size']}x{model['kernel_size']}"
+    dcls = Dcls.model_validate(model["dcls"])
+    side, how = dcls.dilated_kernel_size, f"rate {dcls.position_rate:g}" if dcls.position_rate else "fixed"
+    return f"DCLS {dcls.kernel_count} in {side}x{side}, {dcls.version}, std {dcls.position_std:g}, {how}"

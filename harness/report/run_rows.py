@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness.base import paths
-from harness.base.errors import UserError
-from harness.config.params import Dcls
 from harness.config.systems import LINEAR_BASELINE
 from harness.records import schemas
-from harness.report.reading import RUN_AGAIN, Files
+from harness.report.reading import Files
 
-TRAINED_WITH = ("scale", "epochs", "start", "depths", "widths")  # of parameters.model
+TRAINED_WITH = ("scale", "start", "depths", "widths")  # of parameters.model
+KERNELS = ("kernel_count", "dilated_kernel_size", "version", "position_std", "position_rate")  # of its `dcls`
 
 
 def run_row(files: Files, preset: str, model: str, seed: int) -> dict[str, Any]:
@@ -32,25 +29,16 @@ def run_row(files: Files, preset: str, model: str, seed: int) -> dict[str, Any]:
     trained = training_record(files, preset, model, seed)
     row |= {"training_file": str(paths.training_results(preset, model, seed) / "run.json")}
     row |= {"training_code": code_name(trained), "training_device": trained.device, "precision": trained.precision}
-    row |= {name: trained.parameters["model"][name] for name in TRAINED_WITH} | trained.parameters["dcls"]
+    model_parameters = trained.parameters["model"]
+    row |= {name: model_parameters[name] for name in (*TRAINED_WITH, "kernel_size")}
+    row |= dict.fromkeys(KERNELS, math.nan) | (model_parameters["dcls"] or {})
+    row |= {"epochs": trained.parameters["schedule"]["epochs"]}
     row |= {"batch": trained.parameters["train"]["batch"], "threads": trained.threads}
     return row | {"classes_trained": trained.classes, "trained_parameters": trained.trained_parameters}
 
 
 def training_record(files: Files, preset: str, model: str, seed: int) -> schemas.TrainingRecord:
     return files.json(paths.training_results(preset, model, seed) / "run.json", schemas.TrainingRecord)
-
-
-def trained_dcls(files: Files, preset: str, model: str, seed: int) -> Dcls:
-    """The DCLS parameters of a training. Raises UserError, naming file and key, where they are none."""
-    given = training_record(files, preset, model, seed).parameters.get("dcls")
-    try:
-        return Dcls.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = paths.training_results(preset, model, seed) / "run.json"
-        key = ".".join(map(str, ("parameters.dcls", *first["loc"])))
-        raise UserError(f"{path}: {key!r}: {first['msg']}; {RUN_AGAIN}") from error
 
 
 def code_name(record: schemas.Record) -> str:

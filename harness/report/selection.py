@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import LINEAR_BASELINE
+from harness.config.systems import LINEAR_BASELINE, System
 from harness.records.schemas import ComparisonRecord, read_result
 
 
@@ -19,10 +21,11 @@ class Selection:
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     linear_baseline_seeds: tuple[int, ...]
+    systems: dict[str, System]
 
 
 def selection_in(folder: Path) -> Selection:
-    """The models and seeds that were last compared in `folder`, which is results/PRESET of the current folder.
+    """The systems and seeds that were last compared in `folder`, which is results/PRESET of the current folder.
 
     Raises UserError where it is another folder, or holds no results.
     """
@@ -35,4 +38,11 @@ def selection_in(folder: Path) -> Selection:
     compared = read_result(results / "comparison.run.json", ComparisonRecord)
     scored = results.glob(f"runs/{LINEAR_BASELINE}-*/evaluation/evaluation.json")
     linear = sorted(int(path.parents[1].name.rpartition("-")[2]) for path in scored)
-    return Selection(results.name, tuple(compared.models), tuple(compared.seeds), tuple(linear))
+    try:
+        systems = {name: System.model_validate(compared.parameters["systems"][name]) for name in compared.models}
+    except (KeyError, TypeError, ValidationError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(
+            f"{results / 'comparison.run.json'}: parameters.systems: {said}; run `compare-models` again"
+        ) from error
+    return Selection(results.name, tuple(compared.models), tuple(compared.seeds), tuple(linear), systems)

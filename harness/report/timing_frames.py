@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.params import Dcls
-from harness.config.systems import CLASS_COUNTS, MODELS, is_dcls
+from harness.config.systems import BACKBONES, CLASS_COUNTS, System
 from harness.report.reading import Files
 from harness.throughput import rows
 from harness.throughput.condition import Condition
@@ -19,7 +19,8 @@ from harness.throughput.verdict import in_words
 
 FLAGS = ("compiled", "channels_last", "fused")
 TEXT = (
-    *("model", "device", "mode", "precision", "version", "positions", "status", "fusion", "convolutions"),
+    *("backbone", "convolution", "baseline", "device", "mode", "precision", "positions", "status", "fusion"),
+    "convolutions",
     *("processor", "gpu", "driver", "torch", "timm", "python", "cuda", "triton", "revision", "dirty", "date", *FLAGS),
     *rows.ADDED,
 )
@@ -29,8 +30,8 @@ PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused"
 
 
 def all_timings(files: Files) -> pd.DataFrame:
-    """The rows of every device's file: throughput.rows.COLUMNS, flags as booleans, NaN in what was not measured; and in
-    words the `condition` and the difference to the baseline's speed, `in_words`.
+    """The rows of every device's file: throughput.rows.COLUMNS, flags as booleans, NaN in what was not measured, the
+    backbones by the paper's names; in words the `condition` and the difference to the baseline's speed, `in_words`.
 
     Raises UserError, naming the file, for a row that is damaged.
     """
@@ -55,31 +56,42 @@ def read_timings(files: Files, path: Path) -> pd.DataFrame:
             raise UserError(f"{path}: column {name}: empty where the status is ok; measure again")
     frame["condition"] = [condition_of(row).words for _, row in frame.iterrows()]
     frame["in_words"] = [difference_in_words(row) for _, row in frame.iterrows()]
-    return frame.assign(source=str(path))
+    return frame.assign(source=str(path), backbone=frame.backbone.replace(BACKBONES))
 
 
-def shown(timings: pd.DataFrame, device: str, dcls: Dcls) -> pd.DataFrame:
-    """The fairest rows of a device. Raises UserError, saying what to run, where there are none."""
-    found = fairest(timings[timings.device == device], dcls)
-    if found.empty:
+def shown(timings: pd.DataFrame, device: str, systems: Mapping[str, System]) -> pd.DataFrame:
+    """The fairest row of a device for each system that has one, found by its full-size model's architecture, with its
+    name as `model`; the ratio is NaN where it is to another convolution than the system's own baseline's.
+
+    Raises UserError, saying what to run, where none was timed.
+    """
+    best = fairest(timings[timings.device == device], systems)
+    if best.empty:
         raise UserError(
-            f"{timings_file(device)}: has no float32 inference of all six models with {dcls}; "
-            "run `python -m harness throughput`"
+            f"{timings_file(device)}: has no float32 inference of these systems; run `python -m harness throughput`"
         )
-    return found
+    wanted = [(name, *architecture(one), _of_baseline(one, systems)) for name, one in systems.items()]
+    found = pd.DataFrame(wanted, columns=["model", *rows.ARCHITECTURE, "own_baseline"]).merge(
+        best, on=[*rows.ARCHITECTURE]
+    )
+    same = found.own_baseline.isna() | (found.own_baseline == found.baseline)
+    of_ratio = {name: found[name].where(same) for name in RATIO[: len(rows.INTERVAL)]}
+    return found.assign(**of_ratio, in_words=found.in_words.where(same, "")).drop(columns="own_baseline")
 
 
-def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
-    """Of one device's rows those, one a model, that compare best with the paper's throughput column.
+def fairest(timings: pd.DataFrame, systems: Mapping[str, System]) -> pd.DataFrame:
+    """Of one device's rows those, one an architecture, that compare best with the paper's throughput column.
 
     The paper's code uses no mixed precision, no compiler and no fusing, and counts what its layers do in evaluation:
     inference, exact float32, eager, not fused, 527 classes. Of those, what the latest commit timed. The paper names
-    neither batch nor memory layout: of the layouts the one in which the six are fastest (geometric mean), each at the
-    largest batch at which all six ran. Empty where the six have no such rows in common.
+    neither batch nor memory layout: of the layouts the one in which the models are fastest (geometric mean), each at
+    the largest batch at which as many as possible ran. Empty where none of the systems' architectures was timed so.
     """
-    plain = rows_with(timings, PLAIN | {name: getattr(dcls, name) for name in rows.DCLS} | {"status": rows.OK})
-    plain = plain[~plain.model.isin(filter(is_dcls, MODELS)) | plain.ratio_to_baseline.notna()]
-    whole = [one for _, one in plain.groupby(["channels_last", "batch"]) if set(one.model) == set(MODELS)]
+    wanted = pd.DataFrame({architecture(one) for one in systems.values()}, columns=[*rows.ARCHITECTURE])
+    plain = rows_with(timings, PLAIN | {"status": rows.OK}).merge(wanted, on=[*rows.ARCHITECTURE])
+    groups = [one for _, one in plain.groupby(["channels_last", "batch"])]
+    most = max(map(len, groups), default=0)
+    whole = [one for one in groups if len(one) == most]
     if not whole:
         return timings.head(0)
     latest = set(max(whole, key=lambda one: one.date.max()).revision)
@@ -88,21 +100,35 @@ def fairest(timings: pd.DataFrame, dcls: Dcls) -> pd.DataFrame:
     return max(largest.values(), key=lambda one: float(np.log(one.throughput).mean())).reset_index(drop=True)
 
 
+def architecture(system: System) -> tuple[str, str]:
+    """The backbone by the paper's name, and the convolution in words: what decides speed."""
+    return BACKBONES[system.model.backbone], system.model.convolution
+
+
+def _of_baseline(system: System, systems: Mapping[str, System]) -> str | None:
+    """The convolution of the first that it is compared with; None where none of these is here."""
+    first = next((systems[name] for name in system.compared_with if name in systems), None)
+    return first.model.convolution if first else None
+
+
 def sweep(timings: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the shown device and condition, of every mode and batch; throughput is NaN where memory ended."""
-    alike = [name for name in (*rows.CONDITION, *rows.DCLS) if name not in ("mode", "batch")]
-    found = rows_with(timings, {name: shown[name].iloc[0] for name in alike})
+    """The rows of the shown device, condition and architectures, of every mode and batch; throughput is NaN where
+    memory ended."""
+    alike = [name for name in rows.CONDITION if name not in ("mode", "batch")]
+    found = timings.merge(shown[[*rows.ARCHITECTURE, *alike]].drop_duplicates(), on=[*rows.ARCHITECTURE, *alike])
     return found[found.status.isin([rows.OK, rows.OUT_OF_MEMORY])].reset_index(drop=True)
 
 
-def breakdown(files: Files, device: str, dcls: Dcls) -> pd.DataFrame:
+def breakdown(files: Files, device: str, systems: Mapping[str, System]) -> pd.DataFrame:
     """Where a step's time goes on a device: throughput.rows.BREAKDOWN; empty where that was not profiled."""
     path = breakdown_file(device)
     if files.read(path) is None:
         return pd.DataFrame(columns=[*rows.BREAKDOWN, "source"])
-    text = ("model", "device", "mode", "precision", "version", "part", "revision", "dirty", "date")
-    found = files.csv(path, rows.BREAKDOWN, text, REMEDY).assign(source=str(path))
-    return rows_with(found, {name: getattr(dcls, name) for name in rows.DCLS}).reset_index(drop=True)
+    text = ("backbone", "convolution", "device", "mode", "precision", "part", "revision", "dirty", "date")
+    found = files.csv(path, rows.BREAKDOWN, text, REMEDY)
+    found = found.assign(source=str(path), backbone=found.backbone.replace(BACKBONES))
+    wanted = pd.DataFrame({architecture(one) for one in systems.values()}, columns=[*rows.ARCHITECTURE])
+    return found.merge(wanted, on=[*rows.ARCHITECTURE])
 
 
 def difference_in_words(row: pd.Series) -> str:

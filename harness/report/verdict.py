@@ -1,4 +1,4 @@
-"""Claim by claim: what of the paper this run supports, does not support, or cannot test, in words and with numbers."""
+"""Claim by claim: what the paper's experiment, and what the experiment in small, say of it, in words and numbers."""
 
 from __future__ import annotations
 
@@ -9,127 +9,175 @@ from typing import Any
 
 import pandas as pd
 
-from harness.config.systems import CLASS_COUNTS, baseline_of, is_dcls
+from harness.config.systems import BACKBONES, CLASS_COUNTS, PAPER
+from harness.report.decisions import REFUTED, SUPPORTED, in_words, outcome, over_backbones
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, unlike_the_paper
 from harness.report.paper_tables.numbers import span
 from harness.report.paper_tables.parameters import counted
 from harness.report.paper_tables.table1 import table1_rows
 
-SUPPORTS, DOES_NOT, CANNOT = "supports", "does not support", "cannot test"
-BACKBONES = 3  # of the paper's table, each with and without DCLS
+CANNOT = "cannot be tested here"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`word` is one of the rule's three or CANNOT."""
+
+    word: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, what this run says of it (one of the three above), why, and the numbers, a line each."""
+    """A claim, what the paper's experiment and the one in small say of it, and the numbers, a line each.
+
+    `small` is None where both are the same: where this is the paper's experiment, or full-size models were counted.
+    `short` is the claim as a noun, and `by_backbone` its outcomes in small, for a sentence on all.
+    """
 
     claim: str
-    outcome: str
-    reason: str
+    paper: Outcome
+    small: Outcome | None
     numbers: tuple[str, ...]
+    short: str = ""
+    by_backbone: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def lines(self) -> tuple[tuple[str, Outcome], ...]:
+        found = (("The paper's experiment", self.paper), ("The experiment in small", self.small))
+        return tuple((what, one) for what, one in found if one)
 
 
 def verdict(frames: Frames) -> tuple[Claim, ...]:
-    """The four claims. Raises UserError where parameters.json is missing or does not fit."""
-    rows = [row for row in table1_rows(frames) if is_dcls(row.model)]
-    compared = [row for row in rows if pd.notna(row.map_difference_mean)]
-    pairs = [row for row in rows if baseline_of(row.model) in frames.models]
-    kernels = _other_kernels(rows)
-    unlike = f"It is not the paper's experiment: {'; '.join(reasons)}." if (reasons := unlike_the_paper(frames)) else ""
-    of_map, of_cost = unlike or kernels or _too_few(compared), kernels or _too_few(pairs)
-    return (
-        _map_rises(compared, of_map, frames),
-        _significant(compared, of_map),
-        _parameters(pairs, of_cost, frames),
-        _throughput(pairs, of_cost, frames),
-    )
+    """Differences of mAP first, that of the main DCLS models to their baselines before all; then parameters and
+    throughput. Raises UserError where parameters.json is missing or does not fit."""
+    rows = [row for row in table1_rows(frames) if PAPER.get(row.model, ("", None))[1] in frames.systems]
+    unlike = f"This is not it: {'; '.join(reasons)}." if (reasons := unlike_the_paper(frames)) else ""
+    cost = _other_kernels(rows) or _too_few([row.backbone for row in rows])
+    return (*_differences(frames, unlike), _parameters(rows, cost, frames), _throughput(rows, cost, frames))
 
 
-def verdict_page(frames: Frames, by: MadeBy) -> str:
+def answer(frames: Frames, claims: tuple[Claim, ...]) -> str:
+    """What was found of DCLS and of learning its spacings, in one sentence."""
+    said = [f"{one.short} is {_told(one.by_backbone)}" for one in claims if one.short and one.by_backbone]
+    if not said:
+        return f"No DCLS system of {frames.preset} has a fair pair with its baseline."
+    where = "In small" if unlike_the_paper(frames) else "In the paper's experiment"
+    return f"{where}, {'; '.join(said)}."
+
+
+def verdict_page(frames: Frames, claims: tuple[Claim, ...], by: MadeBy) -> str:
     """verdict.md."""
-    claims = verdict(frames)
-    parts = [f"# What this run says of the paper's claims ({frames.preset})", f"{by.line}."]
-    parts.append("\n".join(f"- **{one.claim}**: this run **{one.outcome}** it." for one in claims))
+    parts = [f"# What this run says of the claims ({frames.preset})", answer(frames, claims), f"{by.line}."]
     for one in claims:
-        parts += [f"## {one.claim}: {one.outcome}", one.reason, "\n".join(f"- {line}" for line in one.numbers)]
+        parts.append(f"## {one.claim}")
+        parts.append("\n".join(f"- {what}: **{found.word}**. {found.reason}" for what, found in one.lines))
+        parts.append("\n".join(f"- {line}" for line in one.numbers))
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _judged(claim: str, numbers: Iterable[str], obstacle: str, against: str, supporting: str) -> Claim:
-    """The outcome by the first of these reasons that is not empty."""
-    outcomes = (CANNOT, obstacle), (DOES_NOT, against), (SUPPORTS, supporting)
-    outcome, reason = next(one for one in outcomes if one[1])
-    return Claim(claim, outcome, reason, tuple(numbers))
+def _differences(frames: Frames, unlike: str) -> list[Claim]:
+    """A claim a pair of labels, over all the backbones that have such a pair."""
+    pairs, published = frames.comparisons, frames.published.set_index("model").mAP_difference
+    others = pairs.baseline.map({name: one.method for name, one in frames.systems.items()})
+    main, found = set(frames.headline_pairs), []
+    for (method, other), group in pairs.groupby([pairs.method, others], sort=False):
+        fair = group[group.unfair == ""]
+        by_backbone = tuple((row.backbone, outcome(row)) for row in fair.itertuples())
+        first, numbers = group.iloc[0], [_number(row, frames.repeats, published) for row in group.itertuples()]
+        is_main = bool(main & set(zip(group.model, group.baseline, strict=True)))
+        system, against = (frames.systems[name] for name in (first.model, first.baseline))
+        controls = system.is_dcls and against.model.dcls is not None and not against.model.dcls.position_rate
+        claim, short = f"{method} has a higher mAP than {other}", ""
+        if is_main:
+            claim, short = "DCLS raises mAP in all three backbones", f"a higher mAP of {method} than of {other}"
+        elif controls and first.model in frames.main.values():
+            claim, short = (
+                f"Learning the spacings raises mAP: {claim}",
+                "a gain from learning the spacings, not their reach,",
+            )
+        fewer = _too_few([name for name, _ in by_backbone]) if is_main else ""
+        word = over_backbones(one for _, one in by_backbone)
+        told = f"It is {_told(by_backbone)}." if by_backbone else "No pair is fair."
+        published_pair = (fair.model.map(PAPER.get).str[1] == fair.baseline).all() and len(fair)
+        obstacle = unlike or fewer or ("" if published_pair else "The paper compares no such systems.")
+        paper = Outcome(CANNOT, obstacle) if obstacle else Outcome(word, told)
+        small = Outcome(word if by_backbone else CANNOT, told) if obstacle else None
+        found.append((not is_main, not short, Claim(claim, paper, small, tuple(numbers), short, by_backbone)))
+    return [claim for _, _, claim in sorted(found, key=lambda one: one[:2])]
 
 
-def _map_rises(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
-    numbers = [
-        f"{row.backbone}: {row.map_difference_mean:+.2f} points (published {row.map_difference_published:+.2f}), "
-        f"{_interval(row)}"
-        for row in pairs
-    ]
-    fallen = [row.backbone for row in pairs if not row.map_difference_mean > 0]
-    if obstacle and pairs:
-        obstacle += f" In this run's own experiment mAP rises in {len(pairs) - len(fallen)} of {len(pairs)}."
-    whose = ""
-    if any(map(frames.is_published, frames.models)):
-        whose = " These are the authors' own weights: scored here, not trained here."
-    against = f"The mean difference is not above 0 in {', '.join(fallen)}.{whose}" if fallen else ""
-    supporting = f"The mean difference is above 0 in all three.{whose}"
-    return _judged("DCLS raises mAP in all three backbones", numbers, obstacle, against, supporting)
+def _told(by_backbone: Iterable[tuple[str, str]]) -> str:
+    """`supported for ConvNeXt-T and undecided for ConvFormer-S18 and FastViT-SA24`."""
+    words: dict[str, list[str]] = {}
+    for backbone, word in by_backbone:
+        words.setdefault(word, []).append(backbone)
+    if len(words) == 1:
+        ((word, names),) = words.items()
+        return f"{word} for {'all three backbones' if len(names) == len(BACKBONES) else _listed(names)}"
+    return _listed([f"{word} for {_listed(names)}" for word, names in words.items()])
 
 
-def _significant(pairs: list[Any], obstacle: str) -> Claim:
-    numbers = [f"{row.backbone}: {row.map_difference_in_words}, {_interval(row)}" for row in pairs]
-    higher = [row.backbone for row in pairs if row.map_difference_in_words == "higher"]
-    told = f"{', '.join(higher) or 'none'} of {len(pairs)}"
-    if obstacle and pairs:
-        obstacle += f" In this run's own experiment the 95% interval is above 0 in {told}."
-    elif any(pd.isna(row.map_difference_low) for row in pairs):
-        obstacle = "One run a model says how clips vary, not how trainings do: two seeds are needed."
-    against = f"The 95% interval of the difference is above 0 in {told}." if len(higher) < len(pairs) else ""
-    supporting = "The 95% interval of the difference is above 0 in all three."
-    return _judged("The improvement in mAP is significant", numbers, obstacle, against, supporting)
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _number(row: Any, repeats: str, published: pd.Series) -> str:
+    """A pair's line."""
+    if row.unfair:
+        return f"{row.backbone}: {in_words(row, repeats)}"
+    beside = f" (published {published[row.model]:+.2f})" if row.model in published.dropna() else ""
+    low, high, which = row.low, row.high, ""
+    if row.n == 1:
+        low, high, which = row.clips_low, row.clips_high, " over clips alone"
+    many = f"{row.n} {repeats if row.n > 1 else repeats[:-1]}"
+    interval = f"95% interval{which} {span(100 * low, 100 * high, '+')}, {many}"
+    return f"{row.backbone}: {100 * row.mean:+.2f} points{beside}, {interval}: {in_words(row, repeats)}"
 
 
 def _parameters(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
     counts = counted(frames).set_index("model")
     numbers, more = [], []
     for row, classes in product(pairs, CLASS_COUNTS):
-        here, there = (counts[f"total_{classes}"][one] for one in (row.model, baseline_of(row.model)))
+        here, there = (counts[f"total_{classes}"][one] for one in (row.model, PAPER[row.model][1]))
         told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
         numbers.append(f"{row.backbone}, {classes} classes: {told}")
         more += [row.backbone] if here > there else []
-    against = f"There are more in {', '.join(dict.fromkeys(more))}." if more else ""
-    supporting = "Counted on the full-size models, there are no more in any of the three."
-    return _judged("DCLS needs no more parameters", numbers, obstacle, against, supporting)
+    found = Outcome(SUPPORTED, "Counted on the full-size models, there are no more in any of the three.")
+    if more:
+        found = Outcome(REFUTED, f"There are more in {', '.join(dict.fromkeys(more))}.")
+    return Claim(
+        "DCLS needs no more parameters", Outcome(CANNOT, obstacle) if obstacle else found, None, tuple(numbers)
+    )
 
 
 def _throughput(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
     """The cost is low where no pair loses more than the pair that loses most in the paper's table."""
+    timed = [row for row in pairs if pd.notna(row.speed_ratio_527)]
     numbers = [
         f"{row.backbone}: {row.speed_ratio_527:.2f} of its baseline's speed (published "
         f"{row.speed_ratio_published:.2f}), full-size model, {row.timing_condition}, on {row.timing_device}: "
         f"{row.speed_in_words}"
-        for row in pairs
+        for row in timed
     ]
-    bound = min((row.speed_ratio_published for row in pairs), default=0.0)
-    slower = ", ".join(row.backbone for row in pairs if row.speed_ratio_527 < bound)
-    rule = f"the {bound:.2f} of the paper's own slowest pair"
-    against, supporting = f"below {rule} in {slower}" if slower else "", f"nowhere below {rule}"
+    bound = min((row.speed_ratio_published for row in timed), default=0.0)
+    slower = ", ".join(row.backbone for row in timed if row.speed_ratio_527 < bound)
+    where = f"below the {bound:.2f} of the paper's own slowest pair"
+    found = Outcome(REFUTED, f"The ratio is {where} in {slower}.")
+    if not slower:
+        found = Outcome(SUPPORTED, f"The ratio is nowhere {where}.")
+    obstacle, small = obstacle or _too_few([row.backbone for row in timed], "were timed"), None
     if not obstacle and (frames.shown_timings.gpu == "").any():
-        obstacle = (
-            f"The paper's models were timed on a GPU, these on a CPU. On it the ratio is {against or supporting}."
-        )
-    against = f"The ratio is {against}." if against else ""
-    return _judged("The cost in throughput is low", numbers, obstacle, against, f"The ratio is {supporting}.")
+        obstacle, small = "The paper's models were timed on a GPU, these on a CPU.", found
+    paper = Outcome(CANNOT, obstacle) if obstacle else found
+    return Claim("The cost in throughput is low", paper, small, tuple(numbers))
 
 
-def _too_few(pairs: list[Any]) -> str:
-    if len(pairs) == BACKBONES:
+def _too_few(backbones: list[str], did: str = "ran in a fair pair") -> str:
+    if len(set(backbones)) == len(BACKBONES):
         return ""
-    return f"Only {len(pairs)} of the {BACKBONES} backbones ran with and without DCLS."
+    return f"Only {len(set(backbones))} of the {len(BACKBONES)} backbones {did} with and without DCLS."
 
 
 def _other_kernels(rows: Iterable[Any]) -> str:
@@ -139,11 +187,3 @@ def _other_kernels(rows: Iterable[Any]) -> str:
             said = "{} elements in {}, there {} in {}".format(*here, *published)
             return f"The DCLS kernels are not the paper's: {said}."
     return ""
-
-
-def _interval(row: Any) -> str:
-    many = f"{row.map_difference_seeds} {row.repeats if row.map_difference_seeds != 1 else row.repeats[:-1]}"
-    if pd.isna(row.map_difference_low):
-        clips = span(row.map_difference_clips_low, row.map_difference_clips_high, "+")
-        return f"95% interval over clips alone {clips}, {many}"
-    return f"95% interval {span(row.map_difference_low, row.map_difference_high, '+')}, {many}"

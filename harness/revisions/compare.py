@@ -17,7 +17,6 @@ from harness.revisions.results import (
     SAME,
     PresetResults,
     flat,
-    in_order,
     map_changes,
     read_results,
     record_changes,
@@ -114,26 +113,27 @@ def _preset(a: PresetResults, b: PresetResults, maps: pd.DataFrame, only: str) -
     ]
     header = ["model", "verdict", "seeds", "A", "B", "B - A", "95%, paired"]
     parts.append(_table(title, header, [] if (maps.verdict == SAME).all() else rows, 3, none=maps.empty))
-    title = "**DCLS - baseline**, mAP in % with the 95% interval over seeds and clips"
-    models = in_order([*a.pairs, *b.pairs]) if a.pairs != b.pairs else []
-    pairs = [(model, _pair(a.pairs.get(model)), _pair(b.pairs.get(model))) for model in models]
-    return [*parts, _table(title, ["model", "A", "B"], pairs, none=not a.pairs)]
+    title = "**Differences between systems**, mAP in % with the 95% interval over seeds and clips"
+    names = dict.fromkeys([*b.pairs, *a.pairs]) if a.pairs != b.pairs else {}
+    pairs = [(name, _pair(a.pairs.get(name)), _pair(b.pairs.get(name))) for name in names]
+    return [*parts, _table(title, ["difference", "A", "B"], pairs, none=not a.pairs)]
 
 
 def _timings(old: pd.DataFrame, new: pd.DataFrame) -> str:
     title = "**Throughput** in clips/s (95% interval), full-size models of 527 classes"
-    both = old.merge(new, on="model", how="outer", suffixes=("_a", "_b")).set_index("model")
+    key = ["backbone", "convolution"]
+    both = old.merge(new, on=key, how="outer", suffixes=("_a", "_b")).set_index(key)
     if old.equals(new):
         return _table(title, [], [], none=both.empty)
     alike, ratio = both.on_a == both.on_b, (both.throughput_b / both.throughput_a.astype(float))
     both["ratio"] = ratio.map("{:.2f}".format).where(alike, "other device").where(ratio.notna(), NONE)
-    both = both.loc[in_order(both.index)].fillna(NONE)
-    rows = both[["rate_a", "rate_b", "ratio", "speed_a", "speed_b"]].itertuples(name=None)
-    header = ["model", "A", "B", "B / A", "DCLS / baseline A", "DCLS / baseline B"]
+    both = both.fillna(NONE).reset_index()
+    rows = both[[*key, "rate_a", "rate_b", "ratio", "speed_a", "speed_b"]].itertuples(index=False, name=None)
+    header = [*key, "A", "B", "B / A", "over its baseline, A", "over its baseline, B"]
     a, b = (" | ".join(sorted(set(some.on))) or NONE for some in (old, new))
     where = f"Both on {a}" if a == b else f"A on {a}; B on {b}"
-    note = "DCLS / baseline is taken within rounds in one process, B / A is not."
-    return f"{_table(title, header, rows, 1)}\n\n{where}. {note}"
+    note = "The speed over the baseline is taken within rounds in one process, B / A is not."
+    return f"{_table(title, header, rows, 2)}\n\n{where}. {note}"
 
 
 def _table(title: str, header: list[str], rows: Iterable[tuple[str, ...]], words: int = 9, none: bool = False) -> str:
@@ -170,6 +170,8 @@ def _pair(pair: Pair | None) -> str:
     """The verdict of one seed is on its weights alone."""
     if pair is None:
         return NONE
+    if pair.unfair:
+        return f"{pair.verdict}: {pair.unfair}"
     words = pair.verdict if pair.n > 1 else pair.verdict_for_these_weights
     alone = " for these weights" if pair.n == 1 and words in ("higher", "lower") else ""
     interval = "" if pair.low is None else f" ({_interval(pair.low, pair.high)})"

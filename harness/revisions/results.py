@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import LINEAR_BASELINE, MODELS
+from harness.config.systems import LINEAR_BASELINE, PAPER
 from harness.records import schemas
 from harness.report.reading import Files
 from harness.revisions.revision import Revision
@@ -37,7 +37,8 @@ class PresetResults:
     """What a commit holds of a preset. All is empty where its files are not `readable`: of another version.
 
     `runs` has a row a run: its mAP in [0, 1], half the width of its interval over clips as `arm`, and its test set;
-    `classes` a row a run and class; `records` a row a record and key; `pairs` are those of comparison.json.
+    `classes` a row a run and class; `records` a row a record and key; `pairs` are those of comparison.json,
+    by `system - other`.
     """
 
     runs: pd.DataFrame
@@ -50,7 +51,8 @@ class PresetResults:
 def read_results(revision: Revision, preset: str) -> PresetResults:
     """Raises UserError, naming commit and file, where one is damaged."""
     files, folder = revision.files, paths.results(preset)
-    runs, classes, records, pairs = [], [pd.DataFrame(columns=["model", "seed", "label", "AP"])], [], {}
+    runs, classes, records = [], [pd.DataFrame(columns=["model", "seed", "label", "AP"])], []
+    pairs: dict[str, schemas.Pair] = {}
     with revision.errors_name_it():
         readable = _is_readable(files, folder)
         for path in files.below(folder) if readable else []:
@@ -59,7 +61,8 @@ def read_results(revision: Revision, preset: str) -> PresetResults:
                 runs.append(run)
                 classes.append(found)
             elif path.name == "comparison.json":
-                pairs = files.json(path, schemas.Comparison).pairs
+                found_pairs = files.json(path, schemas.Comparison).pairs
+                pairs = {f"{pair.model} - {pair.baseline}": pair for pair in found_pairs}
             elif path.suffix == ".json":
                 content = flat({key: one for key, one in files.mapping(path).items() if key in MADE_BY})
                 records += [(str(path), path.parts[-3], *one) for one in content.items()]
@@ -121,7 +124,7 @@ def paired_interval(differences: np.ndarray) -> tuple[float, float]:
 
 def in_order(models: Iterable[str]) -> list[str]:
     """The paper's models first, then the linear baseline, then others by name."""
-    known = [*MODELS, LINEAR_BASELINE]
+    known = [*PAPER, LINEAR_BASELINE]
     return sorted(set(models), key=lambda one: (known.index(one) if one in known else len(known), one))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
+from pydantic import ValidationError
 
 from harness.base import paths
-from harness.config.params import Dcls
+from harness.config.systems import System
 from harness.records.schemas import TimedDevice
 from harness.report.timing_frames import all_timings, condition_of, fairest
 from harness.revisions.revision import Revision
@@ -14,25 +17,29 @@ from harness.throughput.verdict import in_words
 
 
 def read_timings(revision: Revision) -> pd.DataFrame:
-    """A row a model, of the DCLS parameters in params.yaml: `throughput` in clips/s, the same with its interval as
-    `rate`, the ratio to the baseline as `speed`, and what has to be the same for two timings to compare as `on`.
+    """A row an architecture (backbone, convolution) of the systems in params.yaml: `throughput` in clips/s, the same
+    with its interval as `rate`, the ratio to the baseline as `speed`, and what has to be the same for two timings to
+    compare as `on`.
 
-    Empty where the commit has not timed all six models so. Raises UserError where a row is damaged.
+    Empty where the commit has none, or is of a version without systems. Raises UserError where a row is damaged.
     """
-    rows, settings = [], revision.yaml("params.yaml").get("dcls")
+    rows, systems = [], _systems(revision.yaml("params.yaml"))
     with revision.errors_name_it():
-        if revision.files.read(paths.TIMED_DEVICE) is not None and isinstance(settings, dict):
-            device = revision.files.json(paths.TIMED_DEVICE, TimedDevice).device
-            rows = _shown(all_timings(revision.files), device, settings)
-    return pd.DataFrame(rows, columns=["model", "throughput", "on", "rate", "speed"])
+        if systems and revision.files.read(paths.TIMED_DEVICE) is not None:
+            device, timings = revision.files.json(paths.TIMED_DEVICE, TimedDevice).device, all_timings(revision.files)
+            shown = fairest(timings[timings.device == device], systems)
+            rows = [
+                (row.backbone, row.convolution, row.throughput, _on(row), _rate(row), _speed(row))
+                for _, row in shown.iterrows()
+            ]
+    return pd.DataFrame(rows, columns=["backbone", "convolution", "throughput", "on", "rate", "speed"])
 
 
-def _shown(timings: pd.DataFrame, device: str, settings: dict[str, object]) -> list[tuple[object, ...]]:
+def _systems(parameters: dict[str, Any]) -> dict[str, System]:
     try:
-        shown = fairest(timings[timings.device == device], Dcls(**settings))  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # parameters of another version
-        return []
-    return [(row.model, row.throughput, _on(row), _rate(row), _speed(row)) for _, row in shown.iterrows()]
+        return {name: System.model_validate(parameters["systems"][name]) for name in parameters["models"]}
+    except (KeyError, TypeError, ValidationError):  # parameters of another version
+        return {}
 
 
 def _on(timing: pd.Series) -> str:

@@ -14,7 +14,6 @@ import dcls
 from harness.config.params import Params
 from harness.config.systems import Model
 from harness.counting.operations import counts
-from harness.models.build import full_size
 from harness.throughput import contenders, gauges, rows
 from harness.throughput.condition import Condition
 from harness.throughput.machine import Machine, now
@@ -127,7 +126,7 @@ def _ratio(taken: dict[str, np.ndarray], baseline: Model) -> dict[str, Any]:
 
 
 def _counts(model: Model) -> dict[str, int]:
-    found = counts(full_size(model))
+    found = counts(model)
     parameters = {f"parameters_{classes}": count for classes, count in found.parameters.items()}
     return parameters | {"macs": found.macs, "macs_dense_kernels": found.macs_dense_kernels}
 

@@ -50,7 +50,7 @@ def throughput(params: Params, every: bool) -> None:
     failures = 0
     for job, found in run(jobs, params, machine):
         rows.upsert(timings_file(machine.label), found.rows)
-        rows.upsert_choices(choices_file(machine.label), _records(*job, found))
+        rows.upsert_choices(choices_file(machine.label), records_of(*job, found))
         failures += sum(row["status"].startswith("failed") for row in found.rows)
     write_breakdown(params, machine)
     write_json(paths.TIMED_DEVICE, checked(TimedDevice, {"schema_version": SCHEMA_VERSION, "device": machine.label}))
@@ -100,6 +100,7 @@ def _not_measured_yet(jobs: list[Job], machine: Machine) -> list[Job]:
     return left
 
 
-def _records(pair: Pair, condition: Condition, found: Measured) -> list[dict[str, Any]]:
+def records_of(pair: Pair, condition: Condition, found: Measured) -> list[dict[str, Any]]:
+    """What choices.json keeps of them."""
     models = zip((pair.baseline, pair.model), found.choices, strict=True)
     return [rows.key_cells(model, condition) | {"choices": choices} for model, choices in models if choices]

@@ -21,11 +21,12 @@ from harness.base import paths
 from harness.base.files import write_csv, write_json
 from harness.comparison import examples
 from harness.comparison import paired as comparison
-from harness.config.params import Params
-from harness.config.systems import LINEAR_BASELINE
+from harness.config.params import Params, load
+from harness.config.systems import LINEAR_BASELINE, PAPER, Dcls, System
 from harness.evaluation import evaluation_files
+from harness.models.build import full_size
 from harness.records import provenance
-from harness.records.schemas import HISTORY, DataSummary, checked
+from harness.records.schemas import HISTORY, SCHEMA_VERSION, DataSummary, checked
 from harness.report.figures import theme
 from harness.report.tables import tables
 from harness.throughput import rows
@@ -49,13 +50,44 @@ def report_params(params: Params) -> Params:
         update={
             "seeds": (0, 1, 2),
             "linear_baseline_seeds": (0, 1, 2),
-            "per_model": {
-                name: one.model_copy(update={"epochs": 8, "depths": (1, 1, 3, 1), "widths": (32, 64, 128, 256)})
-                for name, one in params.per_model.items()
-            },
+            "systems": {name: _resized(one, 8) for name, one in params.systems.items()},
             "evaluate": params.evaluate.model_copy(update={"bootstrap": 100}),
         }
     )
+
+
+def _resized(system: System, epochs: int) -> System:
+    """With sizes and epochs of its own, that reports have to tell."""
+    sizes = {"depths": (1, 1, 3, 1), "widths": (32, 64, 128, 256)}
+    schedule = system.schedule.model_copy(update={"epochs": epochs})
+    return system.model_copy(update={"model": system.model.model_copy(update=sizes), "schedule": schedule})
+
+
+@pytest.fixture(scope="session")
+def study_params() -> Params:
+    """Of the committed preset `study` all systems of ConvNeXt, with fixed spacings, two starts and a dense kernel, and
+    two of FastViT."""
+    params = load(ROOT / "presets" / "study.yaml")
+    models = [name for name in params.models if name.startswith("convnext")]
+    few = {"models": (*models, "fastvit_audio_sa24", "fastvit_dcls_spread"), "seeds": (0, 1, 2)}
+    few |= {"linear_baseline_seeds": (0,), "evaluate": params.evaluate.model_copy(update={"bootstrap": 100})}
+    return params.model_copy(update=few)
+
+
+@pytest.fixture(scope="session")
+def written_study(study_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        write_results(study_params, root, patch)
+    return root
+
+
+@pytest.fixture
+def study(written_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Made-up results of the study, as the current folder."""
+    shutil.copytree(written_study, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +160,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
     for name in ("published.csv", "reference_points.csv"):
         shutil.copy(ROOT / paths.PUBLISHED.with_name(name), paths.PUBLISHED.with_name(name))
     summary = {"preset": params.preset, "kind": params.data.kind, "classes": CLASSES, "fingerprint": "d" * 64}
-    summary |= {"schema_version": 2, "rows": CLIPS, "statuses": {"ok": CLIPS}}
+    summary |= {"schema_version": SCHEMA_VERSION, "rows": CLIPS, "statuses": {"ok": CLIPS}}
     summary |= {"clips": {"test": CLIPS}, "seconds": {"test": float(CLIPS)}}
     write_json(paths.results(params.preset) / "data.json", checked(DataSummary, summary))
     random = np.random.default_rng(0)
@@ -137,7 +169,7 @@ def write_results(params: Params, root: Path, patch: pytest.MonkeyPatch) -> None
             _write_run(params, model, seed, random)
     _write_parameters(params)
     parameters = provenance.stage_parameters(params, params.models[0])
-    del parameters["model"], parameters["dcls"], parameters["train"]
+    del parameters["model"], parameters["schedule"], parameters["train"]
     for seed in params.linear_baseline_seeds:
         record = provenance.provenance(
             "linear_baseline",
@@ -175,10 +207,12 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
             convolutions="rule",
         ),
     )
-    skill = SKILL[model.split("_")[0]] + (0.1 if "_dcls_" in model else 0.0) + 0.05 * random.standard_normal()
+    system = params.systems[model]
+    reach = 0.1 if system.is_dcls or system.model.kernel_size > 7 else 0.0
+    skill = SKILL[system.model.backbone] + reach + 0.05 * random.standard_normal()
     record = provenance.provenance("evaluation", parameters, "d" * 64, "cpu", **more)
     write_scores(params, model, seed, skill, random, record)
-    epochs = range(1, params.per_model[model].epochs + 1)
+    epochs = range(1, system.schedule.epochs + 1)
     rows = [
         {
             "epoch": epoch,
@@ -191,8 +225,8 @@ def _write_run(params: Params, model: str, seed: int, random: np.random.Generato
     ]
     write_csv(folder / "history.csv", HISTORY, rows)
     positions.write_positions(
-        _walk(params, model, seed) if "_dcls_" in model else {},
-        params.dcls,
+        _walk(system.model.dcls, system.schedule.epochs, seed) if system.model.dcls else {},
+        system.model.dcls,
         Path("positions.npz"),
         folder,
     )
@@ -236,11 +270,14 @@ def _write_parameters(params: Params) -> None:
         classes[str(count)] = {"head": (features + 1) * count, "total": total}
     rest = {"kernels": 0, "positions": 0, "spreads": 0, "features": features, "classes": classes}
     (backbone,) = {one["total"] - one["head"] for one in classes.values()}
-    models = {model: rest | {"backbone": backbone} for model in params.models}
+    models = {
+        model: rest | {"backbone": backbone, "convolution": params.systems[model].model.convolution}
+        for model in params.models
+    }
     write_json(folder / "parameters.json", {"models": models})
     record = provenance.provenance(
         "parameters",
-        {"dcls": provenance.as_plain(params.dcls)},
+        {model: provenance.as_plain(full_size(params.systems[model].model)) for model in params.models},
         "none",
         "meta",
         models=list(params.models),
@@ -249,26 +286,30 @@ def _write_parameters(params: Params) -> None:
     write_json(folder / "parameters.run.json", record)
 
 
-def _walk(params: Params, model: str, seed: int) -> dict[str, torch.Tensor]:
-    """Snapshots of four DCLS layers whose positions drift outwards."""
+def _walk(dcls: Dcls, last: int, seed: int) -> dict[str, torch.Tensor]:
+    """Snapshots of four DCLS layers whose positions drift outwards, where they may, and less at late stages."""
     torch.manual_seed(seed)
-    size = params.dcls.dilated_kernel_size
+    size, count = dcls.dilated_kernel_size, dcls.kernel_count
     layers = nn.ModuleDict(
         {
-            f"stage{n}": Dcls2d(c, c, params.dcls.kernel_count, groups=c, dilated_kernel_size=size)
-            for n, c in enumerate((32, 64, 128, 256))
+            f"stage{n}": Dcls2d(c, c, count, groups=c, dilated_kernel_size=size)
+            for n, c in enumerate((32, 64, 128, 256), 1)
         }
     )
+    with torch.no_grad():
+        for layer in layers.values():
+            layer.P.mul_(dcls.position_std / 0.5)
+            layer.clamp_parameters()
     recorded = positions.snapshot(layers, 0)
-    drift = [
-        1.2 * torch.randn_like(layer.P) * torch.tensor([0.5, 1.0])[:, None, None, None] for layer in layers.values()
-    ]
-    last = params.per_model[model].epochs
+    scale = 0.25 * dcls.position_rate * torch.tensor([0.5, 1.0])[:, None, None, None]
+    drift = [scale * torch.randn_like(layer.P) for layer in layers.values()]
     for epoch in range(1, last + 1):
         with torch.no_grad():
             for number, layer in enumerate(layers.values()):
-                layer.P += drift[number] * (1 + 0.2 * number) / (1 + 0.3 * epoch)
+                layer.P += drift[number] / ((1 + number) * (1 + 0.3 * epoch))
                 layer.clamp_parameters()
+                if dcls.position_rate:
+                    layer.P.grad = 1e-3 * torch.randn_like(layer.P) / (number + epoch)
         if positions.recorded_at(epoch, last):
             recorded |= positions.snapshot(layers, epoch)
     return recorded
@@ -287,9 +328,15 @@ def edit_timings(change: Callable[[dict[str, str]], None]) -> None:
     rows.upsert(timed_file(), found)
 
 
+def is_timing_of(row: dict[str, str], model: str) -> bool:
+    """Of one of the paper's six."""
+    backbone, baseline = PAPER[model]
+    return row["backbone"] == backbone and row["convolution"].startswith("DCLS") == bool(baseline)
+
+
 def timing_of(model: str) -> dict[str, str]:
     """The row of results/throughput that the tables take: inference at the largest batch."""
-    found = [row for row in rows.read(timed_file()) if (row["model"], row["mode"]) == (model, "inference")]
+    found = [row for row in rows.read(timed_file()) if is_timing_of(row, model) and row["mode"] == "inference"]
     return max(found, key=lambda row: int(row["batch"]))
 
 
@@ -301,6 +348,12 @@ def rows_of_table() -> dict[str, dict[str, str]]:
     """table1.csv by model."""
     with open(TABLE.with_suffix(".csv"), newline="") as file:
         return {row["model"]: row for row in csv.DictReader(file)}
+
+
+def pair_of(comparison: dict[str, Any], model: str) -> dict[str, Any]:
+    """Of comparison.json, the first of this model: to its baseline."""
+    found: dict[str, Any] = next(pair for pair in comparison["pairs"] if pair["model"] == model)
+    return found
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -15,7 +15,8 @@ from harness.throughput import rows
 from tests.conftest import ROOT
 
 IN_EVERY_FRAME = {"model", "backbone", "method", "source"}
-LACKING = {"runs": {"source"}, "references": {"model", "backbone", "method"}}
+TIMED = {name: {"model", "method"} for name in ("timings", "sweep", "breakdown")}  # of an architecture
+LACKING = {"runs": {"source"}, "references": {"model", "backbone", "method"}, **TIMED}
 DOCUMENT = ROOT / "docs" / "recorded.md"
 
 

@@ -19,13 +19,12 @@ from harness.base.errors import UserError
 from harness.base.files import write_csv
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.config.systems import is_dcls, method_of
 from harness.report.figures import theme
 from harness.report.figures.calibration import FEWEST, calibration
 from harness.report.figures.draw import draw_figures, not_recorded
 from harness.report.figures.example_clips import SHOWN, example_clips
 from harness.report.figures.kernel_maps import dense_kernels
-from harness.report.figures.kernel_motion import LEVELS, kernel_motion
+from harness.report.figures.kernel_motion import QUANTITIES, kernel_motion, position_gradients
 from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
 from harness.report.frames import Frames, load_frames
 from harness.report.selection import selection_in
@@ -47,26 +46,35 @@ def frames(workplace: Path, report_params: Params) -> Frames:
 
 
 def test_motion_is_the_mean_of_the_seeds_quantiles(frames: Frames) -> None:
-    figure = kernel_motion(frames, DCLS)
+    figure = kernel_motion(frames, "ConvNeXt-T")
     assert figure is not None
     panels = np.array(figure.axes).reshape(4, 4)
     files = [rows_of(folder_of(DCLS, seed) / "training" / "positions.csv") for seed in (0, 1, 2)]
-    for row, (name, factor) in enumerate({"displacement": 1, "spread": 1, "support": 100, "at_border": 100}.items()):
-        columns = [name] if name == "at_border" else [f"{name}_{level}" for level in LEVELS]
+    for row, (name, (factor, _)) in zip(panels, QUANTITIES.items(), strict=True):
+        columns = [name] * 3 if name == "moved" else [f"{name}_{level}" for level in ("q50", "q25", "q75")]
         for stage in CELLS:
-            axes = panels[row, stage - 1]
             chosen = [[one for one in file if int(one["stage"]) == stage] for file in files]
             values = factor * np.mean(
                 [[[float(each[column]) for column in columns] for each in one] for one in chosen], axis=0
             )
-            (line,) = axes.lines
+            (line,), (band,) = row[stage - 1].lines, row[stage - 1].collections
             assert list(line.get_xdata()) == [0, 1, 2, 4, 8]
-            np.testing.assert_allclose(line.get_ydata(), values[:, len(columns) // 2])
-            assert len(axes.collections) == (2 if len(columns) > 1 else 0)
-            if axes.collections:
-                corners = axes.collections[0].get_paths()[0].vertices[:, 1]
-                assert (corners.min(), corners.max()) == pytest.approx((values[:, 0].min(), values[:, 4].max()))
-                assert axes.get_ylim()[1] > values.max()
+            np.testing.assert_allclose(line.get_ydata(), values[:, 0])
+            corners = band.get_paths()[0].vertices[:, 1]
+            assert (corners.min(), corners.max()) == pytest.approx((values[:, 1].min(), values[:, 2].max()))
+            assert row[stage - 1].get_ylim()[1] > values.max()
+
+
+def test_gradients_are_the_mean_of_the_seeds(frames: Frames) -> None:
+    figure = position_gradients(frames)
+    assert figure is not None
+    files = [rows_of(folder_of(DCLS, seed) / "training" / "positions.csv") for seed in (0, 1, 2)]
+    for stage, line in enumerate(figure.axes[0].lines, 1):
+        found = [
+            [float(one["gradient"]) for one in file if one["stage"] == str(stage) and one["gradient"]] for file in files
+        ]
+        assert list(line.get_xdata()) == [1, 2, 4, 8] and figure.axes[0].get_yscale() == "log"
+        np.testing.assert_allclose(line.get_ydata(), np.mean(found, axis=0))
 
 
 def test_paths_are_the_trajectories_in_bands_and_milliseconds(frames: Frames) -> None:
@@ -100,7 +108,7 @@ def test_kernels_are_those_written_frequency_upwards(frames: Frames) -> None:
     assert titles == [f"ch. {c}, {when}" for c in (0, 11, 22) for when in ("start", "epoch 8")]
     for row, axes in ((rows[0], panels[0]), (rows[12], panels[1]), (rows[3], panels[6])):
         values = np.array(row["values"].split(), float).reshape(23, 23) * float(row["largest"]) / 999
-        (cells,) = axes.collections
+        cells = axes.collections[-1]
         shown = cells.get_array()
         edge = (23 - len(shown)) // 2
         np.testing.assert_allclose(shown, values[edge : 23 - edge, edge : 23 - edge])
@@ -117,7 +125,7 @@ def test_the_animation_has_a_frame_an_epoch(frames: Frames) -> None:
         for row in rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
         if (row["epoch"], row["stage"]) == ("4", "2")
     ]
-    dots = drawn[3].axes[1].collections[1]
+    dots = drawn[3].axes[1].collections[-1]
     half = (drawn[3].axes[1].get_ylim()[1]) / 2
     np.testing.assert_allclose(
         dots.get_offsets(), [(float(row["column"]) + half, float(row["row"]) + half) for row in rows]
@@ -172,7 +180,7 @@ def test_examples_show_the_scores_and_fill_what_is_there(workplace: Path, report
             assert [tick.get_text() for tick in axes.get_yticklabels()] == [one["label"] for _, one in shown]
             filled = [to_hex(bar.get_facecolor()) != "#ffffff" for bar in axes.patches]
             assert filled == [one["label"] in clip["labels"] for _, one in shown]
-            colours = [theme.COLOURS[method_of(model)] for model, _ in shown]
+            colours = [theme.DCLS if "_dcls_" in model else theme.BASELINE for model, _ in shown]
             assert [to_hex(bar.get_edgecolor()).upper() for bar in axes.patches] == colours
             assert axes.yaxis_inverted()
 
@@ -198,24 +206,24 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
     page = (RESULTS / "report.md").read_text()
     lacking = "paths of elements, dense kernels, calibration, example clips"
     assert page.endswith(f"Left out, as not recorded by this run: {lacking}.\n")
-    assert f"motion_{DCLS}.png" in page and "quantiles and more were not recorded by this run" in page
+    assert f"motion_{DCLS}.png" in page and "what is not here was not recorded by this run" in page
     for name in (f"kernels_{DCLS}", "calibration", "example_clips"):
         assert f"{name}.png" not in page
     maps = kernel_positions(load_frames(params), DCLS)
     assert maps is not None and [axes.get_title() for axes in maps.axes[:3]] == ["start", "epoch 2", "epoch 8"]
     assert "paths of a sample" not in {axes.get_title() for axes in maps.axes}
-    old = kernel_motion(load_frames(params), DCLS)
+    old = kernel_motion(load_frames(params), "ConvNeXt-T")
     assert old is not None and len(old.axes) == 8  # displacement and spread by stage
-    assert list(old.axes[0].lines[0].get_xdata()) == [0, 1, 2, 4, 8] and not old.axes[0].collections
+    assert list(old.axes[0].lines[0].get_xdata()) == [0, 1, 2, 4, 8]
 
 
 @pytest.mark.parametrize("preset", ["esc10", "instruments"])
 def test_committed_results_can_be_drawn(preset: str) -> None:
     with contextlib.chdir(ROOT):
         frames = load_frames(selection_in(Path("results") / preset))
-        model = next(iter(filter(is_dcls, frames.models)))
+        backbone, model = next(iter(frames.main.items()))
         maps = kernel_positions(frames, model)
-        assert maps is not None and kernel_motion(frames, model) is not None
+        assert maps is not None and kernel_motion(frames, backbone) is not None
         drawn = [figure is not None for figure in (dense_kernels(frames, model), calibration(frames))]
         drawn += [example_clips(frames) is not None, maps.axes[3].get_title() == "paths of a sample"]
         assert drawn.count(False) == len(not_recorded(frames))
@@ -251,7 +259,7 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
         ("evaluation/calibration.csv", "low,high\n0,1\n", lambda frames, _: calibration(frames), "'count'"),
         (
             "../../examples/examples.json",
-            '{"schema_version": 2, "seed": 0, "clips": [{}]}',
+            '{"schema_version": 3, "seed": 0, "clips": [{}]}',
             lambda frames, _: example_clips(frames),
             "no 'clips.0.id' in it",
         ),

@@ -18,7 +18,7 @@ from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.records.code_closure import stage_fingerprint
 from harness.report.tables import tables
-from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table
+from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, pair_of, rows_of_table
 
 
 def test_header_says_what_made_it(made: Path) -> None:
@@ -40,8 +40,11 @@ def test_header_says_what_made_it(made: Path) -> None:
 
 def _as_in_the_paper(record: dict[str, Any]) -> None:
     record["parameters"]["data"]["kind"] = "audioset"
-    model = {"epochs": 60, "scale": "full", "start": "imagenet", "depths": None, "widths": None}
+    model = {"scale": "full", "start": "imagenet", "depths": None, "widths": None}
     record["parameters"]["model"] |= model
+    record["parameters"]["schedule"]["epochs"] = 60
+    if record["parameters"]["model"]["dcls"]:
+        record["parameters"]["model"]["dcls"] |= {"position_std": 0.5, "position_rate": 5.0}
     if record["kind"] == "training":
         record["start"] = {"source": "timm/a-model", "sha256": "a" * 64}
 
@@ -63,7 +66,7 @@ def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params:
     text = TABLE.with_suffix(".md").read_text()
     assert "Not the paper's experiment" not in text
     assert "full-size models, 60 epochs, from ImageNet weights (convformer_audio_s18," in text
-    assert "full-size models, 60 epochs, from scratch (fastvit_audio_sa24, fastvit_dcls_audio_sa24); DCLS of 26" in text
+    assert "full-size models, 60 epochs, from scratch (fastvit_audio_sa24, fastvit_dcls_audio_sa24)." in text
     start = (
         "- **Starting weights**: timm/a-model, SHA-256 aaaaaaaaaaaa (convformer_audio_s18, convformer_dcls_audio_s18"
     )
@@ -81,14 +84,16 @@ def test_no_warning_where_all_is_as_in_the_paper(workplace: Path, report_params:
 def test_published_weights_are_called_so(workplace: Path, report_params: Params) -> None:
     def published(record: dict[str, Any]) -> None:
         _as_in_the_paper(record)
-        record["parameters"]["model"] |= {"start": "published", "epochs": 0}
+        record["parameters"]["model"]["start"] = "published"
+        record["parameters"]["schedule"]["epochs"] = 0
         record["parameters"]["train"]["batch"] = 4096
 
     params = report_params.model_copy(update={"models": (BASELINE, DCLS)})
     _edit_training(published)
     tables(params)
     text = TABLE.with_suffix(".md").read_text()
-    assert "- **Trained models**: full-size models, the authors' published weights; DCLS of 26" in text
+    assert "- **Trained models**: full-size models, the authors' published weights." in text
+    assert f"- **Convolutions**: 7x7 ({BASELINE}); DCLS 26 in 23x23, gauss, std 0.5, rate 5 ({DCLS})" in text
     assert "- **Training**: none here; scored on CPU, float32." in text
     assert "- **Starting weights**: timm/a-model, SHA-256 aaaaaaaaaaaa." in text
     assert "0 epoch" not in text and "4096" not in text and "Not the paper's experiment" not in text
@@ -125,7 +130,7 @@ def test_micro_batches_are_told(workplace: Path, report_params: Params) -> None:
         ),
         (
             "training/run.json",
-            lambda one: one["parameters"]["model"].update(epochs=3),
+            lambda one: one["parameters"]["schedule"].update(epochs=3),
             f"disagree in scale and epochs of {DCLS}",
         ),
     ],
@@ -185,7 +190,7 @@ def test_seeds_that_share_a_fold_are_no_folds(folds: Path, fold_params: Params) 
     tables(params)
     page = Path("paper_tables/esc10/table1.md").read_text()
     assert "160 clips in 5 folds of 32" in page and "(n 6)" in page and "(5 folds)" not in page
-    pair = json.loads(Path("results/esc10/comparison.json").read_text())["pairs"][DCLS]
+    pair = pair_of(json.loads(Path("results/esc10/comparison.json").read_text()), DCLS)
     assert (pair["n"], pair["test_sets"], pair["clips"]) == (6, 5, 160)
 
 
@@ -194,7 +199,7 @@ def test_reference_points_stand_below_the_table_as_not_of_this_run(
 ) -> None:
     tables(fold_params)
     page = Path("paper_tables/esc10/table1.md").read_text()
-    below = page.split("**Reference points: not produced by this run**")[1].split("**DCLS minus")[0]
+    below = page.split("**Reference points: not produced by this run**")[1].split("**System minus")[0]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in below.strip().splitlines()[2:]]
     made_at = "measured while this project was designed"
     assert lines == [

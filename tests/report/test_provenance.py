@@ -20,8 +20,14 @@ from harness.report.tables import tables
 from tests.report.conftest import BASELINE, DCLS, RESULTS, timed_file
 
 FOLDER = Path("paper_tables/instruments")
-NAMES = ("table1", "parameters", "per_seed", "per_class")
-KEYS = {"table1": ("model",), "parameters": ("model",), "per_seed": ("model", "seed"), "per_class": ("label",)}
+NAMES = ("table1", "comparisons", "parameters", "per_seed", "per_class")
+KEYS = {
+    "table1": ("model",),
+    "comparisons": ("model", "baseline"),
+    "parameters": ("model",),
+    "per_seed": ("model", "seed"),
+    "per_class": ("label",),
+}
 WORDS = ("device", "precision", "code_fingerprint", "data_fingerprint", "verdict")  # no file is invalid with another
 Cells = dict[tuple[str, str, str], str]
 
@@ -31,7 +37,7 @@ def _cells() -> Cells:
     found = {}
     for table in NAMES:
         for row in csv.DictReader(io.StringIO((FOLDER / f"{table}.csv").read_text())):
-            name = "-".join(row[key] for key in KEYS[table])
+            name = (" - " if table == "comparisons" else "-").join(row[key] for key in KEYS[table])
             found |= {(table, name, column): cell for column, cell in row.items()}
     return found
 

@@ -74,7 +74,7 @@ def test_the_longest_words_fit(workplace: Path, report_params: Params, capsys: p
     compare(params)
     path = Path("results/instruments/comparison.json")
     found = json.loads(path.read_text())
-    for pair in found["pairs"].values():
+    for pair in found["pairs"]:
         pair["verdict_for_these_weights"] = "higher"
     path.write_text(json.dumps(found))
     tables(params)

@@ -21,7 +21,7 @@ from harness.config.params import Params
 from harness.report.frames import load_frames
 from harness.report.made_by import made_by
 from harness.report.tables import report_tables, tables
-from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, rows_of_table, timing_of
+from tests.report.conftest import BASELINE, DCLS, RESULTS, TABLE, edit, folder_of, pair_of, rows_of_table, timing_of
 
 
 def _maps(model: str, key: str = "mAP") -> np.ndarray:
@@ -46,13 +46,13 @@ def test_means_and_deviations_over_seeds_are_numpys(made: Path, report_params: P
 
 
 def test_differences_intervals_and_words_are_those_of_the_comparison(made: Path) -> None:
-    row, found = rows_of_table()[DCLS], json.loads((RESULTS / "comparison.json").read_text())["pairs"][DCLS]
+    row, found = rows_of_table()[DCLS], pair_of(json.loads((RESULTS / "comparison.json").read_text()), DCLS)
     assert float(row["map_difference_mean"]) == pytest.approx(100 * (_maps(DCLS) - _maps(BASELINE)).mean(), rel=1e-9)
     for name in ("mean", "sd", "low", "high", "clips_low", "clips_high"):
         assert float(row[f"map_difference_{name}"]) == 100 * found[name]
     assert row["map_difference_in_words"] == found["verdict"] and row["map_difference_seeds"] == "3"
     assert float(row["map_difference_published"]) == 0.69
-    lines = TABLE.with_suffix(".md").read_text().split("**DCLS minus")[1].splitlines()
+    lines = TABLE.with_suffix(".md").read_text().split("**System minus")[1].splitlines()
     shown = next(line for line in lines if line.startswith(f"| {DCLS} ") and f"| {found['verdict']} " in line)
     assert f"{100 * found['low']:+.2f} to {100 * found['high']:+.2f}" in shown
     assert f"{100 * found['clips_low']:+.2f} to {100 * found['clips_high']:+.2f}" in shown
@@ -64,7 +64,7 @@ def test_one_seed_speaks_for_its_weights_alone(
 ) -> None:
     params = report_params.model_copy(update={"seeds": (1,), "linear_baseline_seeds": (1,), "models": (DCLS, BASELINE)})
     compare(params)
-    edit(RESULTS / "comparison.json", lambda one: one["pairs"][DCLS].update(verdict_for_these_weights=said))
+    edit(RESULTS / "comparison.json", lambda one: pair_of(one, DCLS).update(verdict_for_these_weights=said))
     tables(params)
     row = rows_of_table()[DCLS]
     assert row["map_difference_in_words"] == (shown or said)
@@ -74,9 +74,9 @@ def test_one_seed_speaks_for_its_weights_alone(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda one: one["pairs"][DCLS]["differences"].update({"1": 0.5}),  # other weights
-        lambda one: one["pairs"][DCLS]["differences"].update({"3": 0.5}),  # a seed more
-        lambda one: one["pairs"][DCLS]["differences"].pop("2"),
+        lambda one: pair_of(one, DCLS)["differences"].update({"1": 0.5}),  # other weights
+        lambda one: pair_of(one, DCLS)["differences"].update({"3": 0.5}),  # a seed more
+        lambda one: pair_of(one, DCLS)["differences"].pop("2"),
     ],
 )
 def test_a_comparison_of_other_runs_is_refused(
@@ -135,7 +135,7 @@ def test_one_seed_or_no_baseline(workplace: Path, report_params: Params) -> None
 
 def test_only_baselines(workplace: Path, report_params: Params) -> None:
     tables(report_params.model_copy(update={"models": (BASELINE,)}))
-    assert "DCLS minus baseline" not in TABLE.with_suffix(".md").read_text()
+    assert "System minus baseline" not in TABLE.with_suffix(".md").read_text()
 
 
 def _on_one_line(stacked: re.Match[str]) -> str:

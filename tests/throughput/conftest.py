@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
 import dcls
 from harness.config.params import Params
+from harness.config.systems import Model
 from harness.counting import operations as counts
 from harness.models import build as models
 from harness.throughput.condition import Condition
 from harness.throughput.machine import Machine, this_machine
+from harness.throughput.pairs import Pair, pairs
 
-TINY = models.FULL_SIZE.model_copy(update={"scale": "reduced", "depths": (1, 1, 1, 1), "widths": (8, 16, 32, 64)})
+SMALL = {"scale": "reduced", "depths": (1, 1, 1, 1), "widths": (8, 16, 32, 64)}
+WHOLE = models.full_size
 DCLS, BASELINE = "fastvit_dcls_audio_sa24", "fastvit_audio_sa24"
+
+
+def tiny_size(model: Model, **changes: Any) -> Model:
+    """In place of `models.full_size`."""
+    return WHOLE(model).model_copy(update=SMALL | changes)
+
+
+def pair_of(params: Params, name: str = DCLS) -> Pair:
+    return next(one for one in pairs(params) if one.name == name)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reduced models in place of the full-size ones."""
-    monkeypatch.setattr(models, "FULL_SIZE", TINY)
+    monkeypatch.setattr(models, "full_size", tiny_size)
     counts.counts.cache_clear()
     dcls.use_convolution("measured")  # as the stage does
     yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,14 +11,15 @@ from torch import nn
 
 import dcls
 from harness.config.params import Params
-from harness.config.systems import MODELS, is_dcls
+from harness.config.systems import PAPER, Model
 from harness.counting import operations as counts
 from harness.models import build as models
 from harness.throughput import breakdown, contenders, gauges, pair, rows
 from harness.throughput.breakdown import BACKWARD, MARK, STEP, Event
 from harness.throughput.machine import Machine, this_machine
+from tests.conftest import FULL_SIZE, MODELS
 from tests.test_models import COUNTS
-from tests.throughput.conftest import DCLS, TINY, condition
+from tests.throughput.conftest import BASELINE, DCLS, condition, pair_of, tiny_size
 
 
 def by_hand(model: nn.Module, size: int) -> tuple[int, int]:
@@ -45,28 +47,34 @@ def by_hand(model: nn.Module, size: int) -> tuple[int, int]:
     return found[0], built
 
 
+def models_of(params: Params) -> tuple[Model, Model]:
+    found = pair_of(params)
+    return found.model, found.baseline
+
+
 @pytest.mark.parametrize("name", ["convnext_audio_tiny", "convnext_dcls_audio_tiny"])
 def test_full_size_counts_are_those_by_hand(name: str, params: Params) -> None:
-    found = counts.counts(name, params.dcls)
+    found = counts.counts(FULL_SIZE[name])
     with torch.device("meta"):
-        model = models.build_model(name, models.FULL_SIZE, params.dcls, 527).eval()
+        model = models.build_model(FULL_SIZE[name], 527).eval()
     assert (found.macs, found.macs_dense_kernels) == by_hand(model, 23)
     assert (found.parameters[527], found.parameters[1000]) == COUNTS[name]
-    assert (found.macs_dense_kernels > 0) == is_dcls(name)
+    assert (found.macs_dense_kernels > 0) == bool(PAPER[name][1])
 
 
 def test_the_quick_convolution_is_seen_by_the_counter(tiny: None, params: Params) -> None:
-    model = models.build_model("convnext_dcls_audio_tiny", models.FULL_SIZE, params.dcls, 527).eval()
+    small = tiny_size(FULL_SIZE["convnext_dcls_audio_tiny"])
+    model = models.build_model(small, 527).eval()
     contenders.spread_positions(model)  # else the layers leave out empty cells, and cost less
-    found = counts.counts("convnext_dcls_audio_tiny", params.dcls)
+    found = counts.counts(small)
     assert counts.macs(model) == found.macs + found.macs_dense_kernels
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_fused_models_compute_the_same(tiny: None, name: str, params: Params) -> None:
     torch.manual_seed(0)
-    settings = TINY.model_copy(update={"layer_scale": 1.0})
-    model = models.build_model(name, settings, params.dcls, 527).eval()
+    settings = tiny_size(FULL_SIZE[name], layer_scale=1.0)
+    model = models.build_model(settings, 527).eval()
     contenders.spread_positions(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -74,16 +82,16 @@ def test_fused_models_compute_the_same(tiny: None, name: str, params: Params) ->
     clips = torch.randn(2, *counts.INPUT)
     with torch.no_grad():
         before = model(clips)
-        done = contenders.fuse(name, model)
+        done = contenders.fuse(settings, model)
         after = model(clips)
     assert (after - before).norm() < 1e-4 * before.norm() and not torch.equal(before, torch.zeros_like(before))
     fastvit = ["timm's reparameterization"] if "fastvit" in name else []
-    assert done == (" and ".join([*(["dense kernels"] if is_dcls(name) else []), *fastvit]) or "nothing to fuse")
+    assert done == (" and ".join([*(["dense kernels"] if bool(PAPER[name][1]) else []), *fastvit]) or "nothing to fuse")
     assert not any(isinstance(module, dcls.DclsNd) for module in model.modules())
 
 
 def test_positions_lie_all_over_the_kernel(tiny: None, params: Params) -> None:
-    model = models.build_model(DCLS, models.FULL_SIZE, params.dcls, 527)
+    model = models.build_model(tiny_size(FULL_SIZE[DCLS]), 527)
     contenders.spread_positions(model)
     for layer in model.modules():
         if isinstance(layer, dcls.DclsNd):
@@ -92,7 +100,9 @@ def test_positions_lie_all_over_the_kernel(tiny: None, params: Params) -> None:
 
 @pytest.mark.parametrize(("name", "precision"), [(DCLS, "float32"), ("convformer_audio_s18", "bf16")])
 def test_a_training_step_trains(tiny: None, params: Params, name: str, precision: str) -> None:
-    made = contenders.prepare(name, condition("training", 2, precision=precision), params, torch.device("cpu"))
+    made = contenders.prepare(
+        FULL_SIZE[name], condition("training", 2, precision=precision), params, torch.device("cpu")
+    )
     before = [parameter.detach().clone() for parameter in made.model.parameters()]
     made.step()
     moved = [not torch.equal(old, new) for old, new in zip(before, made.model.parameters(), strict=True)]
@@ -105,15 +115,17 @@ def test_an_inference_step_is_in_its_precision(
     params: Params, precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # in 16 bits oneDNN never returns from up to 16 channels of a fused kernel
-    monkeypatch.setattr(models, "FULL_SIZE", TINY.model_copy(update={"widths": (32, 64, 128, 256)}))
-    made = contenders.prepare(DCLS, condition(batch=3, precision=precision, fused=True), params, torch.device("cpu"))
+    monkeypatch.setattr(models, "full_size", partial(tiny_size, widths=(32, 64, 128, 256)))
+    made = contenders.prepare(
+        FULL_SIZE[DCLS], condition(batch=3, precision=precision, fused=True), params, torch.device("cpu")
+    )
     logits: Any = made.step()
     assert logits.shape == (3, 527) and logits.dtype == dtype and logits.is_inference()
     assert not made.model.training and made.fusion == "dense kernels and timm's reparameterization"
 
 
 def test_a_pair_is_two_rows_with_ratio_noise_and_choices(tiny: None, params: Params, machine: Machine) -> None:
-    found = pair.measure(DCLS, condition(), params, machine, seconds=0.0)
+    found = pair.measure(*models_of(params), condition(), params, machine, seconds=0.0)
     baseline, model = found.rows
     assert [one["status"] for one in found.rows] == ["ok", "ok"] and not found.out_of_memory
     assert all(set(one) == set(rows.COLUMNS) for one in found.rows)
@@ -121,13 +133,14 @@ def test_a_pair_is_two_rows_with_ratio_noise_and_choices(tiny: None, params: Par
         assert one["rounds"] == 5 and one["throughput_low"] <= one["throughput"] <= one["throughput_high"]
         assert one["latency_p50_ms"] == pytest.approx(1000 / one["throughput"]) and one["latency_p99_ms"] is None
         assert one["no_difference_below"] >= 0 and one["joules_per_clip"] is None
-        weights = models.build_model(one["model"], TINY, params.dcls, 527).parameters()
+        built = params.systems[BASELINE if one["convolution"] == "7x7" else DCLS].model
+        weights = models.build_model(tiny_size(built), 527).parameters()
         assert one["peak_memory_mib"] * 2**20 > sum(4 * weight.numel() for weight in weights)
         assert one["parameters_1000"] > one["parameters_527"] > 0 < one["macs"]
     assert baseline["ratio_to_baseline"] is None and baseline["convolutions"] == ""
     assert model["ratio_to_baseline_low"] <= model["ratio_to_baseline"] <= model["ratio_to_baseline_high"]
     assert "convolution: " in model["convolutions"] and "kernel_gradient" not in model["convolutions"]
-    assert len(found.choices[DCLS]) == sum(int(part.split()[-1]) for part in model["convolutions"][13:].split(", "))
+    assert len(found.choices[1]) == sum(int(part.split()[-1]) for part in model["convolutions"][13:].split(", "))
 
 
 def test_peak_memory_is_that_of_all_tensors_at_once(machine: Machine) -> None:
@@ -151,13 +164,13 @@ def test_what_fails_is_a_row_and_the_other_is_timed(
 ) -> None:
     build = models.build_model
 
-    def broken(name: str, *more: Any) -> nn.Module:
-        if is_dcls(name) and more[0].drop_path:  # not where it is counted
+    def broken(model: Model, classes: int) -> nn.Module:
+        if model.dcls and model.drop_path:  # not where it is counted
             raise ValueError("no such\nkernel")
-        return build(name, *more)
+        return build(model, classes)
 
     monkeypatch.setattr(models, "build_model", broken)
-    baseline, model = pair.measure(DCLS, condition(batch=2), params, machine, seconds=0.0).rows
+    baseline, model = pair.measure(*models_of(params), condition(batch=2), params, machine, seconds=0.0).rows
     assert baseline["status"] == "ok" and baseline["throughput"] > 0 and baseline["latency_p50_ms"] is None
     assert model["status"] == "failed: ValueError: no such kernel" and model["throughput"] is None
     assert model["ratio_to_baseline"] is None and model["macs"] > 0
@@ -167,7 +180,7 @@ def test_what_fails_is_a_row_and_the_other_is_timed(
     ("name", "mode"), [(DCLS, "inference"), (DCLS, "training"), ("convnext_audio_tiny", "training")]
 )
 def test_the_parts_of_a_step(tiny: None, params: Params, name: str, mode: str) -> None:
-    made = contenders.prepare(name, condition(mode, 2), params, torch.device("cpu"))
+    made = contenders.prepare(FULL_SIZE[name], condition(mode, 2), params, torch.device("cpu"))
     parts = breakdown.milliseconds(made, torch.device("cpu"))
     assert tuple(parts) == breakdown.PARTS and all(time >= 0 for time in parts.values())
     assert min(parts[part] for part in ("stem", "depthwise", "pointwise", "rest")) > 0
@@ -214,18 +227,20 @@ def test_kernels_of_a_gpu_count_where_they_were_launched() -> None:
 @pytest.mark.parametrize("mode", ["inference", "training"])
 def test_compiled_bf16(tiny: None, params: Params, machine: Machine, mode: str) -> None:
     way = condition(mode, 2, precision="bf16", compiled=True, channels_last=False)
-    found = pair.measure(DCLS, way, params, machine, seconds=0.0)
-    assert [one["status"] for one in found.rows] == ["ok", "ok"] and found.choices[DCLS]
+    found = pair.measure(*models_of(params), way, params, machine, seconds=0.0)
+    assert [one["status"] for one in found.rows] == ["ok", "ok"] and found.choices[1]
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16", "fp16"])
 @pytest.mark.parametrize("mode", ["inference", "training"])
 def test_on_a_gpu(params: Params, mode: str, precision: str) -> None:
-    found = pair.measure(DCLS, condition(mode, 8, precision=precision), params, this_machine(), seconds=0.0)
+    found = pair.measure(
+        *models_of(params), condition(mode, 8, precision=precision), params, this_machine(), seconds=0.0
+    )
     for one in found.rows:
         assert one["status"] == "ok" and one["driver"] and one["cuda"] and one["peak_memory_mib"] > 80  # the weights
         assert one["joules_per_clip"] is None or one["joules_per_clip"] > 0
-    made = contenders.prepare(DCLS, condition(mode, 8, precision=precision), params, torch.device("cuda"))
+    made = contenders.prepare(FULL_SIZE[DCLS], condition(mode, 8, precision=precision), params, torch.device("cuda"))
     parts = breakdown.milliseconds(made, torch.device("cuda"))
     assert min(parts.values()) > 0

@@ -91,20 +91,20 @@ def test_a_devices_file_has_a_plain_name() -> None:
 
 def row(model: str, params: Params, batch: int = 1, **more: Any) -> dict[str, Any]:
     empty = dict.fromkeys(rows.COLUMNS)
-    return empty | rows.key_cells(model, condition(batch=batch), params.dcls) | {"status": rows.OK} | more
+    return empty | rows.key_cells(params.systems[model].model, condition(batch=batch)) | {"status": rows.OK} | more
 
 
 def test_a_row_takes_the_place_of_its_own_condition_alone(tmp_path: Path, params: Params) -> None:
     path = tmp_path / "abacus.csv"
     rows.upsert(path, [row(BASELINE, params, throughput=1.5), row(DCLS, params), row(DCLS, params, 2, dirty=False)])
-    other = params.model_copy(update={"dcls": params.dcls.model_copy(update={"kernel_count": 5})})
-    rows.upsert(path, [row(DCLS, params, throughput=0.1), row(DCLS, other, throughput=9)])
+    five = row(DCLS, params, throughput=9) | {"convolution": "DCLS 5 in 23x23, gauss"}
+    rows.upsert(path, [row(DCLS, params, throughput=0.1), five])
     found = rows.read(path)
-    assert [(one["model"], one["batch"], one["kernel_count"], one["throughput"]) for one in found] == [
-        (BASELINE, "1", "26", "1.5"),
-        (DCLS, "1", "26", "0.1"),
-        (DCLS, "2", "26", ""),
-        (DCLS, "1", "5", "9"),
+    assert [(one["convolution"], one["batch"], one["throughput"]) for one in found] == [
+        ("7x7", "1", "1.5"),
+        ("DCLS 26 in 23x23, gauss", "1", "0.1"),
+        ("DCLS 26 in 23x23, gauss", "2", ""),
+        ("DCLS 5 in 23x23, gauss", "1", "9"),
     ]
     assert found[2]["dirty"] == "no" and found[0]["compiled"] == "no" and found[0]["channels_last"] == "yes"
 
@@ -119,7 +119,9 @@ def test_an_older_file_is_read_and_gets_the_new_column(tmp_path: Path, params: P
     rows.upsert(path, [row(DCLS, params, throughput=2.5), row(DCLS, params, baseline_depthwise=QUICK)])
     assert [(one["throughput"], one["baseline_depthwise"]) for one in rows.read(path)] == [("2.5", TORCH), ("", QUICK)]
     assert path.read_text().splitlines()[0] == ",".join(rows.COLUMNS)
-    rows.upsert_choices(choices, [rows.key_cells(DCLS, condition(), params.dcls) | {"choices": [{"backend": "fft"}]}])
+    rows.upsert_choices(
+        choices, [rows.key_cells(params.systems[DCLS].model, condition()) | {"choices": [{"backend": "fft"}]}]
+    )
     assert [one["choices"] for one in rows.read_choices(choices)] == [[{"backend": "fft"}]]
 
 
@@ -148,10 +150,10 @@ def test_other_files_are_refused_and_stay(tmp_path: Path, params: Params, conten
 
 def test_choices_are_replaced_by_row(tmp_path: Path, params: Params) -> None:
     path = tmp_path / "abacus.choices.json"
-    known = rows.key_cells(DCLS, condition(), params.dcls)
+    known = rows.key_cells(params.systems[DCLS].model, condition())
     for backend in ("fft", "torch_contiguous"):
         rows.upsert_choices(path, [known | {"choices": [{"backend": backend}]}])
-    rows.upsert_choices(path, [rows.key_cells(DCLS, condition(batch=2), params.dcls) | {"choices": []}])
+    rows.upsert_choices(path, [rows.key_cells(params.systems[DCLS].model, condition(batch=2)) | {"choices": []}])
     assert [one["choices"] for one in rows.read_choices(path)] == [[{"backend": "torch_contiguous"}], []]
     path.write_text("{}x")
     with pytest.raises(UserError, match=rf"^{path}: no list of convolution choices"):

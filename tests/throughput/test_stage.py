@@ -20,7 +20,8 @@ from harness.config.params import load
 from harness.throughput.sweep import throughput
 
 tiny = {"scale": "reduced", "depths": (1, 1, 1, 1), "widths": (8, 16, 32, 64)}
-models.FULL_SIZE = models.FULL_SIZE.model_copy(update=tiny)
+whole = models.full_size
+models.full_size = lambda model: whole(model).model_copy(update=tiny)
 throughput(load(Path("params.yaml")), every=False)
 """
 
@@ -32,6 +33,9 @@ def repository(tmp_path: Path) -> Path:
     for name in ("dcls", "harness"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".dvcignore", folder)
+    counted = Path("results/instruments/parameters.json")
+    (folder / counted).parent.mkdir(parents=True)
+    shutil.copy(ROOT / counted, folder / counted)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["throughput"] = {"inference_batches": [1], "training_batches": [1], "seconds": 0.0}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -65,5 +69,5 @@ def test_rows_of_other_devices_survive_and_nothing_runs_twice(repository: Path) 
     hardware.write_text(json.dumps(json.loads(hardware.read_text()) | {"system": "another"}))
     assert stages_run(run(repository, "dvc", "repro")) == {"throughput"}
     again = rows.read(path)
-    assert other.read_text().startswith("model,") and stages_due(repository) == set()
+    assert other.read_text().startswith("backbone,") and stages_due(repository) == set()
     assert len(again) == len(first) == 18 and {row["date"] for row in again} != {row["date"] for row in first}

@@ -13,13 +13,15 @@ import pytest
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.params import Dcls, Params
+from harness.config.params import Params
+from harness.config.systems import Model
 from harness.report.reading import WORKING_TREE
 from harness.report.timing_frames import all_timings, shown
 from harness.throughput import breakdown, quick, rows, sweep
 from harness.throughput.condition import QUICK
 from harness.throughput.device import breakdown_file, choices_file, timings_file
 from harness.throughput.machine import Machine
+from harness.throughput.pairs import pairs
 from tests.conftest import ROOT
 from tests.made_up_timings import write_timings
 from tests.throughput.conftest import DCLS
@@ -44,7 +46,7 @@ def test_the_stage_writes_all_its_files(
     for start in range(0, len(parts), 5):
         assert sum(float(part["share"]) for part in parts[start : start + 5]) == pytest.approx(1)
     quick = [row for row in found if row["baseline_depthwise"] == QUICK]
-    assert [(row["model"] in sweep.PAIRS, row["mode"]) for row in quick] == 3 * [
+    assert [(row["convolution"] != "7x7", row["mode"]) for row in quick] == 3 * [
         (False, "training"),
         (True, "training"),
     ]
@@ -79,7 +81,7 @@ def test_again_and_all(
     sweep.throughput(quick_params, every=False)  # measures anew what it is asked for
     again = rows.read(path)
     assert again[len(first) :] == every[len(first) :] and again[0]["throughput"] != ""
-    assert again[: len(first)] != first and other.read_text().startswith("model,")
+    assert again[: len(first)] != first and other.read_text().startswith("backbone,")
     monkeypatch.setattr("harness.records.git_history.code_revision", lambda: {"revision": "a" * 40, "dirty": True})
     sweep.throughput(quick_params, every=True)
     assert "left out" not in capsys.readouterr().out  # of changed files nobody knows what was measured
@@ -88,10 +90,10 @@ def test_again_and_all(
 def test_an_interrupted_sweep_keeps_what_it_has(
     here: Path, quick_params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured: list[str] = []
+    measured: list[Model] = []
     measure = sweep.measure
 
-    def interrupted(model: str, *more: Any) -> Any:
+    def interrupted(model: Model, *more: Any) -> Any:
         measured.append(model)
         if len(measured) == 3:
             raise KeyboardInterrupt
@@ -101,8 +103,8 @@ def test_an_interrupted_sweep_keeps_what_it_has(
     with pytest.raises(KeyboardInterrupt):
         write_timings(quick_params, monkeypatch)
     path = next(paths.THROUGHPUT.glob("*.csv"))
-    assert [row["model"] for row in rows.read(path)] == [
-        name for model in measured[:2] for name in (model.replace("_dcls", ""), model)
+    assert [(row["backbone"], row["convolution"]) for row in rows.read(path)] == [
+        (model.backbone, convolution) for model in measured[:2] for convolution in ("7x7", model.convolution)
     ]
 
 
@@ -116,17 +118,17 @@ from harness.models import build as models
 from harness.config.params import load
 from harness.throughput import sweep
 from harness.throughput.machine import this_machine
-from tests.throughput.conftest import DCLS, TINY, condition
+from tests.throughput.conftest import condition, pair_of, tiny_size
 
 dcls.use_convolution("measured")
-models.FULL_SIZE = TINY
+models.full_size = tiny_size
 params = load(Path(sys.argv[1]))
 params = params.model_copy(update={"throughput": params.throughput.model_copy(update={"seconds": 0.0})})
-list(sweep.run([(DCLS, condition())], params, this_machine()))  # what is loaded once
+list(sweep.run([(pair_of(params), condition())], params, this_machine()))  # what is loaded once
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, 2 * (pages * resource.getpagesize() + 200 * 2**20,))
-jobs = [(DCLS, condition(batch=128)), (DCLS, condition(batch=1))]
-for (model, one), found in sweep.run(jobs, params, this_machine()):
+jobs = [(pair_of(params), condition(batch=128)), (pair_of(params), condition(batch=1))]
+for (pair, one), found in sweep.run(jobs, params, this_machine()):
     print("result", one.batch, *(row["status"] for row in found.rows), sep="|")
 """
 
@@ -161,7 +163,7 @@ def test_quick_prints_the_ratios_and_writes_nothing(
     assert lines[0].startswith(
         f"DCLS / baseline, inference, float32, eager, channels_last, batch 1, on {machine.label}"
     )
-    assert [line.split()[0] for line in lines[2:]] == list(sweep.PAIRS)
+    assert [line.split()[0] for line in lines[2:]] == [one.name for one in pairs(params)]
     assert [line.split()[2] for line in lines[2:]] == ["0.77", "0.87", "0.86"]
     assert all(any(word in line for word in ("slower by", "faster by", "no difference")) for line in lines[2:])
     assert [path.name for path in here.iterdir()] == ["paper_tables"]
@@ -170,16 +172,13 @@ def test_quick_prints_the_ratios_and_writes_nothing(
 def test_the_tables_say_what_to_run(
     here: Path, machine: Machine, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def of(dcls: Dcls) -> dict[str, float]:
-        return shown(all_timings(WORKING_TREE), machine.label, dcls).set_index("model").ratio_to_baseline.to_dict()
+    def of(params: Params) -> dict[str, float]:
+        found = shown(all_timings(WORKING_TREE), machine.label, params.systems)
+        return found.set_index("model").ratio_to_baseline.to_dict()
 
     write_timings(params, monkeypatch)
-    assert of(params.dcls)[DCLS] == pytest.approx(1 / 1.4, rel=0.1)
+    assert of(params)[DCLS] == pytest.approx(1 / 1.4, rel=0.1)
     path = timings_file(machine.label)
-    said = rf"^{path}: has no float32 inference of all six models .*run `python -m harness throughput`"
-    with pytest.raises(UserError, match=said) as caught:
-        of(params.dcls.model_copy(update={"kernel_count": 5}))
-    assert "kernel_count=5" in str(caught.value)
     path.unlink()
-    with pytest.raises(UserError, match=said):
-        of(params.dcls)
+    with pytest.raises(UserError, match=rf"^{path}: has no float32 inference .*run `python -m harness throughput`"):
+        of(params)

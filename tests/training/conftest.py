@@ -16,7 +16,7 @@ import yaml
 from harness.config.params import load
 from harness.data.featurize import featurize
 from harness.data.fetching.fetch import fetch
-from tests.conftest import ROOT
+from tests.conftest import ROOT, unshared
 from tests.training.processes import Nursery
 
 RATE, CLASSES, CLIPS = 32_000, ("low", "middle", "high"), 48
@@ -60,13 +60,14 @@ def write_sounds(folder: Path) -> None:
 
 def tiny(changes: dict[str, Any]) -> dict[str, Any]:
     """Preset folder with tiny models: two steps an epoch, four micro-batches a step. `changes` by dotted key."""
-    params: dict[str, Any] = yaml.safe_load((ROOT / "presets" / "folder.yaml").read_text())
+    params: dict[str, Any] = unshared(yaml.safe_load((ROOT / "presets" / "folder.yaml").read_text()))
     params |= {"seeds": [0], "linear_baseline_seeds": []}
     params["data"] |= {"csv": "clips.csv", "label_list": "labels.csv", "clip_seconds": 1.3}
     params["train"] |= {"batch": 12, "micro_batch": 3}
     params["evaluate"] = {"batch": 5, "bootstrap": 20}
-    for settings in params["per_model"].values():
-        settings |= {"epochs": 3, "depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32], "drop_path": 0.2}
+    for system in params["systems"].values():
+        system["model"] |= {"depths": [1, 1, 1, 1], "widths": [16, 16, 32, 32], "drop_path": 0.2}
+        system["schedule"] = system["schedule"] | {"epochs": 3}
     for key, value in changes.items():
         section = params
         *path, last = key.split(".")

@@ -107,7 +107,7 @@ def test_the_arithmetic_is_printed_and_checked(params: Params) -> None:
 def test_accumulated_gradients_are_those_of_the_whole_batch(params: Params, clips: PackedClips) -> None:
     name = "convnext_dcls_audio_tiny"  # no batch norm: a batch's clips do not meet
     torch.manual_seed(0)
-    model = build_model(name, params.per_model[name], params.dcls, 2).double().train()
+    model = build_model(params.systems[name].model, 2).double().train()
     division = divided(params, 24, 8)
     mixed = [
         batches.prepare(params.train, raw, (SEED, EPOCH), FrontEnd())

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dcls import Dcls2d, dense_kernel, replace_depthwise
-from harness.config.params import Dcls
+from harness.config.systems import Dcls
 from harness.training.kernel_tables import LEVELS, SAMPLED, STEPS, recorded_stages, summary, support
 from harness.training.positions import snapshot, write_positions
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.config.systems import MODELS
 from harness.running import signals
+from tests.conftest import MODELS
 from tests.training.conftest import Folder, folder_with
 from tests.training.processes import Nursery, Started
 
@@ -98,7 +98,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(nursery: Nursery, new_folder: F
 
 
 MODEL = "fastvit_dcls_audio_sa24"
-LONG = dict.fromkeys((f"per_model__{MODEL}__epochs",), 8)  # so that it is stopped well before its end
+LONG = dict.fromkeys((f"systems__{MODEL}__schedule__epochs",), 8)  # so that it is stopped well before its end
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
 
 def test_a_second_signal_soon_after_is_the_same_wish(nursery: Nursery, new_folder: Folder) -> None:
     """Slurm signals a process and its group, torchrun its processes after a terminal has."""
-    folder = new_folder("signalled", **LONG | {f"per_model__{MODEL}__epochs": 500})
+    folder = new_folder("signalled", **LONG | {f"systems__{MODEL}__schedule__epochs": 500})
     started = start_and_wait_for_a_checkpoint(nursery, folder)
     os.kill(started.pid, signal.SIGTERM)
     os.kill(started.pid, signal.SIGINT)

@@ -14,8 +14,8 @@ from tests.training.test_processes import together
 MODEL = "convnext_dcls_audio_tiny"
 TRAIN = ["train", "--model", MODEL, "--seed", "0"]
 STEEP = {  # weights grow a hundredfold a step
-    f"per_model__{MODEL}__learning_rate": 10.0,
-    f"per_model__{MODEL}__epochs": 200,
+    f"systems__{MODEL}__schedule__learning_rate": 10.0,
+    f"systems__{MODEL}__schedule__epochs": 200,
     "train__weight_decay": 10.0,
     "train__warmup_fraction": 0.0,
 }

@@ -11,7 +11,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dcls import clamp_positions
-from harness.config.params import Dcls, load
+from harness.config.params import load
 from harness.models.build import build_model
 from tests.training.conftest import Folder
 from tests.training.processes import Nursery
@@ -105,9 +105,9 @@ def test_the_average_is_kept_validated_and_resumed(nursery: Nursery, new_folder:
 def test_the_average_takes_shared_positions_once(new_folder: Folder) -> None:
     """Layers of a stage share P; an average that took it once a layer would decay too fast."""
     name = "convnext_dcls_audio_tiny"
-    settings = load(new_folder("any") / "params.yaml").per_model[name].model_copy(update={"depths": (3, 1, 1, 1)})
+    system = load(new_folder("any") / "params.yaml").systems[name]
     torch.manual_seed(0)
-    model = build_model(name, settings, Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss"), 3)
+    model = build_model(system.model.model_copy(update={"depths": (3, 1, 1, 1)}), 3)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75), use_buffers=True)
     expected = {}
     for step in range(4):

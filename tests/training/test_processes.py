@@ -17,10 +17,9 @@ import safetensors.torch
 import torch
 
 from harness.audio.front_end import FrontEnd
-from harness.config.systems import MODELS
 from harness.running.processes import World
 from harness.scoring.scores import score
-from tests.conftest import ROOT
+from tests.conftest import MODELS, ROOT
 from tests.training.conftest import Folder
 from tests.training.processes import Nursery
 

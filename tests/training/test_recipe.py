@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.config.params import Dcls, Params
-from harness.config.systems import MODELS
-from harness.models.build import FULL_SIZE, build_model
+from harness.config.params import Params
+from harness.models.build import build_model
 from harness.training import recipe
-from tests.conftest import DATA
+from tests.conftest import DATA, FULL_SIZE, MODELS, SYSTEMS
 
 GROUPS = json.loads((DATA / "param_groups.json").read_text())
 SCHEDULE = json.loads((DATA / "schedule.json").read_text())
@@ -20,8 +19,8 @@ SCHEDULE = json.loads((DATA / "schedule.json").read_text())
 
 @pytest.mark.parametrize("name", MODELS)
 def test_groups_are_the_published_ones(name: str, params: Params) -> None:
-    model = build_model(name, FULL_SIZE, Dcls(kernel_count=26, dilated_kernel_size=23, version="gauss"), 527)
-    optimizer = recipe.build_optimizer(model, FULL_SIZE, params.train)
+    model = build_model(FULL_SIZE[name], 527)
+    optimizer = recipe.build_optimizer(model, SYSTEMS[name], params.train)
     ours = [
         {
             "weight_decay": group["weight_decay"],
@@ -50,11 +49,11 @@ def test_schedule_is_the_published_one() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_rates_reach_the_groups(name: str, params: Params) -> None:
-    model = build_model(name, params.per_model[name], params.dcls, 5)
-    optimizer = recipe.build_optimizer(model, params.per_model[name], params.train)
+    model = build_model(params.systems[name].model, 5)
+    optimizer = recipe.build_optimizer(model, params.systems[name], params.train)
     assert type(optimizer).__name__.lower() == ("lamb" if name.startswith("convformer") else "adamw")
     recipe.set_learning_rate(optimizer, 0.25)
-    expected = [0.25, 0.25, 1.25] if "dcls" in name else [0.25, 0.25]
+    expected = [0.25, 0.25, 0.25 * 20] if "dcls" in name else [0.25, 0.25]
     assert [group["lr"] for group in optimizer.param_groups] == expected
 
 

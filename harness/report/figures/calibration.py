@@ -28,13 +28,13 @@ def calibration(frames: Frames) -> Figure | None:
     bins = bins.groupby(["model", "backbone", "method", "low"], sort=False, dropna=False)[sums].sum().reset_index()
     linear = bins[bins["model"] == LINEAR_BASELINE]
     bins = bins[bins["model"] != LINEAR_BASELINE]
-    grid = theme.facets(bins, 3.45, col="backbone")
+    grid, palette = theme.facets(bins, 3.45, col="backbone"), theme.of_methods(frames)
     for backbone, axes in grid.axes_dict.items():
         axes.plot([LOWEST, 1], [LOWEST, 1], color=theme.GREY, linewidth=0.8, linestyle=":", label="perfect calibration")
         if not linear.empty:
             _curve(axes, linear, theme.GREY, "D", "linear baseline")
         for method, one in bins[bins.backbone == backbone].groupby("method", sort=False):
-            _curve(axes, one, theme.COLOURS[method], theme.MARKERS[backbone], method)
+            _curve(axes, one, palette[method], theme.MARKERS[backbone], method)
         axes.set(xscale="log", yscale="log", xlim=(LOWEST, 1), ylim=(LOWEST, 1), xlabel="mean score")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter("{x:g}")

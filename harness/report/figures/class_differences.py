@@ -1,4 +1,4 @@
-"""Average precision class by class: DCLS minus baseline, sorted, with paired intervals."""
+"""Average precision class by class: the main DCLS models minus their baselines, sorted, with paired intervals."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ LOOKS = {  # marker, colour, face
 
 
 def class_differences(frames: Frames) -> Figure | None:
-    """A panel a backbone, the class that gains most on top. None where no DCLS model has its baseline.
+    """A panel a backbone, the class that gains most on top. None where no DCLS model has its baseline in a fair pair.
 
     Raises UserError where per_class_difference.csv is of other runs.
     """
-    compared = frames.comparisons.model
-    if compared.empty:
-        return None
-    found = frames.class_differences.dropna(subset="difference")
-    for model in compared[~compared.isin(found.model)]:
+    found = frames.class_differences.dropna(subset="difference").set_index(["model", "baseline"], drop=False)
+    for model, _ in (pair for pair in frames.headline_pairs if pair not in found.index):
         path = paths.results(frames.preset) / "per_class_difference.csv"
         raise UserError(f"{path}: no row of {model}; run `compare-models` again")
+    if not frames.headline_pairs:
+        return None
+    found = found.loc[frames.headline_pairs].reset_index(drop=True)
     percent = {name: 100 * found[name] + 0.0 for name in ("difference", "low", "high")}
-    found = found.assign(**percent, outcome=NEITHER)[found.model.isin(compared)]
+    found = found.assign(**percent, outcome=NEITHER)
     found.loc[found.low > 0, "outcome"] = ABOVE
     found.loc[found.high < 0, "outcome"] = BELOW
     longest = min(found.groupby("model").size().max(), MOST + 1)

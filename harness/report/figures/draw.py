@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -12,7 +14,6 @@ from harness.audio.units import band_spacing
 from harness.base import paths
 from harness.base.files import read_text, write_json, write_text
 from harness.config.params import Params
-from harness.config.systems import is_dcls
 from harness.report.examples import recorded_examples
 from harness.report.figures import theme
 from harness.report.figures.accuracy_and_cost import accuracy_and_cost
@@ -20,11 +21,13 @@ from harness.report.figures.calibration import FEWEST, calibration
 from harness.report.figures.class_differences import class_differences
 from harness.report.figures.example_clips import example_clips
 from harness.report.figures.kernel_maps import dense_kernels
-from harness.report.figures.kernel_motion import kernel_motion
+from harness.report.figures.kernel_motion import kernel_motion, position_gradients
 from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
-from harness.report.figures.learning_curves import learning_curves
+from harness.report.figures.learning_curves import differences_by_epoch, learning_curves
 from harness.report.figures.speed import step_time, throughput_by_batch
+from harness.report.figures.systems import systems
 from harness.report.frames import Frames, load_frames
+from harness.report.lead import PICTURE, lead
 from harness.report.made_by import made_by
 from harness.report.selection import Selection
 
@@ -44,8 +47,18 @@ def pictures(frames: Frames) -> list[Picture]:
     """All figures, in the order in which the report shows them; captions of at most two sentences."""
     several, over, seed = len(frames.seeds) > 1, f"over {frames.repeats}", frames.seeds[0]
     together = f", {len(frames.seeds)} {frames.repeats} together" if several else ""
-    timed = frames.condition
+    main = " and ".join(dict.fromkeys(frames.systems[one].method for one in frames.main.values()))
     found = [
+        Picture(
+            *(PICTURE, "What was found", systems),
+            f"Left the test mAP of each system with Student's 95% interval {over}; right the paired differences with "
+            f"their 95% interval {over} and clips, and what each says of the claim that it is above 0.",
+        ),
+        Picture(
+            *("differences_by_epoch", "Differences by length of training", differences_by_epoch),
+            f"Difference of the validation mAPs at equal epochs, mean {over} in its 95% interval (Student's t). Pairs "
+            "that are not fair are left out.",
+        ),
         Picture(
             *("learning_curves", "Learning curves", learning_curves),
             "Training loss (augmented, mixed clips) and validation mAP by epoch"
@@ -53,13 +66,13 @@ def pictures(frames: Frames) -> list[Picture]:
         ),
         Picture(
             *("class_differences", "Difference by class", class_differences),
-            f"Test average precision of each class, DCLS minus baseline, mean {over}, with its 95% interval over clips "
-            "(paired bootstrap). Where nothing differs, one interval in twenty still leaves out 0.",
+            f"Test average precision of each class, {main} minus baseline, mean {over}, with its 95% interval over "
+            "clips (paired bootstrap). Where nothing differs, one interval in twenty still leaves out 0.",
         ),
         Picture(
             *("accuracy_and_cost", "mAP against throughput and parameters", accuracy_and_cost),
             f"Test mAP (bars: standard deviation {over}) against throughput (bars: 95% intervals) and against "
-            "parameters, with arrows from baseline to DCLS. Throughput is that of the full-size models; the published "
+            "parameters, with arrows from each baseline. Throughput is that of the full-size models; the published "
             "parameters include heads of 1000 classes.",
         ),
         Picture(
@@ -69,17 +82,24 @@ def pictures(frames: Frames) -> list[Picture]:
         ),
         Picture(
             *("throughput_by_batch", "Throughput against batch size", throughput_by_batch),
-            f"Clips a second of the full-size models (bars: 95% intervals) on {timed.device}, {timed.precision}, "
+            f"Clips a second of the full-size models (bars: 95% intervals) on {frames.timed_device}, float32, "
             "eager. docs/throughput.md says how it was measured.",
         ),
         Picture(
             *("step_time", "Where a step's time goes", step_time),
-            f"Milliseconds of each part of a forward pass and of a training step on {timed.device}, measured with "
-            "PyTorch's profiler, which slows steps down. The percentages are the share of the depthwise convolutions.",
+            f"Milliseconds of each part of a forward pass and of a training step on {frames.timed_device}, measured "
+            "with PyTorch's profiler, which slows steps down. The percentages are those of the depthwise convolutions.",
         ),
     ]
-    for model in filter(is_dcls, frames.models):
+    for model in frames.main.values():
         found += _of_kernels(frames, model, together)
+    found.append(
+        Picture(
+            *("position_gradients", "What pulls at the elements", position_gradients),
+            f"Root mean square of the gradient of the positions ({main}) at the last step of each recorded epoch, mean "
+            f"{over}.",
+        )
+    )
     caption = (
         "Log-mels of a few test clips, chosen by their labels alone (above each), and the classes to which the models "
         f"of seed {seed} give the highest scores."
@@ -88,23 +108,23 @@ def pictures(frames: Frames) -> list[Picture]:
 
 
 def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
-    """The figures of one DCLS model's kernels."""
+    """The figures of a backbone's kernels, above all of its main DCLS model's."""
     backbone, seed = frames.backbone(model), frames.seeds[0]
     near = [f"{band_spacing(hertz):.0f} Hz" for hertz in (1000, 8000)]
-    lacking = "" if "at_border" in frames.positions else "; quantiles and more were not recorded by this run"
+    lacking = "" if "moved" in frames.positions else "; what is not here was not recorded by this run"
     return [
         Picture(
             *(f"positions_{model}", f"Kernel positions, {backbone}", partial(kernel_positions, model=model)),
-            f"Share of the DCLS elements in each cell of the kernel by stage{together}; white cells have none. The "
-            f"paths are those of a fixed, random sample of seed {seed}; near 1 kHz a mel band is {near[0]} wide, near "
-            f"8 kHz {near[1]}.",
+            f"Share of the elements in each cell of the kernel by stage{together}; white cells have none, grey ones "
+            "lie outside every feature map and meet padding alone. The paths are those of a fixed, random sample of "
+            f"seed {seed}; near 1 kHz a mel band is {near[0]} wide, near 8 kHz {near[1]}.",
             partial(kernel_animation, model=model),
         ),
         Picture(
-            *(f"motion_{model}", f"Kernels over time, {backbone}", partial(kernel_motion, model=model)),
-            "How far the elements are from where they started, their spread |SIG|, the effective support "
-            "(sum of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the share of elements in the outermost "
-            f"cells. Quantiles are means over {frames.repeats}{lacking}.",
+            *(f"motion_{model}", f"Kernels over time, {backbone}", partial(kernel_motion, backbone=backbone)),
+            "Share of the elements more than a cell from where they started, that distance, the effective support (sum "
+            "of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the elements' spread |SIG|. Medians in a band "
+            f"of the middle half, means over {frames.repeats}{lacking}.",
         ),
         Picture(
             *(f"kernels_{model}", f"Dense kernels, {backbone}", partial(dense_kernels, model=model)),
@@ -118,12 +138,12 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     """Write the figures into results/PRESET/figures.
 
     As PNG: also the animations, figures.json, which lists all with their captions, and results/PRESET/report.md, which
-    takes in table1.md. As SVG or PDF: nothing but these. Runs of older code recorded less: what they lack is left out,
-    and the report says so. Raises UserError where a result file or table1.md is missing.
+    takes in the first two tables. As SVG or PDF: nothing but these. Runs of older code recorded less: what they lack is
+    left out, and the report says so. Raises UserError where a result file or a table is missing.
     """
     frames = load_frames(chosen)
     results = paths.results(chosen.preset)
-    table = read_text(paths.tables(chosen.preset) / "table1.md").rstrip()
+    tables = [read_text(paths.tables(chosen.preset) / f"{name}.md").rstrip() for name in ("table1", "comparisons")]
     folder, drawn, written = results / "figures", [], set()
     for one in pictures(frames):
         if theme.save(folder / one.name, partial(one.draw, frames), file_format):
@@ -139,8 +159,10 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
             stale.unlink()
     index = [{"name": one.name, "heading": one.heading, "caption": one.caption} for one in drawn]
     write_json(folder / "figures.json", index)
-    parts, line = [table], made_by(frames).line
-    for one in drawn:
+    first, line = lead(chosen.preset), made_by(frames).line
+    picture = Path(os.path.relpath(first.picture, results)).as_posix()
+    parts = [f"# {first.sentence}", f"![What was found, preset {first.preset}]({picture})", f"*{line}.*", *tables]
+    for one in (one for one in drawn if (one.name, chosen.preset) != (PICTURE, first.preset)):
         moving = f"\n\n[Animation](figures/{one.name}.gif)" if f"{one.name}.gif" in written else ""
         parts.append(f"## {one.heading}\n\n![{one.heading}](figures/{one.name}.png)\n\n{one.caption}{moving}")
         parts.append(f"*{line}.*")

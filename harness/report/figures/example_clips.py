@@ -1,4 +1,4 @@
-"""Log-mels of a few test clips, and what baselines and DCLS models find in them."""
+"""Log-mels of a few test clips, and what the models find in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.audio.units import MEL_BANDS, band_centres
-from harness.config.systems import baseline_of, method_of
 from harness.records.schemas import Example
 from harness.report.examples import recorded_examples
 from harness.report.figures import theme
@@ -28,10 +27,11 @@ def example_clips(frames: Frames) -> Figure | None:
     None where no examples were recorded.
     """
     clips = recorded_examples(frames)
-    models = [one for one in frames.models if clips and one in clips[0].predictions]
+    models = [one for one in frames.few if clips and one in clips[0].predictions]
     if not models:
         return None
-    backbones = list(dict.fromkeys(map(baseline_of, models)))
+    backbones, palette = list(dict.fromkeys(map(frames.backbone, models))), theme.of_methods(frames)
+    colours = {one: palette[frames.systems[one].method] for one in models}
     figure = Figure(figsize=(theme.TWO_COLUMNS, 0.7 + 1.35 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1 + len(backbones), squeeze=False)
     highest = max(float(one["score"]) for clip in clips for name in models for one in clip.predictions[name])
@@ -39,14 +39,14 @@ def example_clips(frames: Frames) -> Figure | None:
         _log_mel(row[0], clip.log_mel)
         row[0].set_title(", ".join(map(_short, clip.labels)), fontsize=8, pad=3)
         for axes, backbone in zip(row[1:], backbones, strict=True):
-            _scores(axes, clip, [one for one in models if baseline_of(one) == backbone])
+            _scores(axes, clip, {one: colours[one] for one in models if frames.backbone(one) == backbone})
             axes.set_xlim(0, min(1.0, 1.1 * highest))
     for axes, backbone in zip(panels[0, 1:], backbones, strict=True):
-        axes.set_title(frames.backbone(backbone))
+        axes.set_title(backbone)
     for axes, label in zip(panels[-1], ["time (ms)", *("score" for _ in backbones)], strict=True):
         axes.set_xlabel(label)
-    methods = dict.fromkeys(map(method_of, models))
-    handles = [Patch(color=theme.COLOURS[one], label=f"{one}, class in the clip") for one in methods]
+    methods = dict.fromkeys(frames.systems[one].method for one in models)
+    handles = [Patch(color=palette[one], label=f"{one}, class in the clip") for one in methods]
     handles.append(Patch(facecolor="white", edgecolor=theme.GREY, label="class not in the clip"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
@@ -63,12 +63,11 @@ def _log_mel(axes: Axes, log_mel: dict[str, Any]) -> None:
     axes.set_ylabel("Hz")
 
 
-def _scores(axes: Axes, clip: Example, models: list[str]) -> None:
+def _scores(axes: Axes, clip: Example, models: dict[str, str]) -> None:
     """A bar a class, the highest of each model on top; filled where the clip has the class."""
     names, places = [], []
-    for position, model in enumerate(models):
+    for position, (model, colour) in enumerate(models.items()):
         for place, one in enumerate(clip.predictions[model][:SHOWN], start=position * (SHOWN + 1)):
-            colour = theme.COLOURS[method_of(model)]
             face = colour if one["label"] in clip.labels else "white"
             axes.barh(place, one["score"], color=face, edgecolor=colour, height=0.7, linewidth=0.8)
             names.append(_short(str(one["label"])))

@@ -9,11 +9,13 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from harness.report.figures import theme
 from harness.report.frames import Frames
+from harness.report.geometry import Map, outside
 
 COLOUR_MAP = "PuOr"  # of dense kernels: diverging, told apart by the colour-blind; white is 0
 VISIBLE = 0.01  # of a dense kernel's largest cell: those that the picture is cut to
@@ -33,7 +35,7 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
         return None
     kernels = kernels[kernels.epoch.isin([kernels.epoch.min(), kernels.epoch.max()])]
     kernels = kernels.sort_values(["stage", "channel", "epoch"])
-    cells, sizes = frames.cell_sizes(model), [np.abs(one) for one in kernels["values"]]
+    cells, maps, sizes = frames.cell_sizes(model), frames.maps(model), [np.abs(one) for one in kernels["values"]]
     shown = cells_to_show(one > VISIBLE * one.max() for one in sizes)
     figure, panels = stage_rows(len(cells), kernels.groupby("stage").size().max())
     for row, (stage, cell) in zip(panels, cells.items(), strict=True):
@@ -41,7 +43,7 @@ def dense_kernels(frames: Frames, model: str) -> Figure | None:
         for axes, one in zip(row, here, strict=False):
             limit = float(np.abs(one.values).max())
             look = {"vmin": -limit or -1, "vmax": limit or 1, "cmap": COLOUR_MAP}
-            kernel_map(axes, one.values, shown, cell, labelled=axes is row[0], **look)
+            kernel_map(axes, one.values, shown, cell, axes is row[0], maps[stage], **look)
             axes.text(0.04, 0.04, f"{limit:.2g}", transform=axes.transAxes, fontsize=6, color=theme.GREY)
             axes.set_title(f"ch. {one.channel}, {epoch_title(frames, model, one.epoch)}", fontsize=7, pad=2)
         for axes in row[len(here) :]:
@@ -64,11 +66,22 @@ def cells_to_show(used: Iterable[np.ndarray]) -> int:
     return min(half, max(FEWEST_CELLS, farthest + 1))
 
 
-def kernel_map(axes: Axes, values: np.ndarray, shown: int, cell: Cell, labelled: bool, **look: Any) -> None:
-    """A heat map of `shown` cells on each side of the kernel's centre, of float64 (size, size), rows by frequency."""
+def kernel_map(
+    axes: Axes, values: np.ndarray, shown: int, cell: Cell, labelled: bool, inside: Map, **look: Any
+) -> None:
+    """A heat map of `shown` cells on each side of the kernel's centre, of float64 (size, size), rows by frequency.
+
+    Around the cells that can meet a map of `inside` cells is a line; of the others those without a value are grey.
+    """
     half, tick = len(values) // 2, max(1, shown - 1)
     middle = slice(half - shown, half + shown + 1)
     look |= {"cbar": False, "xticklabels": False, "yticklabels": False, "rasterized": True}
+    beyond = outside(len(values), inside)[middle, middle]
+    if beyond.any():
+        axes.pcolormesh(np.where(beyond, 1.0, np.nan), cmap=ListedColormap([theme.OUTSIDE]), zorder=0)
+        low = [shown + 0.5 - min(side - 0.5, shown + 0.5) for side in (inside[1], inside[0])]
+        sides = [2 * (shown + 0.5 - one) for one in low]
+        axes.add_patch(Rectangle((low[0], low[1]), *sides, fill=False, edgecolor=theme.GREY, linewidth=0.7, zorder=3))
     sns.heatmap(values[middle, middle], ax=axes, **look)
     places = [shown - tick + 0.5, shown + 0.5, shown + tick + 0.5]
     for set_ticks, size in ((axes.set_yticks, cell[0]), (axes.set_xticks, cell[1])):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -22,37 +25,50 @@ from harness.report.figures.kernel_maps import (
     stage_rows,
 )
 from harness.report.frames import Frames
+from harness.report.geometry import Map
 
 COLOUR_MAP = "magma_r"  # perceptually uniform, light where elements are few
 MARGIN = 1.15  # of the farthest point of a path, within the axes
+Shares = dict[tuple[int, int], np.ndarray]
 
 
 def kernel_positions(frames: Frames, model: str) -> Figure | None:
-    """A row a stage: the elements of all seeds at the first, the middle and the last recorded epoch, then the paths of
-    a sample of the first seed's.
+    """A row a stage: the elements of all seeds at the first, the middle and the last recorded epoch, then at the last
+    one those of the backbone's other systems with learned spacings, then the paths of a sample of the first seed's.
 
-    Heat maps are cut to the cells that hold elements; the paths have limits of their own. Published weights have one
-    column. None where no positions were recorded.
+    Heat maps are cut to the cells that hold elements; the paths have limits of their own. Grey cells lie outside every
+    map. Published weights have one column. None where no positions were recorded.
     """
     shares, cells, paths = _shares(frames, model), frames.cell_sizes(model), _sampled(frames, model)
     if not shares:
         return None
     epochs = sorted({epoch for epoch, _ in shares})
-    epochs = sorted({epochs[0], epochs[len(epochs) // 2], epochs[-1]})
-    with_paths = paths.epoch.nunique() > 1
-    figure, panels = stage_rows(len(cells), len(epochs) + with_paths)
-    shown, scale = _scales(shares)
+    others = _others(frames, model)
+    shown_epochs = sorted({epochs[0], epochs[-1]} if others else {epochs[0], epochs[len(epochs) // 2], epochs[-1]})
+    whose = f"{frames.systems[model].method},\n" if others else ""
+    columns = [
+        (f"{whose}{epoch_title(frames, model, one)}", {stage: shares.get((one, stage)) for stage in cells})
+        for one in shown_epochs
+    ]
+    for other in others:
+        of_other = _shares(frames, other)
+        last = max((epoch for epoch, _ in of_other), default=0)
+        title = f"{frames.systems[other].method},\n{epoch_title(frames, other, last)}"
+        columns.append((title, {stage: of_other.get((last, stage)) for stage in cells}))
+    with_paths, maps = paths.epoch.nunique() > 1, frames.maps(model)
+    figure, panels = stage_rows(len(cells), len(columns) + with_paths)
+    shown, scale = _scales([one for _, some in columns for one in some.values() if one is not None])
     for row, (stage, cell) in zip(panels, cells.items(), strict=True):
-        for axes, epoch in zip(row, epochs, strict=False):
-            _map(axes, shares.get((epoch, stage)), shown, cell, scale, labelled=axes is row[0])
+        for axes, (_, some) in zip(row, columns, strict=False):
+            _map(axes, some[stage], shown, cell, maps[stage], scale, labelled=axes is row[0])
         if with_paths:
-            _paths(row[-1], paths[paths.stage == stage], cell)
-    for axes, epoch in zip(panels[0], epochs, strict=False):
-        axes.set_title(epoch_title(frames, model, epoch))
+            _paths(row[-1], paths[paths.stage == stage], cell, maps[stage])
+    for axes, (title, _) in zip(panels[0], columns, strict=False):
+        axes.set_title(title, fontsize=8)
     colours = ScalarMappable(scale, COLOUR_MAP)
-    finish(figure, panels[:, : len(epochs)], cells, colours, "% of the stage's elements")
+    finish(figure, panels[:, : len(columns)], cells, colours, "% of the stage's elements")
     if with_paths:
-        panels[0, -1].set_title("paths of a sample")
+        panels[0, -1].set_title("paths of a sample", fontsize=8)
         theme.shared_legend(figure, "upper right")
     return figure
 
@@ -62,23 +78,27 @@ def kernel_animation(frames: Frames, model: str) -> list[Figure]:
 
     Empty where there are not at least two epochs.
     """
-    shares, cells, paths = _shares(frames, model), frames.cell_sizes(model), _sampled(frames, model)
+    shares, paths = _shares(frames, model), _sampled(frames, model)
     epochs = sorted({epoch for epoch, _ in shares})
-    return [_frame(frames, model, epoch, shares, cells, paths) for epoch in epochs if len(epochs) > 1]
+    return [_frame(frames, model, epoch, shares, paths) for epoch in epochs if len(epochs) > 1]
 
 
-def _frame(
-    frames: Frames,
-    model: str,
-    epoch: int,
-    shares: dict[tuple[int, int], np.ndarray],
-    cells: dict[int, Cell],
-    paths: pd.DataFrame,
-) -> Figure:
-    shown, scale = _scales(shares)
+def _others(frames: Frames, model: str) -> list[str]:
+    """The other systems of the backbone whose spacings were learned, with kernels of the same size."""
+    found = []
+    for name, system in frames.systems.items():
+        dcls = system.model.dcls
+        if name != model and frames.backbone(name) == frames.backbone(model) and dcls and dcls.position_rate:
+            found += [name] if frames.kernel_size(name) == frames.kernel_size(model) else []
+    return found
+
+
+def _frame(frames: Frames, model: str, epoch: int, shares: Shares, paths: pd.DataFrame) -> Figure:
+    shown, scale = _scales(shares.values())
+    cells, maps = frames.cell_sizes(model), frames.maps(model)
     figure = Figure(figsize=(theme.TWO_COLUMNS, 2.5), layout="constrained")
     for axes, (stage, cell) in zip(figure.subplots(1, len(cells), squeeze=False)[0], cells.items(), strict=True):
-        _map(axes, shares.get((epoch, stage)), shown, cell, scale, labelled=True)
+        _map(axes, shares.get((epoch, stage)), shown, cell, maps[stage], scale, labelled=True)
         sample = paths[(paths.epoch == epoch) & (paths.stage == stage)]
         look = {"color": "white", "edgecolor": "black", "s": 9, "linewidth": 1}
         # from the corner of the map to the middle of its middle cell: shown + 0.5
@@ -90,7 +110,7 @@ def _frame(
     return figure
 
 
-def _shares(frames: Frames, model: str) -> dict[tuple[int, int], np.ndarray]:
+def _shares(frames: Frames, model: str) -> Shares:
     """Percent of a stage's elements in each cell by epoch and stage, all seeds together: float64 (size, size), rows
     along frequency."""
     size, found = frames.kernel_size(model), {}
@@ -110,22 +130,26 @@ def _sampled(frames: Frames, model: str) -> pd.DataFrame:
     return found
 
 
-def _scales(shares: dict[tuple[int, int], np.ndarray]) -> tuple[int, LogNorm]:
+def _scales(shares: Iterable[np.ndarray]) -> tuple[int, LogNorm]:
     """Cells shown on each side of the centre, and colours from the fewest elements in a cell that has some."""
-    seen = np.concatenate([share[share > 0] for share in shares.values()])
+    found = list(shares)
+    seen = np.concatenate([share[share > 0] for share in found])
     scale = LogNorm(seen.min(), max(seen.max(), 1.01 * seen.min()))
-    return cells_to_show(share > 0 for share in shares.values()), scale
+    return cells_to_show(share > 0 for share in found), scale
 
 
-def _map(axes: Axes, share: np.ndarray | None, shown: int, cell: Cell, scale: LogNorm, labelled: bool) -> None:
-    """Cells without an element are white."""
+def _map(
+    axes: Axes, share: np.ndarray | None, shown: int, cell: Cell, inside: Map, scale: LogNorm, labelled: bool
+) -> None:
+    """Cells without an element are white, or grey where they lie outside every map."""
     if share is None:
         axes.set_visible(False)
-    else:
-        kernel_map(axes, np.where(share > 0, share, np.nan), shown, cell, labelled, norm=scale, cmap=COLOUR_MAP)
+        return
+    elements = np.where(share > 0, share, np.nan)
+    kernel_map(axes, elements, shown, cell, labelled, inside, norm=scale, cmap=COLOUR_MAP)
 
 
-def _paths(axes: Axes, elements: pd.DataFrame, cell: Cell) -> None:
+def _paths(axes: Axes, elements: pd.DataFrame, cell: Cell, inside: Map) -> None:
     """A line an element from its ring, where it started, to its dot, where it ended."""
     bands, milliseconds = cell
     data = elements.assign(time=elements.column * milliseconds, frequency=elements.row * bands)
@@ -138,6 +162,10 @@ def _paths(axes: Axes, elements: pd.DataFrame, cell: Cell) -> None:
         sns.scatterplot(data[data.epoch == epoch], **place, **look)
     farthest = max(1.0, MARGIN * float(elements[["row", "column"]].abs().to_numpy().max()))
     limits, ticks = np.array([-farthest, farthest]), np.array([-1, 0, 1]) * int(farthest)
+    beyond: list[Any] = [(axes.axhspan, inside[0] - 0.5, bands), (axes.axvspan, inside[1] - 0.5, milliseconds)]
+    for span, edge, size in (one for one in beyond if one[1] < farthest):
+        for side in (-size, size):
+            span(side * edge, side * farthest, color=theme.OUTSIDE, zorder=0, linewidth=0)
     axes.set(xticks=ticks * milliseconds, xlim=limits * milliseconds, xlabel="")
     axes.set(yticks=ticks * bands, ylim=limits * bands, ylabel="")
     framed(axes, labelled=True)

@@ -19,14 +19,14 @@ PARTS = ("depthwise", *GREYS)  # from below
 
 
 def throughput_by_batch(frames: Frames) -> Figure:
-    """A column a backbone, a row a mode: clips/s of baseline and DCLS by batch, with 95% intervals.
+    """A column a backbone, a row a mode: clips/s by convolution and batch, with 95% intervals.
 
     The condition is that of the table but for mode and batch; a cross marks a batch that did not fit into memory.
     """
     timings = frames.sweep
     modes = [mode for mode in MODES if mode in set(timings["mode"])]
-    layout = {"row": "mode", "row_order": modes, "col": "backbone", "hue": "method", "sharey": False}
-    grid = theme.facets(timings, 0.7 + 2.5 * len(modes), **layout)
+    layout = {"row": "mode", "row_order": modes, "col": "backbone", "hue": "convolution", "sharey": False}
+    grid = theme.facets(timings, 0.7 + 2.5 * len(modes), palette=theme.of_convolutions(frames), **layout)
     grid.map_dataframe(_speeds)
     for axes in grid.axes.flat:
         axes.set_xscale("log", base=2)
@@ -52,29 +52,29 @@ def _speeds(data: pd.DataFrame, color: object, label: str) -> None:
 
 
 def step_time(frames: Frames) -> Figure | None:
-    """A panel a mode, a pair of bars a backbone, in milliseconds; None where no step was profiled on this device."""
-    key = ["model", "mode", "part"]
+    """A panel a mode, a bar a backbone and convolution, in milliseconds; None where nothing was profiled here."""
+    key, palette = ["backbone", "convolution", "mode", "part"], theme.of_convolutions(frames)
     parts = frames.breakdown.sort_values("date", kind="stable").drop_duplicates(key, keep="last")
     if parts.empty:
         return None
     modes = [mode for mode in MODES if mode in set(parts["mode"])]
     grid = theme.facets(parts, 4.4, col="mode", col_order=modes, sharey=False)
-    grid.map_dataframe(_bars)
+    grid.map_dataframe(_bars, palette=palette)
     theme.label_rows(grid, ["milliseconds a step"])
-    order = [*(f"depthwise, {method}" for method in theme.COLOURS), *GREYS]
-    theme.shared_legend(grid.figure, "lower center", columns=6, order=order)
+    order = [*(f"depthwise, {one}" for one in palette), *GREYS]
+    theme.shared_legend(grid.figure, "lower center", columns=3, order=order)
     return grid.figure
 
 
-def _bars(data: pd.DataFrame, **_: object) -> None:
+def _bars(data: pd.DataFrame, palette: dict[str, str], **_: object) -> None:
     """Parts of a step, stacked; above each bar the share of the depthwise convolutions."""
-    axes, backbones = plt.gca(), list(theme.MARKERS)
-    for (backbone, method), step in data.groupby(["backbone", "method"]):
+    axes, backbones, shown = plt.gca(), list(dict.fromkeys(data.backbone)), list(palette)
+    for (backbone, convolution), step in data.groupby(["backbone", "convolution"]):
         parts = step.set_index("part").milliseconds.reindex(PARTS, fill_value=0.0)
-        place = backbones.index(backbone) + (0.2 if method == "DCLS" else -0.2)
-        look: Any = {"color": [theme.COLOURS[method], *GREYS.values()], "edgecolor": "white", "linewidth": 0.5}
-        labels = [f"depthwise, {method}", *GREYS]
-        axes.bar([place] * len(parts), parts, 0.36, parts.cumsum() - parts, label=labels, **look)
+        place = backbones.index(backbone) + 0.8 * ((shown.index(convolution) + 0.5) / len(shown) - 0.5)
+        look: Any = {"color": [palette[convolution], *GREYS.values()], "edgecolor": "white", "linewidth": 0.5}
+        labels = [f"depthwise, {convolution}", *GREYS]
+        axes.bar([place] * len(parts), parts, 0.72 / len(shown), parts.cumsum() - parts, label=labels, **look)
         share = f"{100 * parts.depthwise / parts.sum():.0f}%"
         axes.annotate(share, (place, parts.sum()), ha="center", va="bottom", fontsize=9, color=theme.GREY)
     axes.set_xticks(range(len(backbones)), backbones)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from harness.base.files import write_bytes
+from harness.report.frames import Frames
 
 BASELINE, DCLS, GREY = "#0072B2", "#D55E00", "#595959"  # blue and vermillion of Okabe and Ito, for the colour-blind
-COLOURS = {"baseline": BASELINE, "DCLS": DCLS}
+FURTHER = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # the others of theirs, for further systems
+STAGES = ("#440154", "#31688E", "#35B779", "#B8860B", "#7F7F7F")  # from dark to light
+OUTSIDE = "#D9D9D9"  # cells of a kernel outside every feature map
 MARKERS = {"ConvFormer-S18": "o", "FastViT-SA24": "s", "ConvNeXt-T": "^"}
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches, the columns of most journals
 DPI, SCREEN_DPI = 300, 120  # of pictures and of animations
@@ -39,13 +43,42 @@ RC: dict[str, Any] = {
 }
 
 
+def of_methods(frames: Frames) -> dict[str, str]:
+    """Colours of systems by label, in the order of the parameters."""
+    mains = [frames.systems[name] for name in frames.main.values()]
+    baselines = [one for one in frames.systems.values() if not one.is_dcls]
+    return _palette(
+        (one.method for one in frames.systems.values()), *(_first(some, "method") for some in (baselines, mains))
+    )
+
+
+def of_convolutions(frames: Frames) -> dict[str, str]:
+    """Colours of full-size models by their convolution."""
+    mains = [frames.systems[name].model for name in frames.main.values()]
+    plain = [one.model for one in frames.systems.values() if not one.is_dcls]
+    every = (one.model.convolution for one in frames.systems.values())
+    return _palette(every, *(_first(some, "convolution") for some in (plain, mains)))
+
+
+def _first(some: list[Any], name: str) -> str:
+    return getattr(some[0], name) if some else ""
+
+
+def _palette(labels: Iterable[str], baseline: str, main: str) -> dict[str, str]:
+    """Blue for the baseline and vermillion for the main DCLS system, whatever else there is."""
+    further, found = cycle(FURTHER), {}
+    for label in dict.fromkeys(labels):
+        found[label] = {baseline: BASELINE, main: DCLS}.get(label) or next(further)
+    return found
+
+
 @contextmanager
 def theme() -> Iterator[None]:
     """The project's seaborn theme, whatever the user's own matplotlibrc says."""
     matplotlib.use("agg")
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        sns.set_theme("paper", "whitegrid", list(COLOURS.values()), color_codes=False, rc=RC)
+        sns.set_theme("paper", "whitegrid", [BASELINE, DCLS, *FURTHER], color_codes=False, rc=RC)
         yield
 
 
@@ -79,9 +112,9 @@ def save_animation(path: Path, draw: Callable[[], list[Figure]]) -> bool:
 
 def facets(data: pd.DataFrame, height: float, **layout: Any) -> sns.FacetGrid:
     """A grid of panels over `data`, as wide as the page where it has more than one column; `height` is of all, in
-    inches. Colours are those of `method` where `hue` is."""
-    if layout.get("hue") == "method":
-        layout |= {"palette": COLOURS, "hue_order": [one for one in COLOURS if one in set(data.method)]}
+    inches. The order of a `palette` is that of the hues."""
+    if "palette" in layout:
+        layout |= {"hue_order": [one for one in layout["palette"] if one in set(data[layout["hue"]])]}
     rows, columns = (data[layout[name]].nunique() if name in layout else 1 for name in ("row", "col"))
     width = TWO_COLUMNS if columns > 1 else ONE_COLUMN
     grid = sns.FacetGrid(data, height=height / rows, aspect=(width / columns) / (height / rows), **layout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,19 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import write_text
 from harness.config.params import Params
+from harness.report.decisions import REFUTED, SUPPORTED
 from harness.report.frames import Frames, load_frames
+from harness.report.lead import lead
 from harness.report.made_by import files_in_words, made_by
 from harness.report.page.classes import class_view
-from harness.report.page.embedding import embedded_clips, embedded_figures
+from harness.report.page.embedding import MOST_FIGURE_BYTES, data_url, embedded_clips, embedded_figures
 from harness.report.page.positions import sampled_positions
 from harness.report.selection import Selection
 from harness.report.tables import report_tables
-from harness.report.verdict import CANNOT, DOES_NOT, SUPPORTS, Claim, verdict
+from harness.report.verdict import verdict
 
 MOST_BYTES = 2_000_000
-MARKS = {SUPPORTS: "yes", DOES_NOT: "no", CANNOT: "open"}
+MARKS = {SUPPORTED: "yes", REFUTED: "no"}  # of the others: open
 
 
 def write_page(chosen: Params | Selection) -> None:
@@ -44,27 +45,22 @@ def write_page(chosen: Params | Selection) -> None:
 
 
 def _content(frames: Frames) -> dict[str, Any]:
-    by, claims = made_by(frames), verdict(frames)
+    by, first = made_by(frames), lead(frames.preset)
     *tables, classes = report_tables(frames, by)
+    picture = data_url(first.picture, "image/png", "figures")
     return {
         "preset": frames.preset,
         "by": by,
-        "headline": headline(claims),
-        "claims": [(claim, MARKS[claim.outcome]) for claim in claims],
+        "lead": first,
+        "lead_picture": picture,
+        "claims": verdict(frames),
+        "marks": MARKS,
         "tables": tables,
         "classes": class_view(frames, classes),
         "class_notes": classes.notes,
-        "figures": embedded_figures(frames),
+        "figures": embedded_figures(frames, MOST_FIGURE_BYTES - len(picture)),
         "positions": sampled_positions(frames),
         "clips": embedded_clips(frames),
         "records": files_in_words(frames)[["file", "code", "torch", "device"]].to_numpy().tolist(),
         "table_folder": str(paths.tables(frames.preset)),
     }
-
-
-def headline(claims: tuple[Claim, ...]) -> str:
-    """The verdict in one sentence."""
-    counts = Counter(claim.outcome for claim in claims)
-    said = [f"{outcome} {counts[outcome]}" for outcome in (SUPPORTS, DOES_NOT, CANNOT) if counts[outcome]]
-    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"Of the paper's {len(claims)} claims this run {listed}."

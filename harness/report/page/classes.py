@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from harness.config.systems import method_of
 from harness.report.frames import Frames
 from harness.report.paper_tables.numbers import number, span
 from harness.report.paper_tables.table import Table, View
 
 
 def class_view(frames: Frames, classes: Table) -> View:
-    """AP in percent of each model, DCLS minus baseline with its interval, from the table `per_class`."""
-    header, compared = ["class", "positives"], set(frames.comparisons.model)
+    """AP in percent of each model, the main one's difference to its baseline, from the table `per_class`."""
+    header, compared = ["class", "positives"], {model for model, _ in frames.headline_pairs}
     for model in frames.models:
         name = frames.backbone(model)
-        header.append(f"{name} {method_of(model)}")
+        header.append(f"{name} {frames.systems[model].method}")
         header += [f"{name} difference", f"{name} 95% interval"] if model in compared else []
     rows = []
     for row in classes.frame.to_dict("records"):

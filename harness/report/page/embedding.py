@@ -11,20 +11,21 @@ from harness.base.errors import UserError
 from harness.base.files import read_json
 from harness.report.examples import recorded_examples
 from harness.report.frames import Frames
+from harness.report.lead import PICTURE
 
-MOST_FIGURE_BYTES = 1_700_000  # of all figures as text; those that do not fit are named
-SHOWN_AS_CLIPS = "example_clips"  # the figure that the page has as a section of its own, with sound
+MOST_FIGURE_BYTES = 1_600_000  # of all figures as text; those that do not fit are named
+ELSEWHERE = ("example_clips", PICTURE)  # what the page has as a section of its own, with sound, and at its top
 
 
-def embedded_figures(frames: Frames) -> list[dict[str, Any]]:
-    """What the figures stage drew, in its order, with the picture as `source`; None where the page has no room for it.
+def embedded_figures(frames: Frames, room: int) -> list[dict[str, Any]]:
+    """What the figures stage drew, in its order, with the picture as `source`; None where `room` bytes are used up.
 
     Raises UserError where a file is missing.
     """
-    folder, left, found = paths.results(frames.preset) / "figures", MOST_FIGURE_BYTES, []
+    folder, left, found = paths.results(frames.preset) / "figures", room, []
     for figure in read_json(folder / "figures.json"):
-        if figure["name"] != SHOWN_AS_CLIPS:
-            source = _data_url(folder / f"{figure['name']}.png", "image/png", "figures")
+        if figure["name"] not in ELSEWHERE:
+            source = data_url(folder / f"{figure['name']}.png", "image/png", "figures")
             fits = len(source) <= left
             left -= len(source) if fits else 0
             found.append(figure | {"source": source if fits else None})
@@ -38,13 +39,13 @@ def embedded_clips(frames: Frames) -> list[dict[str, Any]]:
     """
     folder, found = paths.results(frames.preset) / "examples", []
     for clip in recorded_examples(frames):
-        audio = _data_url(folder / clip.audio, "audio/flac", "examples") if clip.audio else None
+        audio = data_url(folder / clip.audio, "audio/flac", "examples") if clip.audio else None
         predictions = [(model, clip.predictions[model]) for model in frames.models if model in clip.predictions]
         found.append(clip.model_dump() | {"audio": audio, "predictions": predictions})
     return found
 
 
-def _data_url(path: Path, kind: str, stage: str) -> str:
+def data_url(path: Path, kind: str, stage: str) -> str:
     try:
         return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
     except OSError as error:

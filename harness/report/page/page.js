@@ -57,7 +57,7 @@ for (const button of document.querySelectorAll(".zoom")) {
     const image = button.querySelector("img");
     picture.src = image.src;
     picture.alt = image.alt;
-    document.getElementById("viewer-title").textContent = button.closest("figure").querySelector("h3").textContent;
+    document.getElementById("viewer-title").textContent = button.closest("figure").querySelector("h2, h3").textContent;
     zoomTo(100);
     viewer.showModal();
   });
@@ -88,6 +88,9 @@ function panel(run, stage, parent) {
   const caption = document.createElement("figcaption");
   const half = run.side / 2;
   const svg = drawn("svg", { viewBox: `${-half - 2.4} ${-half - 0.6} ${run.side + 3} ${run.side + 3}`, role: "img" }, figure);
+  const [high, wide] = stage.map.map((cells) => Math.min(half, cells - 0.5));
+  drawn("rect", { x: -half, y: -half, width: run.side, height: run.side, class: "outside" }, svg);
+  drawn("rect", { x: -wide, y: -high, width: 2 * wide, height: 2 * high, class: "inside" }, svg);
   drawn("rect", { x: -half, y: -half, width: run.side, height: run.side, class: "frame" }, svg);
   drawn("line", { x1: -half, y1: 0, x2: half, y2: 0, class: "axis" }, svg);
   drawn("line", { x1: 0, y1: -half, x2: 0, y2: half, class: "axis" }, svg);

@@ -1,4 +1,4 @@
-"""Average precision class by class: every model's mean over its runs, and DCLS minus baseline with its interval."""
+"""Average precision class by class: every model's mean over its runs, and the difference to its baseline's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import baseline_of
 from harness.data.clips.splits import folds_of
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
@@ -20,9 +19,9 @@ DIFFERENCE = ("difference", "low", "high")
 NOTES = (
     "Average precision in percent, the mean over the runs of a model that have a positive of the class; ± is the "
     "standard deviation over them. Positives are counted once for each set of test clips.",
-    "The difference is DCLS minus baseline in percentage points, with its 95% interval over clips (paired bootstrap, "
-    "for these weights; none for a class of few positives). Where nothing differs, one interval in twenty leaves out 0 "
-    "all the same.",
+    "The difference is the system minus its baseline in percentage points, with its 95% interval over clips (paired "
+    "bootstrap, for these weights; none for a class of few positives). Where nothing differs, one interval in twenty "
+    "leaves out 0 all the same.",
 )
 
 
@@ -44,14 +43,14 @@ def per_class(frames: Frames, by: MadeBy) -> Table:
         parts.append(cells_from(pairs, "label", ["source"], {f"{model}_{name}": name for name in DIFFERENCE}))
     cells = pd.concat(parts)
     columns = ["label", "positives", *(f"{model}_AP{sd}" for model in lines.model.unique() for sd in ("", "_sd"))]
-    columns += [f"{model}_{name}" for model in frames.comparisons.model for name in DIFFERENCE]
+    columns += [f"{model}_{name}" for model, _ in _pairs(frames) for name in DIFFERENCE]
     rows = as_frame(cells, columns).to_dict("records")
     return Table(
         name="per_class",
         title="Average precision by class",
         cells=cells,
         columns=tuple(columns),
-        views=tuple(_view(frames, rows, baseline) for baseline in dict.fromkeys(map(baseline_of, frames.models))),
+        views=tuple(_view(frames, rows, backbone) for backbone in dict.fromkeys(map(frames.backbone, frames.models))),
         facts=(("Results", by.line),),
         warnings=by.warnings,
         notes=NOTES,
@@ -68,24 +67,30 @@ def _labels(lines: pd.DataFrame) -> list[str]:
     return labels
 
 
+def _pairs(frames: Frames) -> list[tuple[str, str]]:
+    """Fair pairs of a system and its baseline."""
+    fair = frames.to_baselines[frames.to_baselines.unfair == ""]
+    return list(zip(fair.model, fair.baseline, strict=True))
+
+
 def _compared(frames: Frames, labels: list[str]) -> pd.DataFrame:
     """The differences of these classes, in percentage points. Raises UserError where one is missing."""
-    if frames.comparisons.empty:
+    wanted = [(*pair, label) for pair, label in product(_pairs(frames), labels)]
+    if not wanted:
         return pd.DataFrame(columns=["model"])
-    found = frames.class_differences
-    there = set(zip(found.model, found.label, strict=True))
-    for wanted in product(frames.comparisons.model, labels):
-        if wanted not in there:
-            path = paths.results(frames.preset) / "per_class_difference.csv"
-            raise UserError(f"{path}: no row of {wanted[0]} and {wanted[1]!r}; run `compare-models` again")
-    return found[found.label.isin(labels)].assign(**{name: 100 * found[name] for name in DIFFERENCE})
+    found = frames.class_differences.set_index(["model", "baseline", "label"], drop=False)
+    for model, _, label in (one for one in wanted if one not in found.index):
+        path = paths.results(frames.preset) / "per_class_difference.csv"
+        raise UserError(f"{path}: no row of {model} and {label!r}; run `compare-models` again")
+    found = found.loc[wanted].reset_index(drop=True)
+    return found.assign(**{name: 100 * found[name] for name in DIFFERENCE})
 
 
-def _view(frames: Frames, rows: list[dict[str, Any]], baseline: str) -> View:
-    """Of one backbone, so that it is narrow enough for a page."""
-    models = [model for model in frames.models if baseline_of(model) == baseline]
-    pair = next((model for model in models if model in set(frames.comparisons.model)), None)
-    header = ("class", "positives", *models, *(("DCLS - baseline", "95% interval") if pair else ()))
+def _view(frames: Frames, rows: list[dict[str, Any]], backbone: str) -> View:
+    """Of one backbone, so that it is narrow enough for a page: its models, and the main one's difference."""
+    models = [model for model in frames.models if frames.backbone(model) == backbone]
+    pair = next((model for model, _ in frames.headline_pairs if model in models), None)
+    header = ("class", "positives", *models, *((f"{pair} - baseline", "95% interval") if pair else ()))
     cells = []
     for row in rows:
         line = [row["label"], number(row["positives"], "d")]
@@ -94,4 +99,4 @@ def _view(frames: Frames, rows: list[dict[str, Any]], baseline: str) -> View:
             difference, low, high = (row[f"{pair}_{name}"] for name in DIFFERENCE)
             line += [number(difference, "+.2f"), span(low, high, "+")]
         cells.append(tuple(line))
-    return View(f"AP by class, {frames.backbone(baseline)}", header, tuple(cells))
+    return View(f"AP by class, {backbone}", header, tuple(cells))

@@ -18,7 +18,7 @@ def printed(frames: Frames, by: MadeBy) -> str:
     here = f"here, {number_of_runs(len(frames.seeds), frames.repeats)}"
     cells = [
         ("", "mAP %", "mAP %", "param.", "clips/s", "speed", "mAP"),
-        ("model", here, "paper", "full", "full", "ratio", "DCLS - baseline"),
+        ("model", here, "paper", "full", "full", "ratio", "- baseline"),
         *map(_cells, table1_rows(frames)),
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

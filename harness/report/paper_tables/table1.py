@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.config.systems import LINEAR_BASELINE, is_dcls
+from harness.config.systems import LINEAR_BASELINE
+from harness.report.decisions import seed_interval
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, clips_tested, coverage
 from harness.report.paper_tables.numbers import NONE, mean_sd, millions, number, number_of_runs, rate, span, words
@@ -18,7 +19,7 @@ METHODS = {LINEAR_BASELINE: "logistic regression on log-mel statistics", CHANCE:
 
 COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is DCLS over baseline; _low, _high: 95% intervals
     *("model", "backbone", "method", "kernel_size_published", "kernel_count_published", "kernel_size", "kernel_count"),
-    *("map_published", "map_sd_published", "map_mean", "map_sd", "map_seeds"),
+    *("map_published", "map_sd_published", "map_mean", "map_sd", "map_low", "map_high", "map_seeds", "val_map_rise"),
     *("map_intervals_lowest", "map_intervals_highest", "map_over_chance"),  # of the seeds' intervals over clips
     *("map_difference_published", "map_difference_mean", "map_difference_sd", "map_difference_seeds"),
     *("map_difference_low", "map_difference_high", "map_difference_clips_low", "map_difference_clips_high"),
@@ -40,7 +41,7 @@ NOTES = (
     "the baseline timed against itself shows (throughput.md has all devices and conditions).",
 )
 RULE = (
-    "A DCLS model is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "
+    "A system is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "
     "out 0. It is paired: by seed, and by clip, since every draw of the bootstrap (bias-corrected) takes the same test "
     "clips for both models and for all seeds that share them. Each arm is the root of the summed squares of Student's "
     "t interval over the seeds' differences and of the arm of the bootstrap interval of their mean. One seed alone "
@@ -52,8 +53,6 @@ FOLDS_RULE = (
     "which makes Student's t interval too narrow, is left out."
 )
 PUBLISHED: dict[str, Recipe] = {
-    "backbone": "backbone",
-    "method": "paper_method",
     "kernel_size_published": "kernel_size",
     "kernel_count_published": "kernel_count",
     "map_published": "mAP",
@@ -64,8 +63,10 @@ PUBLISHED: dict[str, Recipe] = {
     "speed_ratio_published": "speed_ratio",
 }
 SCORES: dict[str, Recipe] = {
-    "map_mean": lambda lines: (100 * lines.mAP).mean(),
-    "map_sd": lambda lines: (100 * lines.mAP).std(),
+    "map_mean": lambda lines: _mean_and_sd(lines)[0],
+    "map_sd": lambda lines: _mean_and_sd(lines)[1],
+    "map_low": lambda lines: seed_interval(*_mean_and_sd(lines), len(lines))[0],
+    "map_high": lambda lines: seed_interval(*_mean_and_sd(lines), len(lines))[1],
     "map_seeds": len,
     "map_intervals_lowest": lambda lines: 100 * lines.mAP_low.min(),
     "map_intervals_highest": lambda lines: 100 * lines.mAP_high.max(),
@@ -83,7 +84,7 @@ TIMING: dict[str, Recipe] = {
     "parameters_1000": "parameters_1000",
     **{f"throughput_527{end}": f"throughput{end}" for end in ("", "_low", "_high")},
     **{f"speed_ratio_527{end}": f"ratio_to_baseline{end}" for end in ("", "_low", "_high")},
-    "speed_ratio_noise": lambda lines: lines.no_difference_below.iloc[0] if is_dcls(lines.model.iloc[0]) else None,
+    "speed_ratio_noise": lambda lines: lines.no_difference_below.where(lines.ratio_to_baseline.notna()).iloc[0],
     "speed_in_words": "in_words",
     "timing_device": "device",
     "timing_threads": "threads",
@@ -120,26 +121,28 @@ def table1_rows(frames: Frames) -> list[Any]:
 
 
 def table1_cells(frames: Frames) -> pd.DataFrame:
-    runs, published = frames.runs, frames.published[frames.published.model.isin(frames.models)]
+    runs, published = frames.runs, frames.published
     trained, linear = runs[runs.model != LINEAR_BASELINE], runs[runs.model == LINEAR_BASELINE]
     tested = trained[trained.model == frames.models[0]]  # the test clips are the same for all models
     chance = tested.assign(model=CHANCE)
     every = pd.concat([runs, chance])
     shared = every[["model"]].drop_duplicates().merge(tested[["metrics_file", "evaluation_file"]], how="cross")
     first = trained.groupby("model", sort=False).head(1).convert_dtypes()  # whole numbers as such
-    first = first.merge(published, on="model", suffixes=("", "_published"))
-    timed = frames.shown_timings[frames.shown_timings.model.isin(frames.models)].convert_dtypes()
-    coded = trained.merge(timed[["model", "revision", "source"]], on="model")
-    pairs = frames.comparisons.assign(**{name: 100 * frames.comparisons[name] for name in DIFFERENCE.values()})
+    timed = frames.shown_timings.convert_dtypes()
+    coded = trained.merge(timed[["model", "revision", "source"]], on="model", how="left")
+    pairs = frames.to_baselines
+    pairs = pairs.assign(**{name: 100 * pairs[name].where(pairs.unfair == "") for name in DIFFERENCE.values()})
     clips = clips_tested(frames)
     parts: list[tuple[pd.DataFrame, tuple[str, ...], Mapping[str, Recipe]]] = [
-        (every, (), {"model": "model", "method": _method, "preset": lambda _: frames.preset}),
+        (every, (), {"model": "model", "preset": lambda _: frames.preset}),
+        (every, (), {"backbone": _backbone, "method": _method}),
         (runs, (), {"seeds": each_once("seed"), "repeats": lambda _: frames.repeats}),
         (published, ("source",), PUBLISHED),
-        (first, ("training_file", "source"), {"kernel_size": _kernel_size, "kernel_count": _kernel_count}),
+        (first, ("training_file",), {"kernel_size": _kernel_size, "kernel_count": _kernel_count}),
         (first, ("training_file",), TRAINING),
         (trained, ("training_file",), {"training_device": each_once("training_device")}),
         (runs, ("metrics_file",), SCORES),
+        (frames.histories, ("source",), {"val_map_rise": _rise}),
         (chance, ("metrics_file",), OF_CHANCE),
         (shared, ("metrics_file", "evaluation_file"), {"test_clips": lambda _: clips}),
         (every, ("evaluation_file",), {name: each_once(name) for name in ("data", "data_fingerprint")}),
@@ -152,34 +155,53 @@ def table1_cells(frames: Frames) -> pd.DataFrame:
     return pd.concat([cells_from(lines, "model", files, recipes) for lines, files, recipes in parts])
 
 
+def _mean_and_sd(lines: pd.DataFrame) -> tuple[float, float]:
+    """Of mAP, in percent."""
+    return float((100 * lines.mAP).mean()), float((100 * lines.mAP).std())
+
+
+def _rise(history: pd.DataFrame) -> float | None:
+    """Points by which the validation mAP, mean over the seeds, rose over the last quarter of the epochs."""
+    curve = 100 * history.groupby("epoch").val_mAP.mean()
+    before = round(0.75 * curve.index.max())
+    return float(curve.iloc[-1] - curve[before]) if before in curve.index and before < curve.index.max() else None
+
+
 def _spaced(numbers: Any) -> str:
     return " ".join(map(str, numbers)) if isinstance(numbers, list) else ""
 
 
-def _method(lines: pd.DataFrame) -> str | None:
-    return METHODS.get(lines.model.iloc[0])
+def _backbone(lines: pd.DataFrame) -> str | None:
+    return None if lines.model.iloc[0] in METHODS else lines.backbone.iloc[0]
+
+
+def _method(lines: pd.DataFrame) -> str:
+    return METHODS.get(lines.model.iloc[0], lines.method.iloc[0])
 
 
 def _kernel_size(lines: pd.DataFrame) -> str:
     one = lines.iloc[0]
-    return f"{one.dilated_kernel_size}x{one.dilated_kernel_size}" if is_dcls(one.model) else str(one.kernel_size)
+    side = one.kernel_size if pd.isna(one.dilated_kernel_size) else one.dilated_kernel_size
+    return f"{side}x{side}"
 
 
 def _kernel_count(lines: pd.DataFrame) -> int:
     one = lines.iloc[0]
-    return int(one.kernel_count if is_dcls(one.model) else one.kernel_count_published)
+    return int(one.kernel_size**2 if pd.isna(one.kernel_count) else one.kernel_count)
 
 
 def _in_words(pairs: pd.DataFrame) -> str:
     """The verdict on a pair; that of one seed is on its weights alone."""
     pair = pairs.iloc[0]
+    if pair.unfair:
+        return f"{pair.verdict}: {pair.unfair}"
     said = str(pair.verdict if pair.n > 1 else pair.verdict_for_these_weights)
     return f"{said} for these weights" if pair.n == 1 and said in ("higher", "lower") else said
 
 
 def _code(lines: pd.DataFrame) -> str:
     """Of training, evaluation and timing, where they are."""
-    timed = [f"revision {one[:10]}" for one in lines.get("revision", ())]
+    timed = [f"revision {one[:10]}" for one in lines.get("revision", pd.Series()).dropna()]
     return "; ".join(dict.fromkeys([*lines.training_code.dropna(), *lines.evaluation_code, *timed]))
 
 
@@ -187,8 +209,8 @@ def _views(frames: Frames, rows: list[Any]) -> list[View]:
     found = [_published_and_reproduced(rows, coverage(frames))]
     if len(frames.references):
         found.append(_references(frames.references))
-    if any(is_dcls(row.model) for row in rows):
-        found.append(_comparison([row for row in rows if is_dcls(row.model)], frames.repeats))
+    if compared := [row for row in rows if row.model in frames.systems and frames.systems[row.model].compared_with]:
+        found.append(_comparison(compared, frames.repeats))
     return [*found, _details([row for row in rows if row.model != CHANCE], frames.repeats)]
 
 
@@ -215,8 +237,10 @@ def _published_and_reproduced(rows: list[Any], covered: str) -> View:
 def _kernel(row: Any) -> str:
     if pd.isna(row.kernel_size):
         return NONE
-    published = f"{row.kernel_size_published} / {row.kernel_count_published}"
     here = f"{row.kernel_size} / {row.kernel_count}"
+    if pd.isna(row.kernel_size_published):
+        return here
+    published = f"{row.kernel_size_published} / {row.kernel_count_published}"
     return here if here == published else f"{published}, here {here}"
 
 
@@ -239,7 +263,7 @@ def _comparison(rows: list[Any], repeats: str) -> View:
         return mean_sd(row.map_difference_mean, row.map_difference_sd, over, "+")
 
     columns: list[Column] = [
-        ("DCLS against its baseline", "model"),
+        ("against its baseline", "model"),
         ("mAP, in words", lambda row: words(row.map_difference_in_words, "baseline not run")),
         ("mAP difference published", lambda row: number(row.map_difference_published, "+.2f")),
         ("reproduced", difference),
@@ -254,7 +278,7 @@ def _comparison(rows: list[Any], repeats: str) -> View:
         ("noise", lambda row: number(row.speed_ratio_noise, ".2f")),
         ("speed, in words", lambda row: words(row.speed_in_words)),
     ]
-    return view("DCLS minus baseline (mAP), DCLS over baseline (speed)", rows, columns, words=2)
+    return view("System minus baseline (mAP), system over baseline (speed)", rows, columns, words=2)
 
 
 def _details(rows: list[Any], repeats: str) -> View:

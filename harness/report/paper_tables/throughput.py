@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.config.systems import is_dcls
+from harness.report import timing_frames
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import NONE, number, rate, span
 from harness.report.paper_tables.table import Column, Table, View, cells_from, view
-from harness.report.timing_frames import FLAGS, fairest, rows_with
+from harness.report.timing_frames import FLAGS
 from harness.throughput import rows
 
 CONDITION = tuple(name for name in rows.CONDITION if name != "device")
 COLUMNS = (
-    *("device", "model", *CONDITION, "status", "fairest"),
+    *("device", *rows.ARCHITECTURE, "baseline", *CONDITION, "status", "fairest"),
     *("ratio_published", "ratio", "ratio_low", "ratio_high", "noise", "in_words", "throughput", "revision"),
 )
 KEY = COLUMNS[: COLUMNS.index("status")]
 NOTES = (
-    "A ratio is the speed of the DCLS model over its baseline's: above 1, DCLS is the faster one. It is the median "
+    "A ratio is the speed of a model over its baseline's: above 1, the model is the faster one. It is the median "
     "over rounds, in which the two take turns, with its 95% interval.",
     "Noise is how far from 1 that interval of the baseline's ratio to itself reaches: a smaller difference is none.",
     "Of each condition the largest batch that ran is shown; the CSV beside this page has all, and what did not run.",
@@ -43,7 +43,7 @@ GOALS = (  # in words, which rows, and the smallest ratio wanted of them; None: 
 
 
 def throughput(frames: Frames, by: MadeBy) -> Table:
-    """A row a DCLS model and condition on every device that was timed, of these DCLS parameters alone."""
+    """A row a condition and architecture of a system with a baseline, on every device that was timed."""
     found = _pairs(frames)
     timed = found[found.ratio.notna()]
     measured = {name: name for name in COLUMNS if name != "ratio_published"}
@@ -54,7 +54,7 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
     devices = (_device(str(device), one) for device, one in timed.groupby("device", sort=False))
     return Table(
         name="throughput",
-        title="Throughput: DCLS against its baseline, on every device that was timed",
+        title="Throughput against the baseline, on every device that was timed",
         cells=pd.concat(parts),
         columns=COLUMNS,
         views=(*devices, _goals(timed)),
@@ -64,12 +64,15 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
 
 
 def _pairs(frames: Frames) -> pd.DataFrame:
-    """The timings of DCLS models, with COLUMNS, `row` (the name) and `published_file`."""
+    """The timings of systems with a baseline, with COLUMNS, `row` (the name) and `published_file`."""
+    compared = {name: one for name, one in frames.systems.items() if frames.baseline(name)}
+    wanted = {timing_frames.architecture(one): name for name, one in reversed(compared.items())}
+    named = pd.DataFrame([(*key, name) for key, name in wanted.items()], columns=[*rows.ARCHITECTURE, "model"])
     published = frames.published[["model", "speed_ratio", "source"]].rename(columns={"source": "published_file"})
-    found = rows_with(frames.timings, {name: getattr(frames.dcls, name) for name in rows.DCLS})
-    found = found[found.model.map(is_dcls)].merge(published, on="model")
-    best = [fairest(one, frames.dcls) for _, one in frames.timings.groupby("device", sort=False)]
-    found = found.merge(pd.concat(best)[list(KEY)].assign(fairest="yes"), how="left", on=list(KEY))
+    found = frames.timings.merge(named.merge(published, on="model", how="left"), on=[*rows.ARCHITECTURE])
+    best = [timing_frames.fairest(one, frames.systems) for _, one in frames.timings.groupby("device", sort=False)]
+    chosen = pd.concat([found.head(0), *best])[["device", *rows.ARCHITECTURE, *CONDITION]]
+    found = found.merge(chosen.assign(fairest="yes"), how="left", on=list(chosen))
     found = found.assign(
         fairest=found.fairest.fillna("no"),
         ratio_published=found.speed_ratio.where(found["mode"] == "inference"),  # the paper times no training
@@ -84,7 +87,8 @@ def _device(device: str, timed: pd.DataFrame) -> View:
     """The largest batch of each model and condition, and the rows that stand in table 1, marked."""
     largest = timed.groupby([name for name in KEY if name != "batch"], sort=False).batch.idxmax()
     columns: list[Column] = [
-        ("model", "model"),
+        ("model", "backbone"),
+        ("convolution, over its baseline's", lambda one: f"{one.convolution} over {one.baseline}"),
         ("condition", lambda one: f"{one.condition}{' (in table 1)' if one.fairest == 'yes' else ''}"),
         ("clips/s", lambda one: rate(one.throughput)),
         ("ratio published", lambda one: number(one.ratio_published, ".2f")),
@@ -94,7 +98,7 @@ def _device(device: str, timed: pd.DataFrame) -> View:
         ("in words", "in_words"),
     ]
     shown = timed[(timed.fairest == "yes") | timed.index.isin(largest)]
-    return view(f"DCLS over its baseline on {device}", shown.itertuples(), columns, words=2)
+    return view(f"Speed over the baseline's on {device}", shown.itertuples(), columns, words=3)
 
 
 def _goals(timed: pd.DataFrame) -> View:
@@ -109,5 +113,5 @@ def _goals(timed: pd.DataFrame) -> View:
         margins = found.ratio - (found.ratio_published if wanted is None else wanted)
         worst = found.loc[margins.idxmin()]
         met = "met" if margins.min() >= 0 else "not met"
-        cells.append((words, met, number(worst.ratio, ".3f"), f"{worst.model}, {worst.condition}, {worst.device}"))
+        cells.append((words, met, number(worst.ratio, ".3f"), f"{worst.backbone}, {worst.condition}, {worst.device}"))
     return View("Goals on a GPU of the H100 class", ("goal", "met", "lowest ratio", "of"), tuple(cells), words=4)

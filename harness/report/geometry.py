@@ -1,0 +1,40 @@
+"""How large the feature maps under a system's kernels are, and which cells of the kernels lie outside every map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.audio.units import HOP, MEL_BANDS, SAMPLE_RATE, STEM_KERNEL
+
+STAGES = (1, 2, 3, 4)
+Map = tuple[int, int]  # cells along frequency and time
+
+
+def map_size(backbone: str, stage: int, clip_seconds: float) -> Map:
+    """Of a stage, counted from 1, of a backbone (the paper's name) for clips of that length.
+
+    The stem leaves out a rest; so do ConvNeXt's halvings, where those of the other two, with padding, round up.
+    """
+    frames = round(clip_seconds * SAMPLE_RATE) // HOP + 1
+    sides = [MEL_BANDS // STEM_KERNEL[0], frames // STEM_KERNEL[1]]
+    for _ in range(stage - 1):
+        sides = [side // 2 if backbone.startswith("ConvNeXt") else -(-side // 2) for side in sides]
+    return sides[0], sides[1]
+
+
+def outside(size: int, inside: Map) -> np.ndarray:
+    """Of a kernel of (size, size) cells, rows along frequency, those that meet nothing but padding, bool (size, size).
+
+    A cell that is n cells from the centre along an axis on which the map has n cells or fewer never meets the map.
+    """
+    offsets = np.abs(np.arange(size) - size // 2)
+    return (offsets[:, None] >= inside[0]) | (offsets[None, :] >= inside[1])
+
+
+def in_words(backbone: str, clip_seconds: float, size: int) -> str:
+    """`64x31, 32x15, 16x7, 8x3 cells; of the 23x23 kernel 44% of the cells are outside every map at stage 3, ...`."""
+    maps = [map_size(backbone, stage, clip_seconds) for stage in STAGES]
+    shares = [100 * float(outside(size, one).mean()) for one in maps]
+    beyond = ", ".join(f"{share:.0f}% at stage {stage}" for stage, share in zip(STAGES, shares, strict=True) if share)
+    sizes = ", ".join(f"{one[0]}x{one[1]}" for one in maps)
+    return f"{backbone} {sizes}" + (f" ({beyond} of the {size}x{size} cells outside)" if beyond else "")
