@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import read_text, sha256_of, write_atomic, write_text
+from harness.report.lead import lead
 from harness.report.show import shown
 
 README, SCREENSHOT = Path("README.md"), Path("docs/page.png")
@@ -22,18 +23,21 @@ PRESET = "instruments"  # whose results the README shows
 SOURCE = "page_sha256"  # in the screenshot: of which page it is
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE = "1280,900"
+LEAD = re.compile(r"(?<=<!-- answer -->\n\n).*?(?=\n\n<!-- end of answer -->)", re.DOTALL)
 TABLE = re.compile(r"(?<=<!-- table -->\n\n).*?(?=\n\n<!-- end of table -->)", re.DOTALL)
 SHOWN = re.compile(r"^ +mAP % .*?^page    [^\n]*$", re.DOTALL | re.MULTILINE)
 
 
 def renewed(text: str, preset: str) -> str:
-    """The README with the table and the output of `show` that `tables` wrote last.
+    """The README with the answer, the table and the output of `show` that `tables` wrote last.
 
     Raises UserError where the places are not there, or `tables` has not run.
     """
     page = read_text(paths.tables(preset) / "table1.md")
     table = page[page.index("\n| ") + 1 :].partition("\n\n")[0]  # the first one
-    for place, new in ((TABLE, table), (SHOWN, shown(preset))):
+    first = lead(preset)
+    answer = f"**{first.sentence}**\n\n![What was found, preset {first.preset}]({first.picture.as_posix()})"
+    for place, new in ((LEAD, answer), (TABLE, table), (SHOWN, shown(preset))):
         if len(place.findall(text)) != 1:
             raise UserError(f"{README}: has no single place for {new.splitlines()[0][:40]!r}; restore it from Git")
         text = place.sub(lambda _, new=new: new, text)  # type: ignore[misc]
