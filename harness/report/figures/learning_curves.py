@@ -54,7 +54,8 @@ def differences_by_epoch(frames: Frames) -> Figure | None:
     grid.map_dataframe(_band, palette=palette)
     theme.label_rows(grid, rows)
     for axes in grid.axes.flat:
-        axes.set_visible(bool(axes.lines))
+        if not axes.lines:
+            axes.text(0.5, 0.5, "no such pair", transform=axes.transAxes, ha="center", color=theme.GREY, fontsize=7)
         axes.axhline(0, color=theme.GREY, linewidth=0.9, zorder=0.5)
         axes.yaxis.label.set_fontsize(7)
     for axes in grid.axes[-1]:
