@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from harness.audio.units import cell_size
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import Params
-from harness.config.systems import BACKBONES, LINEAR_BASELINE, PAPER, System
+from harness.config.systems import BACKBONES, LINEAR_BASELINE, System
 from harness.data.clips.splits import folds_of
 from harness.records import schemas
 from harness.report import geometry, paper_frames, timing_frames
+from harness.report.pairs import checked_pairs
 from harness.report.reading import WORKING_TREE, Files
 from harness.report.run_rows import run_row, training_record
-from harness.report.selection import Selection
+from harness.report.selection import Selection, in_order
 
 LINEAR_METHOD = "linear baseline"
 PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences")
@@ -33,19 +34,12 @@ PAIR = tuple(name for name in schemas.Pair.model_fields if name != "differences"
 
 def load_frames(chosen: Params | Selection, files: Files = WORKING_TREE) -> Frames:
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
-    systems = {name: chosen.systems[name] for name in sorted(chosen.models, key=partial(_place, chosen))}
+    systems = in_order({name: chosen.systems[name] for name in chosen.models})
     frames = Frames(chosen.preset, systems, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds), files)
     for name in ("published", "runs", "comparisons", "coverage"):  # the others are read when they are asked for
         getattr(frames, name)
     files.record(paths.results(chosen.preset) / "comparison.run.json")
     return frames
-
-
-def _place(chosen: Params | Selection, name: str) -> tuple[int, int]:
-    """By backbone as in the paper's table, in one first those of the paper."""
-    backbones = list(dict.fromkeys(backbone for backbone, _ in PAPER.values()))
-    paper = [*PAPER]
-    return backbones.index(chosen.systems[name].model.backbone), (paper.index(name) if name in PAPER else len(paper))
 
 
 @dataclass(frozen=True)
@@ -125,8 +119,11 @@ class Frames:
     @cached_property
     def comparisons(self) -> pd.DataFrame:
         """A row a pair of systems that are compared: `model` minus `baseline`."""
-        pairs = [pair.model_dump(exclude={"differences"}) for pair in self._pairs]
-        found = pd.DataFrame(pairs, columns=[*PAIR]).assign(source=str(self._comparison_file))
+        path = paths.results(self.preset) / "comparison.json"
+        maps = {model: self.maps_of(model) / 100 for model in self.models}
+        pairs = checked_pairs(self.files, path, self.systems, maps)
+        found = pd.DataFrame([pair.model_dump(exclude={"differences"}) for pair in pairs], columns=[*PAIR])
+        found = found.assign(source=str(path))
         return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
 
     @cached_property
@@ -177,8 +174,7 @@ class Frames:
 
     @cached_property
     def published(self) -> pd.DataFrame:
-        """The paper's Table 1, of those of the six that are among the systems: mAP and its standard deviation in
-        percent, parameters in millions, clips/s."""
+        """The paper's Table 1, of the systems that are in it: mAP and its sd in percent, parameters in millions."""
         found = paper_frames.published(self.files)
         return self._named(found[found.model.isin(self.models)].reset_index(drop=True))
 
@@ -228,8 +224,8 @@ class Frames:
         return BACKBONES[self.systems[model].model.backbone]
 
     def baseline(self, model: str) -> str | None:
-        """The first of those that are here and that it is compared with."""
-        return next((name for name in self.systems[model].compared_with if name in self.systems), None)
+        """The first that it is compared with, where that is here."""
+        return next((name for name in self.systems[model].compared_with[:1] if name in self.systems), None)
 
     @cached_property
     def main(self) -> dict[str, str]:
@@ -241,16 +237,9 @@ class Frames:
         return {backbone: first[backbone] for backbone in dict.fromkeys(named.values()) if backbone in first}
 
     @property
-    def few(self) -> list[str]:
-        """The models to show where there is no room for all: the main DCLS models and their baselines, or all of a
-        backbone without them."""
-        shown = {name for main in self.main.values() for name in (main, self.baseline(main))}
-        return [name for name in self.models if name in shown or self.backbone(name) not in self.main]
-
-    @property
     def to_baselines(self) -> pd.DataFrame:
-        """Of `comparisons`, one a model: against the first system that it is compared with."""
-        return self.comparisons.drop_duplicates("model")
+        """Those of `comparisons` that are against the baseline."""
+        return self.comparisons[self.comparisons.baseline == self.comparisons.model.map(self.baseline)]
 
     @property
     def headline_pairs(self) -> list[tuple[str, str]]:
@@ -276,51 +265,18 @@ class Frames:
 
     def maps(self, model: str) -> dict[int, geometry.Map]:
         """Cells of the feature maps under a model's kernels, along frequency and time, by stage."""
-        return {
-            number: geometry.map_size(self.backbone(model), stage, self.clip_seconds)
-            for number, stage in self._stages(model).items()
-        }
+        stages, name = self._stages(model), self.backbone(model)
+        return {number: geometry.map_size(name, stage, self.clip_seconds) for number, stage in stages.items()}
 
     def _stages(self, model: str) -> dict[int, int]:
         """Stage of the backbone, which the layers' names tell, by that of the recorded positions."""
-        found = {}
-        for number, layer in self.positions[self.positions.model == model].groupby("stage").layer.first().items():
-            place = re.search(r"stages\.(\d+)\.", str(layer))
-            found[int(str(number))] = int(place[1]) + 1 if place else int(str(number))
-        return found
+        layers = self.positions[self.positions.model == model].groupby("stage").layer.first()
+        places = {int(str(number)): re.search(r"stages\.(\d+)\.", str(layer)) for number, layer in layers.items()}
+        return {number: int(place[1]) + 1 if place else number for number, place in places.items()}
 
     def _training(self, model: str) -> schemas.TrainingRecord:
         """Of the first seed."""
         return training_record(self.files, self.preset, model, self.seeds[0])
-
-    @property
-    def _comparison_file(self) -> Path:
-        return paths.results(self.preset) / "comparison.json"
-
-    @cached_property
-    def _pairs(self) -> list[schemas.Pair]:
-        """The pairs among the systems, checked to be differences of these runs' mAPs."""
-        compared = {
-            (pair.model, pair.baseline): pair
-            for pair in self.files.json(self._comparison_file, schemas.Comparison).pairs
-        }
-        found = []
-        for model, system in self.systems.items():
-            for other in (name for name in system.compared_with if name in self.systems):
-                pair = compared.get((model, other))
-                if pair is None:
-                    raise UserError(
-                        f"{self._comparison_file}: no {model!r} against {other!r} in it; run `compare-models` again"
-                    )
-                expected = (self.maps_of(model) - self.maps_of(other)) / 100
-                given = {int(seed): difference for seed, difference in pair.differences.items()}
-                if set(given) != set(self.seeds) or any(abs(given[one] - expected[one]) > 1e-9 for one in self.seeds):
-                    path = self._comparison_file
-                    raise UserError(
-                        f"{path}: {model} is of other runs than those in results; run `compare-models` again"
-                    )
-                found.append(pair)
-        return found
 
     def _of_runs(
         self, name: str, columns: tuple[str, ...], text: tuple[str, ...] = (), needed: bool = True, linear: bool = False

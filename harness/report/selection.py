@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import LINEAR_BASELINE, System
+from harness.config.systems import LINEAR_BASELINE, PAPER, System
 from harness.records.schemas import ComparisonRecord, read_result
 
 
@@ -46,3 +46,13 @@ def selection_in(folder: Path) -> Selection:
             f"{results / 'comparison.run.json'}: parameters.systems: {said}; run `compare-models` again"
         ) from error
     return Selection(results.name, tuple(compared.models), tuple(compared.seeds), tuple(linear), systems)
+
+
+def in_order(systems: dict[str, System]) -> dict[str, System]:
+    """By backbone as in the paper's table, in one first those of the paper."""
+    paper, backbones = [*PAPER], [backbone for backbone, _ in PAPER.values()]
+    places = {
+        name: (backbones.index(one.model.backbone), paper.index(name) if name in PAPER else len(paper))
+        for name, one in systems.items()
+    }
+    return {name: systems[name] for name in sorted(systems, key=lambda name: places[name])}

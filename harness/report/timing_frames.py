@@ -106,8 +106,8 @@ def architecture(system: System) -> tuple[str, str]:
 
 
 def _of_baseline(system: System, systems: Mapping[str, System]) -> str | None:
-    """The convolution of the first that it is compared with; None where none of these is here."""
-    first = next((systems[name] for name in system.compared_with if name in systems), None)
+    """The convolution of the first that it is compared with; None where that is not here."""
+    first = next((systems[name] for name in system.compared_with[:1] if name in systems), None)
     return first.model.convolution if first else None
 
 

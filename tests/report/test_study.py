@@ -15,7 +15,7 @@ from harness.config.params import Params
 from harness.report import geometry
 from harness.report.figures import theme
 from harness.report.figures.kernel_motion import kernel_motion
-from harness.report.figures.kernel_positions import kernel_positions
+from harness.report.figures.kernel_positions import kernel_positions, outside_shares
 from harness.report.figures.learning_curves import differences_by_epoch
 from harness.report.figures.systems import systems
 from harness.report.frames import Frames, load_frames
@@ -66,7 +66,11 @@ def test_every_comparison_that_was_asked_for_is_in_the_table(frames: Frames, stu
     assert "| dense 23x23 " in page and "23x23 " in page and "| DCLS, fixed spacings " in page
     table1 = Path("paper_tables/study/table1.md").read_text()
     assert "64x31, 32x15, 16x7, 8x3" in table1 and "64x31, 32x16, 16x8, 8x4" in table1  # ConvNeXt, FastViT
-    lines = {line.split("|")[1].strip(): line for line in table1.splitlines() if line.startswith("| ")}
+    lines = {
+        line.split("|")[1].strip(): line
+        for line in table1.partition("**System minus")[0].splitlines()
+        if line[:2] == "| "
+    }
     assert "44.83" in lines[BASELINE] and "45.52" not in lines[MAIN]  # published numbers are of the paper's names
     speeds = {lines[name].split("|")[9] for name in (MAIN, PAPERS, FIXED)}
     assert len(speeds) == 1 and speeds != {lines[DENSE].split("|")[9]}  # timed once, by architecture
@@ -135,6 +139,10 @@ def test_kernels_of_a_backbone_stand_side_by_side(frames: Frames) -> None:
     assert motion is not None
     rows = np.array(motion.axes).reshape(4, 4)
     assert [len(row[0].lines) for row in rows] == [2, 2, 3, 2]  # with fixed spacings nothing moves
+    beyond, last = outside_shares(frames, MAIN), frames.densities[frames.densities.epoch == 24]
+    stage_3 = last[(last.model == MAIN) & (last.stage == 3)]
+    far = (stage_3.column - 11).abs() > 6  # of docs/protocol.md
+    assert beyond[3] == pytest.approx(100 * stage_3[far]["count"].sum() / stage_3["count"].sum()) and beyond[1] == 0
     names = [one["name"] for one in sampled_positions(frames)]
     assert "ConvNeXt-T, DCLS, seed 2" in names and "ConvNeXt-T, DCLS, paper's start, seed 0" in names
     assert len(names) == 3 + 1 + 3 and not any("fixed" in name for name in names)

@@ -22,7 +22,7 @@ from harness.report.figures.class_differences import class_differences
 from harness.report.figures.example_clips import example_clips
 from harness.report.figures.kernel_maps import dense_kernels
 from harness.report.figures.kernel_motion import kernel_motion, position_gradients
-from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
+from harness.report.figures.kernel_positions import kernel_animation, kernel_positions, outside_shares
 from harness.report.figures.learning_curves import differences_by_epoch, learning_curves
 from harness.report.figures.speed import step_time, throughput_by_batch
 from harness.report.figures.systems import systems
@@ -123,8 +123,8 @@ def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
         Picture(
             *(f"motion_{model}", f"Kernels over time, {backbone}", partial(kernel_motion, backbone=backbone)),
             "Share of the elements more than a cell from where they started, that distance, the effective support (sum "
-            "of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the elements' spread |SIG|. Medians in a band "
-            f"of the middle half, means over {frames.repeats}{lacking}.",
+            "of |k|)^2 / (cells x sum of k^2) of the dense kernels, and the elements' spread |SIG|: medians in a band "
+            f"of the middle half, means over {frames.repeats}{lacking}.{_beyond(frames, model)}",
         ),
         Picture(
             *(f"kernels_{model}", f"Dense kernels, {backbone}", partial(dense_kernels, model=model)),
@@ -132,6 +132,14 @@ def _of_kernels(frames: Frames, model: str, together: str) -> list[Picture]:
             f"{seed}. Each has its own colour scale, whose end stands in its corner.",
         ),
     ]
+
+
+def _beyond(frames: Frames, model: str) -> str:
+    """Why elements of late stages hardly move, in a sentence; empty where none lies outside every map."""
+    shares = [f"{share:.0f}% (stage {stage})" for stage, share in outside_shares(frames, model).items() if share >= 1]
+    if not shares:
+        return ""
+    return f" Of the elements {', '.join(shares)} end outside every feature map, where next to nothing pulls at them."
 
 
 def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:

@@ -27,7 +27,7 @@ def example_clips(frames: Frames) -> Figure | None:
     None where no examples were recorded.
     """
     clips = recorded_examples(frames)
-    models = [one for one in frames.few if clips and one in clips[0].predictions]
+    models = [one for one in _few(frames) if clips and one in clips[0].predictions]
     if not models:
         return None
     backbones, palette = list(dict.fromkeys(map(frames.backbone, models))), theme.of_methods(frames)
@@ -50,6 +50,12 @@ def example_clips(frames: Frames) -> Figure | None:
     handles.append(Patch(facecolor="white", edgecolor=theme.GREY, label="class not in the clip"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
+
+
+def _few(frames: Frames) -> list[str]:
+    """The main DCLS models and their baselines, or all models of a backbone without them."""
+    shown = {name for main in frames.main.values() for name in (main, frames.baseline(main))}
+    return [name for name in frames.models if name in shown or frames.backbone(name) not in frames.main]
 
 
 def _log_mel(axes: Axes, log_mel: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from harness.report.figures.kernel_maps import (
     stage_rows,
 )
 from harness.report.frames import Frames
-from harness.report.geometry import Map
+from harness.report.geometry import Map, outside
 
 COLOUR_MAP = "magma_r"  # perceptually uniform, light where elements are few
 MARGIN = 1.15  # of the farthest point of a path, within the axes
@@ -81,6 +81,15 @@ def kernel_animation(frames: Frames, model: str) -> list[Figure]:
     shares, paths = _shares(frames, model), _sampled(frames, model)
     epochs = sorted({epoch for epoch, _ in shares})
     return [_frame(frames, model, epoch, shares, paths) for epoch in epochs if len(epochs) > 1]
+
+
+def outside_shares(frames: Frames, model: str) -> dict[int, float]:
+    """Percent of a stage's elements in cells outside every map at the last recorded epoch, by stage."""
+    shares, maps = _shares(frames, model), frames.maps(model)
+    last = max((epoch for epoch, _ in shares), default=0)
+    return {
+        stage: float(one[outside(len(one), maps[stage])].sum()) for (at, stage), one in shares.items() if at == last
+    }
 
 
 def _others(frames: Frames, model: str) -> list[str]:

@@ -135,7 +135,8 @@ def table1_cells(frames: Frames) -> pd.DataFrame:
     clips = clips_tested(frames)
     parts: list[tuple[pd.DataFrame, tuple[str, ...], Mapping[str, Recipe]]] = [
         (every, (), {"model": "model", "preset": lambda _: frames.preset}),
-        (every, (), {"backbone": _backbone, "method": _method}),
+        (trained, (), {"backbone": "backbone"}),
+        (every, (), {"method": _method}),
         (runs, (), {"seeds": each_once("seed"), "repeats": lambda _: frames.repeats}),
         (published, ("source",), PUBLISHED),
         (first, ("training_file",), {"kernel_size": _kernel_size, "kernel_count": _kernel_count}),
@@ -169,10 +170,6 @@ def _rise(history: pd.DataFrame) -> float | None:
 
 def _spaced(numbers: Any) -> str:
     return " ".join(map(str, numbers)) if isinstance(numbers, list) else ""
-
-
-def _backbone(lines: pd.DataFrame) -> str | None:
-    return None if lines.model.iloc[0] in METHODS else lines.backbone.iloc[0]
 
 
 def _method(lines: pd.DataFrame) -> str:
