@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.base import paths
-from harness.config.systems import LINEAR_BASELINE, PAPER, Dcls
+from harness.config.systems import LINEAR_BASELINE, PAPER
 from harness.records.schemas import Record, TrainingRecord
 from harness.report import geometry
 from harness.report.frames import Frames
@@ -239,6 +239,7 @@ def _convolution(model: dict[str, Any]) -> str:
     """Of parameters.model."""
     if not model["dcls"]:
         return f"{model['kernel_size']}x{model['kernel_size']}"
-    dcls = Dcls.model_validate(model["dcls"])
-    side, how = dcls.dilated_kernel_size, f"rate {dcls.position_rate:g}" if dcls.position_rate else "fixed"
-    return f"DCLS {dcls.kernel_count} in {side}x{side}, {dcls.version}, std {dcls.position_std:g}, {how}"
+    dcls = model["dcls"]
+    side, rate = dcls["dilated_kernel_size"], dcls["position_rate"]
+    how = f"std {dcls['position_std']:g}, {f'rate {rate:g}' if rate else 'fixed'}"
+    return f"DCLS {dcls['kernel_count']} in {side}x{side}, {dcls['version']}, {how}"

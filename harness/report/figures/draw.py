@@ -169,7 +169,8 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     write_json(folder / "figures.json", index)
     first, line = lead(chosen.preset), made_by(frames).line
     picture = Path(os.path.relpath(first.picture, results)).as_posix()
-    parts = [f"# {first.sentence}", f"![What was found, preset {first.preset}]({picture})", f"*{line}.*", *tables]
+    shown = f"![What was found, preset {first.preset}]({picture})\n\n{drawn[0].caption}"
+    parts = [f"# {first.sentence}", shown, f"*{line}.*", *tables]
     for one in (one for one in drawn if (one.name, chosen.preset) != (PICTURE, first.preset)):
         moving = f"\n\n[Animation](figures/{one.name}.gif)" if f"{one.name}.gif" in written else ""
         parts.append(f"## {one.heading}\n\n![{one.heading}](figures/{one.name}.png)\n\n{one.caption}{moving}")

@@ -30,7 +30,7 @@ COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is DCLS over
     *("scale", "depths", "widths", "start", "epochs", "batch", "seeds", "repeats", "training_device"),
     *("timing_device", "timing_threads", "timing_batch", "timing_precision", "timing_condition", "code"),
 )
-ASKED_FOR = ("model", "preset", "seeds", "repeats")  # from the parameters: no result
+ASKED_FOR = ("model", "backbone", "method", "preset", "seeds", "repeats")  # from the parameters: no result
 NOTES = (
     "mAP is in percent; ± is the standard deviation over n seeds, or over folds.",
     "Parameters and throughput are those of the full-size models, whatever was trained; the published parameters "
