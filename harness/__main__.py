@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if command == "repro":
         from harness.running.side_by_side import reproduce
 
-        return reproduce(arguments.jobs, arguments.allow_missing)
+        return reproduce(arguments.jobs)
     if command == "hardware":
         from harness.records.hardware import write_hardware
 
@@ -209,8 +209,6 @@ def _parser() -> argparse.ArgumentParser:
     repro = stages.add_parser("repro", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=REPRO)
     text = "stages at a time (default: one for each GPU, or for each core where there is no GPU)"
     repro.add_argument("--jobs", type=int, metavar="N", help=text)
-    text = "a stage of dvc.lock of which only weights or other large files are not here is done, as for dvc repro"
-    repro.add_argument("--allow-missing", action="store_true", help=text)
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser

@@ -13,10 +13,7 @@ PRESETS = Path("presets")
 
 
 def switch(name: str) -> None:
-    """Copy presets/NAME.yaml over params.yaml after checking it, and presets/NAME.lock, if there is one, over dvc.lock.
-
-    A lock goes with results that took hours and are committed: with it, `harness repro --allow-missing` goes on from
-    them on another machine.
+    """Copy presets/NAME.yaml over params.yaml after checking it.
 
     Raises UserError for an unknown name, and where params.yaml holds edits that no preset has (they would be lost).
     """
@@ -33,7 +30,4 @@ def switch(name: str) -> None:
                 f"{paths.PARAMS}: has edits that no preset holds; save it as presets/YOURNAME.yaml, then switch"
             )
     write_bytes(paths.PARAMS, content)
-    lock = PRESETS / f"{name}.lock"
-    if lock.exists():
-        write_bytes(Path("dvc.lock"), lock.read_bytes())
     print(f"{paths.PARAMS} is now {source}; `make repro` runs it")

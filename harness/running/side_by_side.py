@@ -29,10 +29,8 @@ SECONDS = LOGS / "seconds.json"  # how long each stage took here
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
-def reproduce(jobs: int | None, allow_missing: bool = False) -> int:
+def reproduce(jobs: int | None) -> int:
     """Run what is out of date, `jobs` stages at a time (default: one a GPU, else one a core); 1 where a stage failed.
-
-    `allow_missing`: a stage that dvc.lock has as done, and whose weights or other large files are not here, is done.
 
     Raises Stopped after SIGINT, SIGTERM or SIGHUP, once what ran has ended; UserError where DVC cannot read the
     pipeline, or another process works on it.
@@ -45,7 +43,7 @@ def reproduce(jobs: int | None, allow_missing: bool = False) -> int:
             signal.signal(number, lambda got, _: received.append(got))
     try:
         with one_at_a_time(LOGS / "lock", "make repro"):
-            pipeline = Pipeline(received, allow_missing)
+            pipeline = Pipeline(received)
             pipeline.run(jobs)
     except DvcException as error:
         raise UserError(f"dvc: {in_use([str(error)]) or error}") from error
@@ -71,8 +69,8 @@ class Pace(ProgressColumn):
 class Pipeline:
     """The stages of dvc.yaml by name, dependencies first; each is waiting, ready, running, done, failed or stopped."""
 
-    def __init__(self, received: list[int], allow_missing: bool) -> None:
-        self.received, self.allow_missing = received, allow_missing
+    def __init__(self, received: list[int]) -> None:
+        self.received = received
         self.repo = Repo(_wait_for_lock=True)
         self.needs: dict[str, set[str]] = {}
         self.alone: set[str] = set()  # those with `meta: {alone: true}`, which time something
@@ -124,7 +122,7 @@ class Pipeline:
             self.needs, self.alone = needs, {stage.addressing for stage in plan if (stage.meta or {}).get("alone")}
             for name, stage in zip(needs, plan, strict=True):
                 if self.state.setdefault(name, "waiting") == "waiting" and self.may_run(name):
-                    self.state[name] = "ready" if stage.changed(self.allow_missing) else "done"
+                    self.state[name] = "ready" if stage.changed() else "done"
 
     def may_run(self, name: str) -> bool:
         return all(self.state[each] == "done" for each in self.needs[name])

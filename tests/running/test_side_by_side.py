@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -118,25 +117,6 @@ def test_a_stage_is_judged_after_what_it_needs_has_run(tmp_path: Path) -> None:
         (folder / "source").write_text(source)
         run(folder, *REPRO)
         assert runs(folder) == expected
-
-
-def test_what_is_missing_alone_may_be_let_be(tmp_path: Path) -> None:
-    """As on another machine: dvc.lock and small results are there, weights and cache are not."""
-    folder = repository(tmp_path, diamond())
-    run(folder, *REPRO)
-    runs(folder)
-    for name in "abcd":
-        (folder / "out" / f"train-{name}").unlink()
-    shutil.rmtree(folder / ".dvc" / "cache")
-    assert "every stage is up to date" in run(folder, *REPRO, "--allow-missing") and not runs(folder)
-    (folder / "source").write_text("2")
-    run(folder, *REPRO, "--allow-missing")  # but what has changed runs
-    assert len(runs(folder)) == 6
-    for path in folder.glob("out/train-*"):
-        path.unlink()
-    shutil.rmtree(folder / ".dvc" / "cache")
-    run(folder, *REPRO)
-    assert {f"train-{name}" for name in "abcd"} <= set(runs(folder))
 
 
 def test_a_stage_that_times_runs_alone_and_others_side_by_side(tmp_path: Path) -> None:
