@@ -21,7 +21,7 @@ from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.report.figures import theme
 from harness.report.figures.calibration import FEWEST, calibration
-from harness.report.figures.draw import draw_figures, not_recorded
+from harness.report.figures.draw import draw_figures, not_recorded, pictures
 from harness.report.figures.example_clips import SHOWN, example_clips
 from harness.report.figures.kernel_maps import dense_kernels
 from harness.report.figures.kernel_motion import QUANTITIES, kernel_motion, position_gradients
