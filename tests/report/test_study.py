@@ -26,6 +26,7 @@ from harness.report.verdict import answer, verdict
 
 MAIN, PAPERS, FIXED = "convnext_dcls_spread", "convnext_dcls_audio_tiny", "convnext_dcls_fixed"
 DENSE, BASELINE = "convnext_dense_23", "convnext_audio_tiny"
+SPREAD = "DCLS, spread start"
 RESULTS = Path("results/study")
 
 
@@ -80,12 +81,12 @@ def test_claims_are_of_labels_over_backbones(frames: Frames) -> None:
     claims = verdict(frames)
     assert [one.claim for one in claims[:3]] == [
         "DCLS raises mAP in all three backbones",
-        "Learning the spacings raises mAP: DCLS has a higher mAP than DCLS, fixed spacings",
+        f"Learning the spacings raises mAP: {SPREAD} has a higher mAP than DCLS, fixed spacings",
         "DCLS, paper's start has a higher mAP than baseline",
     ]
     assert {name for name, _ in claims[0].by_backbone} == {"ConvNeXt-T", "FastViT-SA24"}
     said = answer(frames, claims)
-    assert said.startswith("In small, a higher mAP of DCLS than of baseline is ") and said.count(";") == 1
+    assert said.startswith(f"In small, a higher mAP of {SPREAD} than of baseline is ") and said.count(";") == 1
 
 
 def test_the_picture_has_a_line_a_system_and_a_comparison(frames: Frames) -> None:
@@ -100,7 +101,7 @@ def test_the_picture_has_a_line_a_system_and_a_comparison(frames: Frames) -> Non
     colours = {
         frames.systems[name].method: to_hex(dot.get_color()).upper() for dot, name in zip(dots, models, strict=True)
     }
-    assert (colours["baseline"], colours["DCLS"]) == (theme.BASELINE, theme.DCLS) and len(set(colours.values())) == 5
+    assert (colours["baseline"], colours[SPREAD]) == (theme.BASELINE, theme.DCLS) and len(set(colours.values())) == 5
     (line,) = [one for one in left.lines if list(one.get_ydata()) == [0, 0]]
     assert list(line.get_xdata()) == pytest.approx(
         stats.t.interval(0.95, 2, _maps(BASELINE).mean(), stats.sem(_maps(BASELINE)))
@@ -115,8 +116,8 @@ def test_differences_at_equal_epochs(frames: Frames) -> None:
     assert figure is not None
     panels = np.array(figure.axes).reshape(-1, 2)
     rows = [axes.get_ylabel() for axes in panels[:, 0]]
-    place = rows.index("DCLS\n\N{MINUS SIGN} DCLS, fixed spacings")
-    assert rows[0] == "DCLS\n\N{MINUS SIGN} baseline" and panels[place, 0].texts  # FastViT has none
+    place = rows.index(f"{SPREAD}\n\N{MINUS SIGN} DCLS, fixed spacings")
+    assert rows[0] == f"{SPREAD}\n\N{MINUS SIGN} baseline" and panels[place, 0].texts  # FastViT has none
     differences = _histories(MAIN) - _histories(FIXED)
     line = next(one for one in panels[place, 1].lines if len(one.get_xdata()) > 2)
     np.testing.assert_allclose(line.get_ydata(), differences.mean(0))
@@ -130,7 +131,7 @@ def test_differences_at_equal_epochs(frames: Frames) -> None:
 def test_kernels_of_a_backbone_stand_side_by_side(frames: Frames) -> None:
     maps = kernel_positions(frames, MAIN)
     assert maps is not None
-    titles = ["DCLS,\nstart", "DCLS,\nepoch 24", "DCLS, paper's start,\nepoch 24", "paths of a sample"]
+    titles = [f"{SPREAD},\nstart", f"{SPREAD},\nepoch 24", "DCLS, paper's start,\nepoch 24", "paths of a sample"]
     assert [axes.get_title() for axes in maps.axes[:4]] == titles
     grey = [np.isfinite(axes.collections[0].get_array()).sum() for axes in maps.axes[8:16:4]]
     shown = [axes.collections[-1].get_array().shape for axes in maps.axes[8:16:4]]
@@ -144,7 +145,7 @@ def test_kernels_of_a_backbone_stand_side_by_side(frames: Frames) -> None:
     far = (stage_3.column - 11).abs() > 6  # of docs/protocol.md
     assert beyond[3] == pytest.approx(100 * stage_3[far]["count"].sum() / stage_3["count"].sum()) and beyond[1] == 0
     names = [one["name"] for one in sampled_positions(frames)]
-    assert "ConvNeXt-T, DCLS, seed 2" in names and "ConvNeXt-T, DCLS, paper's start, seed 0" in names
+    assert f"ConvNeXt-T, {SPREAD}, seed 2" in names and "ConvNeXt-T, DCLS, paper's start, seed 0" in names
     assert len(names) == 3 + 1 + 3 and not any("fixed" in name for name in names)
 
 
