@@ -33,7 +33,7 @@ STAGES = (
     "page",
     "show",
 )
-MODEL = "convnext_dcls_audio_tiny"
+MODEL, BASELINE = "convnext_dcls_audio_tiny", "convnext_audio_tiny"
 Params = dict[str, Any]
 
 
@@ -125,6 +125,10 @@ def test_switching_does_not_lose_edits(tmp_path: Path) -> None:
         (
             lambda p: p["systems"][MODEL].update(model=p["systems"][MODEL]["model"] | {"dcls": None}),
             f"systems.{MODEL}.model.dcls: must be given, as in the paper; rename it",
+        ),
+        (
+            lambda p: p["systems"][BASELINE].update(model=p["systems"][MODEL]["model"]),
+            f"systems.{BASELINE}.model.dcls: must be null, as in the paper; rename it",
         ),
         (
             lambda p: p["systems"][MODEL].update(model=p["systems"][MODEL]["model"] | {"backbone": "fastvit"}),

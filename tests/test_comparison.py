@@ -242,15 +242,40 @@ def test_the_same_predictions_give_the_same_bytes(settings: Params) -> None:
     assert "mirror" not in record["parameters"]["data"]
 
 
-def test_what_differs_but_in_the_convolution_is_no_fair_pair(settings: Params) -> None:
+@pytest.mark.parametrize(
+    ("key", "here", "there", "said"),
+    [
+        ("parameters.schedule.epochs", 1, 9, "epochs 1 and 9"),
+        ("parameters.schedule.learning_rate", 1e-3, 4e-3, "learning_rate 0.001 and 0.004"),
+        ("parameters.train.batch", 8, 32, "batch 8 and 32"),
+        ("parameters.model.scale", "full", "reduced", "scale full and reduced"),
+        ("parameters.model.start", "imagenet", "random", "start imagenet and random"),
+        ("parameters.data.clip_seconds", 1.28, 5.0, "clip_seconds 1.28 and 5.0"),
+        ("data_fingerprint", "a", "b", "data fingerprint a and b"),
+        ("precision", "bf16", "float32", "precision bf16 and float32"),
+        ("device", "Abacus", "NVIDIA H200", "device Abacus and NVIDIA H200"),
+        ("parameters.model.kernel_size", 23, 7, ""),  # what they are compared for
+    ],
+)
+def test_what_differs_but_in_the_convolution_is_no_fair_pair(
+    settings: Params, capsys: pytest.CaptureFixture[str], key: str, here: Any, there: Any, said: str
+) -> None:
     _write_pairs(0.5)
-    longer = {**TRAINED[BASELINE], "parameters": copy.deepcopy(TRAINED[BASELINE]["parameters"])}
-    longer["parameters"]["schedule"]["epochs"] = 90
-    write_json(paths.training_results("instruments", BASELINE, 0) / "run.json", longer)
+    for model, value in ((BASELINE, here), (DCLS, there)):
+        record = section = copy.deepcopy(TRAINED[model])
+        *sections, last = key.split(".")
+        for name in sections:
+            section = section[name]
+        section[last] = value
+        write_json(paths.training_results("instruments", model, 0) / "run.json", record)
     compare(settings)
-    found, epochs = _compared(), TRAINED[DCLS]["parameters"]["schedule"]["epochs"]
-    assert found["verdict"] == found["verdict_for_these_weights"] == "not a fair pair"
-    assert found["unfair"] == f"epochs 90 and {epochs}"
+    found = _compared()
+    assert found["unfair"] == said
+    if said:
+        assert found["verdict"] == found["verdict_for_these_weights"] == "not a fair pair"
+        assert capsys.readouterr().out.endswith(f"against {BASELINE}, not a fair pair: {said}\n")
+    else:
+        assert found["verdict"] == "higher"
 
 
 def test_nothing_to_compare(settings: Params) -> None:

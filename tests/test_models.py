@@ -11,9 +11,11 @@ import torch
 from timm.models import convnext, fastvit, metaformer
 
 from benchmarks.published import with_published_layers
+from harness.config.params import Params
 from harness.config.systems import PAPER
+from harness.counting.operations import full_size_of
 from harness.counting.parameters import counts
-from harness.models.build import build_model, parameter_count
+from harness.models.build import build_model, is_replaced, parameter_count
 from tests.conftest import DATA, FULL_SIZE, MODELS
 
 COUNTS = {  # trainable parameters with 527 and with 1000 classes
@@ -53,6 +55,43 @@ def test_the_parts_of_the_count_are_the_models() -> None:
         else:
             assert counted["positions"] == counted["spreads"] == 0
     assert found["convnext_dcls_audio_tiny"]["positions"] == 2 * 26 * (96 + 192 + 384 + 768)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not PAPER[name][1]])
+def test_a_dense_kernel_takes_the_place_of_those_that_dcls_replaces(name: str, params: Params) -> None:
+    """Of the same maps: 529 weights in place of 49, and nothing else but where FastViT folds more into a kernel."""
+    plain, dense = FULL_SIZE[name], FULL_SIZE[name].model_copy(update={"kernel_size": 23})
+    counted = {settings.kernel_size: counts(settings) for settings in (plain, dense)}
+    assert counted[23]["kernels"] * 49 == counted[7]["kernels"] * 529 and counted[23]["convolution"] == "23x23"
+    assert counted[23]["features"] == counted[7]["features"]
+    small = params.systems[name].model.model_copy(update={"kernel_size": 23})
+    model, replaced = build_model(small, 5).eval(), 0
+    for layer, module in model.named_modules():
+        assert not is_replaced(layer, module), layer
+        replaced += is_replaced(layer, module, 23)
+    published = build_model(params.systems[name].model, 5)
+    assert replaced == sum(is_replaced(*one) for one in published.named_modules()) > 0
+    with torch.inference_mode():
+        assert model(torch.randn(2, 1, 128, 128)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if PAPER[name][1]])
+def test_what_is_set_of_positions_changes_their_start_and_learning_alone(name: str, params: Params) -> None:
+    """`position_std` scales the same draws; fixed spacings start as learned ones do, and count as part of the model."""
+    built = {}
+    for std, rate in ((0.5, 5.0), (4.0, 5.0), (0.5, 0.0)):
+        settings = params.systems[name].model
+        assert settings.dcls
+        dcls = settings.dcls.model_copy(update={"position_std": std, "position_rate": rate})
+        torch.manual_seed(0)
+        built[std, rate] = build_model(settings.model_copy(update={"dcls": dcls}), 5)
+        counted = counts(full_size_of(FULL_SIZE[name].model_copy(update={"dcls": dcls})))
+        assert counted["classes"]["1000"]["total"] == COUNTS[name][1] and counted["positions"] > 0
+    paper, spread, fixed = (dict(model.named_parameters()) for model in built.values())
+    for key, start in paper.items():
+        is_position = key.endswith((".P", ".SIG"))
+        assert torch.equal(fixed[key], start) and fixed[key].requires_grad != is_position
+        assert torch.equal(spread[key], 8 * start if key.endswith(".P") else start) and spread[key].requires_grad
 
 
 @pytest.mark.parametrize("name", MODELS)

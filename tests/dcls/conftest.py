@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from torch import nn
 
 import dcls
 
@@ -29,6 +30,21 @@ def depthwise(version="gauss", channels=8, size=9, **kwargs):
 @pytest.fixture
 def input():
     return torch.randn(2, 8, 12, 10, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Two stages of depthwise convolutions in several styles."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.Conv2d(8, 8, 7, padding=3, groups=8),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
+        nn.Conv2d(8, 16, 3, 2, padding=1, groups=8, padding_mode="circular"),
+        nn.Conv2d(16, 16, 5, padding=4, dilation=2, groups=16),
+        nn.Conv2d(16, 16, 1, groups=16),
+    ).eval()
 
 
 def fresh(layer, input):

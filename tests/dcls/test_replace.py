@@ -1,4 +1,4 @@
-"""Replacing depthwise convolutions in models, fusing them again, and what a training loop needs."""
+"""Replacing depthwise convolutions in models, and fusing them again."""
 
 import copy
 import itertools
@@ -48,21 +48,6 @@ def drawn_models(count):
     return list(itertools.islice(models, count))
 
 
-@pytest.fixture(scope="module")
-def small():
-    """Two stages of depthwise convolutions in several styles."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1),
-        nn.Conv2d(8, 8, 7, padding=3, groups=8),
-        nn.BatchNorm2d(8),
-        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
-        nn.Conv2d(8, 16, 3, 2, padding=1, groups=8, padding_mode="circular"),
-        nn.Conv2d(16, 16, 5, padding=4, dilation=2, groups=16),
-        nn.Conv2d(16, 16, 1, groups=16),
-    ).eval()
-
-
 def test_what_is_replaced(small):
     model = copy.deepcopy(small)
     replaced = dcls.replace_depthwise(model, 5, 9)
@@ -105,10 +90,32 @@ def test_where_and_share(small, share, positions):
     assert len({id(layer.SIG) for layer in replaced.values()}) == positions
 
 
+@pytest.mark.parametrize("version", ["gauss", "max", "v1", "v0"])
+def test_position_std_scales_the_same_draws(small, version):
+    """All else starts alike: spread, weights, and what is drawn after them."""
+    started = {}
+    for std in (None, 0.5, 4.0, 0.0):
+        torch.manual_seed(3)
+        model = copy.deepcopy(small)
+        dcls.replace_depthwise(model, 5, 23, version, **({} if std is None else {"position_std": std}))
+        started[std] = model.state_dict() | {"next": torch.rand(3)}
+    for key, published in started[0.5].items():
+        factor = 8 if key.endswith(".P") else 1
+        assert torch.equal(started[None][key], published)
+        assert torch.equal(started[4.0][key], factor * published)
+        assert torch.equal(started[0.0][key], torch.zeros_like(published) if factor == 8 else published)
+    drawn = torch.cat([value.flatten() for key, value in started[4.0].items() if key.endswith(".P")])
+    assert drawn.std().item() == pytest.approx(4, rel=0.15)
+
+
 def test_messages(small):
     model = copy.deepcopy(small)
     with pytest.raises(ValueError, match="share must be"):
         dcls.replace_depthwise(model, 5, 9, share="all")
+    for std in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"position_std must be 0 or more cells, but got position_std={std}"):
+            dcls.replace_depthwise(model, 5, 9, position_std=std)
+    assert not any(isinstance(module, dcls.DclsNd) for module in model.modules())
     with pytest.raises(ValueError, match="no depthwise convolution"):
         dcls.replace_depthwise(nn.Sequential(nn.Conv2d(3, 3, 3)), 5, 9)
 
@@ -254,46 +261,3 @@ def test_fused_model_in_onnx(small, tmp_path):
     torch.onnx.export(dcls.fuse(model), (input,), str(tmp_path / "model.onnx"), input_names=["input"], dynamo=True)
     (output,) = onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).run(None, {"input": input.numpy()})
     assert torch.allclose(torch.from_numpy(output), expected, atol=1e-5)
-
-
-def test_clamp_positions(small):
-    model = copy.deepcopy(small)
-    replaced = dcls.replace_depthwise(model, 5, (9, 5))
-    with torch.no_grad():
-        for layer in replaced.values():
-            layer.P.mul_(100)
-    dcls.clamp_positions(model)
-    for layer in replaced.values():
-        assert layer.P[0].abs().max() == 4
-        assert layer.P[1].abs().max() == 2
-
-
-def test_parameter_groups(small):
-    model = copy.deepcopy(small)
-    replaced = dcls.replace_depthwise(model, 5, 9)
-    replaced["4"].weight.requires_grad_(False)
-    groups = dcls.parameter_groups(model, 1e-3, 0.05)
-    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.05), (1e-3, 0.0), (5e-3, 0.0)]
-    ids = [{id(parameter) for parameter in group["params"]} for group in groups]
-    assert sum(map(len, ids)) == len(list(model.parameters())) - 1
-    assert ids[2] == {id(p) for layer in replaced.values() for p in (layer.P, layer.SIG)}
-    assert id(replaced["1"].weight) in ids[0]
-    assert id(replaced["1"].bias) in ids[1]
-    assert id(model[2].weight) in ids[1]
-    torch.optim.AdamW(groups).step()
-
-
-def test_position_statistics(small):
-    model = copy.deepcopy(small)
-    replaced = dcls.replace_depthwise(model, 5, (9, 5))
-    with torch.no_grad():
-        replaced["1"].P[0].fill_(4.0)
-        replaced["1"].P[1].fill_(-1.5)
-        replaced["1"].SIG.fill_(-0.5)
-    rows = dcls.position_statistics(model)
-    assert len(rows) == 8
-    first, second = rows[:2]
-    assert (first["layer"], first["index"], first["axis"]) == ("1", 0, 1)
-    assert (first["position_mean"], first["position_std"], first["at_border"]) == (4.0, 0.0, 1.0)
-    assert (second["position_min"], second["at_border"]) == (-1.5, 0.0)
-    assert first["spread_mean"] == pytest.approx(0.77)

@@ -13,10 +13,11 @@ import pytest
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import write_csv
-from harness.config.params import Params
+from harness.config.params import Params, load
 from harness.throughput import outcome, rows
 from harness.throughput.condition import QUICK, TORCH, all_conditions, plain_conditions, with_quick_baselines
 from harness.throughput.device import label, slug
+from harness.throughput.pairs import architectures, pairs
 from harness.throughput.statistics import median_interval, noise_of, percentile
 from harness.throughput.verdict import in_words
 from tests.conftest import ROOT
@@ -92,6 +93,19 @@ def test_a_devices_file_has_a_plain_name() -> None:
 def row(model: str, params: Params, batch: int = 1, **more: Any) -> dict[str, Any]:
     empty = dict.fromkeys(rows.COLUMNS)
     return empty | rows.key_cells(params.systems[model].model, condition(batch=batch)) | {"status": rows.OK} | more
+
+
+def test_systems_that_differ_in_training_alone_are_timed_once() -> None:
+    """Of preset `study`, whose 13 systems are of three backbones and, of one, a dense kernel too."""
+    study = load(ROOT / "presets" / "study.yaml")
+    found = [(one.name, one.model.convolution, one.baseline.convolution) for one in pairs(study)]
+    assert found == [
+        ("convformer_dcls_audio_s18", "DCLS 26 in 23x23, gauss", "7x7"),
+        ("fastvit_dcls_audio_sa24", "DCLS 26 in 23x23, gauss", "7x7"),
+        ("convnext_dcls_audio_tiny", "DCLS 26 in 23x23, gauss", "7x7"),
+        ("convnext_dense_23", "23x23", "7x7"),
+    ]
+    assert architectures(study) == [name for name in study.models if "fixed" not in name and "spread" not in name]
 
 
 def test_a_row_takes_the_place_of_its_own_condition_alone(tmp_path: Path, params: Params) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def test_measured_convolutions_stand_in_the_result(nursery: Nursery, new_folder:
     assert all(record["backend"] in record["milliseconds"] for record in chosen)
     said = json.loads((folder.with_name("plain") / result.relative_to(folder)).read_text())
     assert said["convolutions"] == "rule"
+
+
+def test_fixed_spacings_stay_where_they_began(nursery: Nursery, new_folder: Folder) -> None:
+    """From the start that learned ones leave; none of them is so far out that it is brought back into its kernel."""
+    name, losses = "convnext_dcls_audio_tiny", {}
+    for rate in (5.0, 0.0):
+        dcls = {"position_std": 1.0, "position_rate": rate}
+        more = {f"systems__{name}__model__dcls__{key}": value for key, value in dcls.items()}
+        folder = new_folder(f"rate {rate:g}", **SHORT, **more)
+        losses[rate], _ = trained(nursery, folder, name)
+        recorded = np.load(folder / "runs" / "folder" / f"{name}-0" / "positions.npz")
+        later = [key for key in recorded if key.endswith(("|P", "|SIG")) and not key.startswith("0|")]
+        stayed = [np.array_equal(recorded[key], recorded[f"0|{key.partition('|')[2]}"]) for key in later]
+        assert len(later) == 2 * 4 * 3 and set(stayed) == {rate == 0}
+        result = folder / "results" / "folder" / "runs" / f"{name}-0" / "training"
+        assert json.loads((result / "run.json").read_text())["parameters"]["model"]["dcls"].items() >= dcls.items()
+        rows = list(csv.DictReader((result / "positions.csv").open()))
+        assert {row["gradient"] != "" for row in rows if row["epoch"] != "0"} == {rate > 0}
+        assert any(float(row["mean_displacement"]) > 0 for row in rows) == (rate > 0)
+    assert losses[0.0][0] == pytest.approx(losses[5.0][0], rel=0.02) and losses[0.0][-1] != losses[5.0][-1]
 
 
 def test_bf16_is_near_and_named(nursery: Nursery, new_folder: Folder) -> None:

@@ -57,6 +57,20 @@ def test_rates_reach_the_groups(name: str, params: Params) -> None:
     assert [group["lr"] for group in optimizer.param_groups] == expected
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if "dcls" in name])
+def test_fixed_spacings_are_given_to_no_optimizer(name: str, params: Params) -> None:
+    system = params.systems[name]
+    assert system.model.dcls
+    dcls = system.model.dcls.model_copy(update={"position_rate": 0.0})
+    system = system.model_copy(update={"model": system.model.model_copy(update={"dcls": dcls})})
+    model = build_model(system.model, 5)
+    groups = recipe.build_optimizer(model, system, params.train).param_groups
+    assert [group["lr_scale"] for group in groups] == [1.0, 1.0]
+    given = {id(parameter) for group in groups for parameter in group["params"]}
+    left_out = {key.rpartition(".")[2] for key, one in model.named_parameters() if id(one) not in given}
+    assert left_out == {"P", "SIG"}
+
+
 def test_smoothing_keeps_the_mean_towards_one_over_classes() -> None:
     targets = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     np.testing.assert_allclose(recipe.smooth(targets, 0.1), [[0.925, 0.025, 0.025, 0.025]], rtol=1e-6)
