@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
@@ -11,13 +12,17 @@ export DVC_NO_ANALYTICS := true
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
 
-setup: $(STAMP)  ## create .venv and install the pinned requirements
+setup: $(STAMP)  ## create .venv and install what `make repro` needs, pinned
 
 $(STAMP): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python >= 3.11 is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(STAMP)
+	$(BIN)/python -m pip install --require-hashes -r requirements-dev.txt
 	@touch $@
 
 repro: $(STAMP)  ## run what is out of date of the pipeline, print the results table (JOBS=n: n stages at a time)
@@ -36,21 +41,21 @@ page: $(STAMP)  ## draw the figures and write the page of each preset with resul
 	@printf '%s\n' $(dir $(wildcard results/*/comparison.json)) | xargs -P 2 -I{} \
 	  sh -c '$(BIN)/python -m harness figures --from {} && $(BIN)/python -m harness page --from {}'
 
-test: $(STAMP)  ## run the tests (9 to 21 minutes on two virtual cores)
+test: $(DEV)  ## run the tests (9 to 21 minutes on two virtual cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-test-slow: $(STAMP)  ## run the slow tests: torch.compile, every timm family, 200,000 clips (some 10 minutes)
+test-slow: $(DEV)  ## run the slow tests: torch.compile, every timm family, 200,000 clips (some 10 minutes)
 	$(BIN)/python -m pytest -m slow
 
-test-gpu: $(STAMP)  ## run the tests that need a CUDA GPU
+test-gpu: $(DEV)  ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu
 
 TORCH ?= 2.5.1
-OTHER := .cache/torch-$(TORCH)
+OTHER = .cache/torch-$(TORCH)-python-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # torch 2.5 comes with Triton 3.1, whose interpreter, on which tests run, fails with numpy 2
 WITH_TORCH = torch==$(TORCH) 'numpy$(if $(filter 2.5.%,$(TORCH)),<2)'
 
-test-torch:  ## run dcls' tests with another torch: make test-torch TORCH=2.5.1 (up to 7 GB in .cache, some 20 minutes)
+test-torch:  ## run dcls' tests elsewhere: make test-torch TORCH=2.5.1 PYTHON=python3.10 (up to 7 GB in .cache, some 20 minutes)
 	test -x $(OTHER)/bin/python || $(PYTHON) -m venv $(OTHER)
 	$(OTHER)/bin/python -m pip install -q $(WITH_TORCH) pytest hypothesis packaging 'setuptools>=77'
 	@for more in timm 'onnx onnxruntime onnxscript' matplotlib dcls==0.1.1; do \
@@ -58,49 +63,52 @@ test-torch:  ## run dcls' tests with another torch: make test-torch TORCH=2.5.1 
 	done
 	OMP_NUM_THREADS=1 $(OTHER)/bin/python -m pytest -rs --confcutdir tests/dcls tests/dcls
 
-gpu-check: $(STAMP)  ## what to ask a GPU first: tests, speed ratios, training, in 8 minutes (docs/throughput.md)
+gpu-check: $(DEV)  ## what to ask a GPU first: tests, speed ratios, training, in 8 minutes (docs/throughput.md)
 	PYTHON=$(BIN)/python bash benchmarks/gpu_check.sh
 
-golden: $(STAMP)  ## compare the first 20 losses of each tiny model with the committed ones
+golden: $(DEV)  ## compare the first 20 losses of each tiny model with the committed ones
 	$(BIN)/python -m pytest tests/test_golden.py
 
-golden-update: $(STAMP)  ## write them anew, after a change that is meant to move them
+golden-update: $(DEV)  ## write them anew, after a change that is meant to move them
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/test_golden.py
 
-bench: $(STAMP)  ## time dcls against the published package and the 7x7 baselines (some 10 minutes)
+bench: $(DEV)  ## time dcls against the published package and the 7x7 baselines (some 10 minutes)
 	$(BIN)/python -m benchmarks.dcls_bench
 
-bench-input: $(STAMP)  ## time reading, augmenting and mel, and how long a training step waits (some 5 minutes)
+bench-input: $(DEV)  ## time reading, augmenting and mel, and how long a training step waits (some 5 minutes)
 	$(BIN)/python -m benchmarks.input_bench
 
-bench-options: $(STAMP)  ## time and weigh the training options: compile, bf16, checkpointing ... (some 10 minutes)
+bench-options: $(DEV)  ## time and weigh the training options: compile, bf16, checkpointing ... (some 10 minutes)
 	$(BIN)/python -m benchmarks.options_bench
 
-lint: $(STAMP)  ## ruff check, ruff format, mypy
+lint: $(DEV)  ## ruff check, ruff format, mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: $(STAMP)  ## let ruff format and mend the code
+format: $(DEV)  ## let ruff format and mend the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(STAMP)  ## write docs/parameters.md, the table of all parameters, from harness/config/params.py
+docs: $(DEV)  ## write docs/parameters.md, the table of all parameters, and dcls' reference as pages in docs/api
 	$(BIN)/python -m harness.config.parameter_table > docs/parameters.md
+	$(BIN)/python -m pdoc --docformat numpy --output-directory docs/api dcls
 
-readme: $(STAMP)  ## write README.md's table, its output and docs/page.png anew from the results (needs Chromium)
+readme: $(DEV)  ## write README.md's table, its output and docs/page.png anew from the results (needs Chromium)
 	$(BIN)/python -m harness.report.readme
 
-audit: $(STAMP)  ## look the pins of requirements.txt up in the advisory database (needs the network)
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+audit: $(DEV)  ## look the pins of both requirement files up in the advisory database (needs the network)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-dev.txt
 
 preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, audioset-checkpoints, folder)
 	@$(BIN)/python -m harness preset "$(NAME)"
 
-lock: $(STAMP)  ## compile requirements.in into requirements.txt, pins and hashes for every platform
+lock: $(STAMP)  ## compile the two *.in files into requirement files, with pins and hashes for every platform
 	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-	  --custom-compile-command "make lock" --output-file requirements.txt requirements.in
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command "make lock" --output-file $$name.txt $$name.in || exit; \
+	done
 
 clean:  ## delete interrupted downloads and runs (.cache); data, runs and .venv stay
 	rm -rf .cache

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+__version__ = "0.2.0"
+
 # where file names ignore case, the published package installs into this folder, and each overwrites the other's files
 if __name__ == "DCLS" or Path(__file__).with_name("construct").is_dir():
     raise ImportError(

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -37,9 +36,12 @@ def run(code, folder, *arguments):
     )
 
 
+DISTRIBUTIONS = {"dcls_audio": ROOT / "dcls", "dcls_audio_harness": ROOT}
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """A wheel built offline, by pip, from a copy of this checkout."""
+def wheels(tmp_path_factory):
+    """The wheel of each distribution, built offline, by pip, from a copy of this checkout."""
     if Version(metadata.version("setuptools")) < Version("77"):
         pytest.skip(f"setuptools {metadata.version('setuptools')} is too old to build this; `make setup` brings 81")
     copy = tmp_path_factory.mktemp("checkout")
@@ -47,46 +49,55 @@ def wheel(tmp_path_factory):
         shutil.copy(ROOT / name, copy)
     for name in ("dcls", "harness", "tests", "benchmarks", "examples", "presets", "results", "paper_tables"):
         shutil.copytree(ROOT / name, copy / name, ignore=UNCACHED)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "."]
-    built = subprocess.run([*command, "--wheel-dir", "dist"], cwd=copy, capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (path,) = (copy / "dist").iterdir()
-    return path
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    for folder in DISTRIBUTIONS.values():
+        built = subprocess.run(
+            [*command, "./" + str(folder.relative_to(ROOT)), "--wheel-dir", "dist"],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+        )
+        assert built.returncode == 0, built.stdout + built.stderr
+    return {path.name.partition("-")[0]: path for path in (copy / "dist").iterdir()}
 
 
 @pytest.fixture(scope="module")
-def unpacked(wheel, tmp_path_factory):
-    """The wheel as it would lie in site-packages."""
+def unpacked(wheels, tmp_path_factory):
+    """Both wheels as they would lie in site-packages."""
     folder = tmp_path_factory.mktemp("unpacked")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
+    assert set(wheels) == set(DISTRIBUTIONS)
+    for wheel in wheels.values():
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
     return folder
 
 
 def test_requires_torch_alone(unpacked):
-    (distribution,) = metadata.distributions(path=[str(unpacked)])
-    assert distribution.metadata["Name"] == "dcls-audio"
-    required = [Requirement(text) for text in distribution.requires]
-    assert [r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})] == ["torch"]
-    extra = {canonicalize_name(r.name) for r in required if r.marker and r.marker.evaluate({"extra": "harness"})}
-    assert {"torch", "torchaudio", "timm", "soundfile"} <= extra
+    found = {one.metadata["Name"]: one for one in metadata.distributions(path=[str(unpacked)])}
+    library, harness = found["dcls-audio"], found["dcls-audio-harness"]
+    assert library.requires == ["torch>=2.5"] and library.version == dcls.__version__
+    assert library.metadata["Description-Content-Type"] == "text/markdown"
+    assert library.metadata.get_payload().startswith("# dcls")
+    needed = {canonicalize_name(Requirement(text).name) for text in harness.requires}
+    assert {"dcls-audio", "torch", "torchaudio", "timm", "soundfile"} <= needed
 
 
-def test_contents(wheel):
-    """Both packages with their data files, the licence, and nothing else."""
-    with zipfile.ZipFile(wheel) as archive:
+@pytest.mark.parametrize(("name", "package"), [("dcls_audio", "dcls"), ("dcls_audio_harness", "harness")])
+def test_contents(wheels, name, package):
+    """One package with its data files, the licence, and nothing else."""
+    with zipfile.ZipFile(wheels[name]) as archive:
         names = [Path(name) for name in archive.namelist() if not name.endswith("/")]
-    copy = wheel.parent.parent
-    info = {name for name in names if name.parts[0] == "dcls_audio-0.1.0.dist-info"}
-    assert any(name.name == "LICENSE" for name in info)
+    info = {one for one in names if one.parts[0].endswith(".dist-info")}
+    assert any(one.name == "LICENSE" for one in info)
+    copy = wheels[name].parent.parent
     expected = [
         path.relative_to(copy)
-        for package in ("dcls", "harness")
         for path in (copy / package).rglob("*")
-        if path.suffix in (".py", ".csv", ".html", ".css", ".js")
+        if path.suffix in (".py", ".csv", ".html", ".css", ".js", ".typed")
+        and path.relative_to(copy / package).parts[0] != "build"  # where pip has just built
     ]
     assert sorted(set(names) - info) == sorted(expected)
-    assert Path("harness/data/clips/audioset_labels.csv") in expected
+    assert Path("dcls/py.typed" if package == "dcls" else "harness/data/clips/audioset_labels.csv") in expected
 
 
 def test_imports_torch_alone(unpacked):
@@ -120,11 +131,14 @@ runpy.run_module("harness", run_name="__main__")
 
 
 @needs_harness
-def test_the_extra_names_what_the_harness_imports():
+def test_the_harness_requires_what_it_imports():
     """Each distribution imported anywhere in harness/, in a range that the installed version lies in."""
+    import tomllib  # which Python 3.10, that dcls still runs on, has not
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extra = {canonicalize_name(r.name): r for r in map(Requirement, project["optional-dependencies"]["harness"])}
-    for name, requirement in extra.items():
+    required = {canonicalize_name(r.name): r for r in map(Requirement, project["dependencies"])}
+    required.pop("dcls-audio")  # of this checkout
+    for name, requirement in required.items():
         assert requirement.specifier.contains(metadata.version(name)), requirement
         assert {s.operator for s in requirement.specifier} == {">=", "<"}, requirement
     modules = set()
@@ -138,7 +152,7 @@ def test_the_extra_names_what_the_harness_imports():
     modules.remove("pynvml")  # a GPU's energy is left out where it is not installed
     distributions = metadata.packages_distributions()
     imported = {canonicalize_name(distributions[module][0]) for module in modules}
-    assert imported <= set(extra), imported - set(extra)
+    assert imported <= set(required), imported - set(required)
 
 
 def test_no_import_circle():
