@@ -151,7 +151,7 @@ def _refuse(
         raise SystemExit(2)
     raise UserError(
         f"{run.title}: loss is {losses[bad]} at epoch {epoch + 1}, step {step + 1}, learning rate {rate:g}, clips "
-        f"{', '.join(names[bad])}; lower per_model.{run.name}.learning_rate, or look closer with "
+        f"{', '.join(names[bad])}; lower systems.{run.name}.schedule.learning_rate, or look closer with "
         f"`python -m harness replay {folder}`"
     )
 

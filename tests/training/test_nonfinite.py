@@ -26,6 +26,7 @@ def test_it_stops_with_the_step_the_rate_and_the_clips(nursery: Nursery, new_fol
     said = nursery.run(folder, *TRAIN, status=2).splitlines()
     assert said[-1].startswith(f"error: {MODEL}-0: loss is ") and "Traceback" not in "".join(said)
     dump = json.loads((folder / f".cache/nonfinite/folder-{MODEL}-0/dump.json").read_text())
+    assert f"lower systems.{MODEL}.schedule.learning_rate" in said[-1]
     assert f"epoch {dump['epoch']}, step {dump['step']}, learning rate {dump['learning_rate']:g}, clips " in said[-1]
     bad = [one for one in dump["micro_batches"] if one["loss"] in ("nan", "inf")]
     assert ", ".join(bad[0]["ids"]) in said[-1] and len(dump["micro_batches"]) == 4
