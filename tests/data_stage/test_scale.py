@@ -99,7 +99,7 @@ def epoch(params):
 
 if __name__ == "__main__":
     stage, clips = sys.argv[1], int(sys.argv[2])
-    hdf5 = dict(train_hdf5=("train.h5",), test_hdf5="test.h5")
+    hdf5 = dict(train=("train.h5",), test="test.h5")
     folders = dict(audio=("audio",), train_segments=("train.csv",), test_segments="test.csv")
     if stage == "make_hdf5":
         make_hdf5(clips)
