@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from harness.base.errors import UserError
 from harness.data.clips.labels import Label
 from harness.data.clips.manifest import Row, printable
 from harness.data.clips.splits import is_held_out
@@ -18,6 +19,7 @@ from harness.data.sources import mp3_hdf5, parquet, tars
 from harness.data.sources.catalog import ytid_of
 from harness.data.sources.encoded import Encoded, Form
 
+Packed = tuple[Row, np.ndarray | None]
 FORMS: dict[str, Form] = {"mp3_hdf5": mp3_hdf5, "parquet": parquet, "tar": tars}
 
 
@@ -46,12 +48,24 @@ def pieces_of(
 
 
 def pack_piece(piece: Piece) -> None:
-    """Packs the recordings of the piece into its shard, unless that is done for this very file."""
+    """Packs the recordings of the piece into its shard, unless that is done for this very file.
+
+    Raises UserError where the file is broken, or is changed meanwhile.
+    """
     key = key_of_piece(piece)
     if not blocks.is_finished(piece.work, piece.number, key):
         lookup = {label.name: label.mid for label in piece.labels} | {label.mid: label.mid for label in piece.labels}
         found = FORMS[piece.form].read(piece.path, piece.first, piece.last)
-        write_block(piece.work, piece.number, key, (_packed(piece, lookup, each) for each in found))
+        write_block(
+            piece.work, piece.number, key, _unchanged(piece, key, (_packed(piece, lookup, each) for each in found))
+        )
+
+
+def _unchanged(piece: Piece, key: str, packed: Iterable[Packed]) -> Iterator[Packed]:
+    """All of `packed`, if the file is then as it was."""
+    yield from packed
+    if not piece.path.exists() or key_of_piece(piece) != key:
+        raise UserError(f"{piece.path}: was changed while it was read; run it again when it stays as it is")
 
 
 def key_of_piece(piece: Piece) -> str:
@@ -62,7 +76,7 @@ def key_of_piece(piece: Piece) -> str:
     return blocks.key_of(where, [label.mid for label in piece.labels], [label.name for label in piece.labels], ffmpeg)
 
 
-def _packed(piece: Piece, lookup: Mapping[str, str], each: Encoded) -> tuple[Row, np.ndarray | None]:
+def _packed(piece: Piece, lookup: Mapping[str, str], each: Encoded) -> Packed:
     row = _row(piece, lookup, each)
     return pack(row, each.sound) if row.status == "ok" and each.sound is not None else (row, None)
 
