@@ -223,13 +223,13 @@ def replace(path: Path, name: str, value: object) -> None:
         ("target", None, r"val\.h5: no data set `target` \(it has: audio_name, waveform\)"),
         (
             "waveform",
-            np.zeros((5, 8000), np.float32),
-            r"val\.h5: data set `waveform` is float32 \(5, 8000\), must",
+            np.zeros((5, 8000)),
+            r"val\.h5: data set `waveform` is float64 \(5, 8000\), must",
         ),
         (
             "waveform",
             np.zeros((5, 4000), np.int16),
-            r"`waveform` is int16 \(5, 4000\), must be int16 \(rows, 8000 or",
+            r"`waveform` is int16 \(5, 4000\), must be int16 or float32 \(rows, 8000",
         ),
         ("waveform", np.zeros(40_000, np.int16), r"`waveform` is int16 \(40000,\), must be"),
         ("target", np.zeros((5, 527), np.uint8), r"`target` is uint8 \(5, 527\), must be bool \(rows, 527\)"),

@@ -118,11 +118,6 @@ def band_limited(waveform: np.ndarray, rate: int) -> np.ndarray:
     )
 
 
-def to_int16(waveform: np.ndarray) -> np.ndarray:
-    """Full scale 1.0 -> 32768, rounded, clipped at both ends."""
-    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
-
-
 def check_file(path: Path) -> None:
     """A pipe would be waited for and a device read without end: only regular files are opened.
 

@@ -14,7 +14,7 @@ import numpy as np
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
 from harness.data.clips.manifest import Row, read_manifest
-from harness.data.clips.shards import GrowingArray
+from harness.data.clips.shards import GrowingArray, to_int16
 from harness.data.packing import blocks
 from harness.data.packing import decoding as audio
 from harness.data.packing.fingerprints import clip_fingerprint
@@ -33,7 +33,7 @@ def pack(row: Row, source: Path | bytes) -> tuple[Row, np.ndarray | None]:
         sound = audio.read_sound(source)
         row = dataclasses.replace(row, duration=sound.seconds)
         audio.check_sound(sound)
-        clip = audio.to_int16(audio.resample(sound.waveform, sound.rate))
+        clip = to_int16(audio.resample(sound.waveform, sound.rate))
         if not clip.any():
             raise audio.BadAudio("silent", "nothing of it is left at 32 kHz")
         return row, clip
