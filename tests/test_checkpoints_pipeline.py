@@ -32,7 +32,7 @@ def write_eval_set(path: Path) -> None:
 
 def shrink(params: dict[str, Any], folder: Path) -> None:
     params["data"]["mirror"] = str(folder)
-    params["data"]["audioset"] = {"test_hdf5": str(folder / "eval.h5")}
+    params["data"]["audioset"] = {"test": str(folder / "eval.h5")}
     params["evaluate"] = {"batch": 4, "bootstrap": 20}
     params["throughput"] = {"inference_batches": [1], "training_batches": [1], "seconds": 0.0}
 

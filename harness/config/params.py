@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from harness.base.errors import UserError
 from harness.config.messages import first_error, nearest
@@ -39,25 +39,34 @@ FolderName = Annotated[
 ]
 
 
+Names = Annotated[
+    tuple[Text, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    ),
+]
+
+
 class Audioset(Section):
-    audio: Several[Text] | None = key("folders with the recordings, at any depth", None)
-    train_segments: Several[Text] | None = key("AudioSet's segment CSVs to train on", None)
-    val_segments: Text | None = key("segment CSV to validate on; null for val_fraction", None)
-    test_segments: Text | None = key("segment CSV to test on", None)
-    train_hdf5: Several[Text] | None = key("HDF5 files, as PANNs packs them, to train on", None)
-    val_hdf5: Text | None = key("HDF5 file to validate on; null for val_fraction", None)
-    test_hdf5: Text | None = key("HDF5 file to test on", None)
+    audio: Names | None = key("folders with the recordings, at any depth; `~` and patterns, as in all of these", None)
+    train_segments: Names | None = key("AudioSet's segment CSVs to train on", None)
+    val_segments: Names | None = key("segment CSVs to validate on; null for val_fraction", None)
+    test_segments: Names | None = key("segment CSVs to test on", None)
+    train: Names | None = key("files that hold sounds and labels, or folders of such files, to train on", None)
+    val: Names | None = key("such files to validate on; null for val_fraction", None)
+    test: Names | None = key("such files to test on", None)
     val_fraction: float = key("share of the training clips to validate on, by the hash of the id", 0.005, 0.0, 0.5)
 
-    def files(self, kind: Literal["segments", "hdf5"]) -> dict[str, tuple[str, ...]]:
-        """The segment CSVs or the HDF5 files of each split, as the parameters name them."""
-        named = {split: getattr(self, f"{split}_{kind}") or () for split in ("train", "val", "test")}
-        return {split: (names,) if isinstance(names, str) else names for split, names in named.items()}
+    def files(self, kind: Literal["segments", "sounds"]) -> dict[str, tuple[str, ...]]:
+        """The segment CSVs, or the files that hold sounds and labels, of each split, as the parameters name them."""
+        suffix = "_segments" if kind == "segments" else ""
+        return {split: getattr(self, f"{split}{suffix}") or () for split in ("train", "val", "test")}
 
     @property
     def held_out_fraction(self) -> float:
         """The share of the training clips that validates: none where other clips are named for that."""
-        return 0.0 if self.val_segments or self.val_hdf5 else self.val_fraction
+        return 0.0 if self.val_segments or self.val else self.val_fraction
 
     def split_with_files(self, split: str) -> str:
         """The split whose files hold the clips of `split`: those held out for validation are in the training files."""
@@ -96,19 +105,19 @@ class Data(Section):
         if self.label_list == "used":
             yield "label_list: is 'used', must be audioset or the path of a .csv file at data.kind audioset"
         given = self.audioset or Audioset()
-        if bool(given.audio) == bool(given.test_hdf5):
-            yield "audioset: must name either audio, with test_segments, or test_hdf5 at data.kind audioset"
+        if bool(given.audio) == bool(given.test):
+            yield "audioset: must name either audio, with test_segments, or test at data.kind audioset"
         if given.audio and not given.test_segments:
             yield "audioset.test_segments: missing; audio needs the segment CSV of the clips to test on"
-        if given.audio and (given.train_hdf5 or given.val_hdf5):
-            yield "audioset.audio: must be null with train_hdf5 or val_hdf5"
-        for files in (given.files("segments"), given.files("hdf5")):
+        if given.audio and (given.train or given.val):
+            yield "audioset.audio: must be null with train or val"
+        for files in (given.files("segments"), given.files("sounds")):
             named = [name for names in files.values() for name in names]
             for name in (name for name in named if named.count(name) > 1):
                 yield f"audioset: {name} is named twice; a file must train, validate or test"
-        held_out = given.val_segments or given.val_hdf5 or given.val_fraction
-        if (given.train_segments or given.train_hdf5) and not held_out:
-            yield "audioset.val_fraction: is 0.0, must be above 0 without val_segments and val_hdf5"
+        held_out = given.val_segments or given.val or given.val_fraction
+        if (given.train_segments or given.train) and not held_out:
+            yield "audioset.val_fraction: is 0.0, must be above 0 without val_segments and val"
 
 
 class Train(Section):

@@ -118,7 +118,7 @@ def test_so_is_a_second_look_at_hdf5_files(
     tmp_path: Path, make: MakeParams, capsys: pytest.CaptureFixture[str]
 ) -> None:
     test_hdf5.write_hdf5(tmp_path / "test.h5", test_hdf5.names("e", 9))
-    params = test_hdf5.of_files(make, train_hdf5=None, val_hdf5=None)
+    params = test_hdf5.of_files(make, train=None, val=None)
     for change, said in [(False, False), (False, True), (True, False), (False, True)]:
         if change:
             test_hdf5.write_hdf5(tmp_path / "test.h5", test_hdf5.names("e", 9), seed=1)

@@ -117,6 +117,11 @@ def table(path: Path) -> list[dict[str, str]]:
         ("c_ccccccc_1_30.mp3", "c_ccccccc_1"),
         ("Yabcdefghij_30_40.M4A", "Yabcdefghij"),
         ("Yabcdefghij__30_40.m4a", "abcdefghij_"),
+        ("id_ddddddddddd.m4a", "ddddddddddd"),
+        ("ddddddddddd_30.0-40.0.ogg", "ddddddddddd"),
+        ("ddddddddddd_30_40.opus", "ddddddddddd"),
+        ("ddddddddddd.wav.gz", "ddddddddddd"),
+        ("id_abcdefgh_30.wav", "id_abcdefgh"),
         ("dddddddddd.wav", None),
         ("ddddddddddd_a.wav", None),
         ("ddddddddddd.wav.part", None),
@@ -232,7 +237,7 @@ def test_a_wrong_line_is_named(tree: Path, make: MakeParams, line: str, message:
 def test_a_binary_or_missing_csv_is_named(tree: Path, make: MakeParams) -> None:
     with (
         contextlib.chdir(tree),
-        pytest.raises(UserError, match=r"data\.audioset\.test_segments: gone\.csv cannot be read"),
+        pytest.raises(UserError, match=r"data\.audioset\.test_segments: gone\.csv is not there"),
     ):
         fetch(of_tree(make, test_segments="gone.csv"))
     (tree / "eval.csv").write_bytes(b"\xff\xfe\x00")
@@ -275,14 +280,14 @@ def test_m4a_is_read_through_ffmpeg(tree: Path, make: MakeParams) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"audioset.audio": None}, r"data\.audioset: must name either audio, with test_segments, or test_hdf5"),
+        ({"audioset.audio": None}, r"data\.audioset: must name either audio, with test_segments, or test"),
         ({"audioset": None}, r"data\.audioset: must name either"),
-        ({"audioset.test_hdf5": "eval.h5"}, r"data\.audioset: must name either"),
+        ({"audioset.test": "eval.h5"}, r"data\.audioset: must name either"),
         ({"audioset.test_segments": None}, r"data\.audioset\.test_segments: missing"),
         ({"audioset.val_segments": "eval.csv"}, r"data\.audioset: eval\.csv is named twice"),
         ({"audioset.val_segments": None, "audioset.val_fraction": 0.0}, r"val_fraction: is 0\.0, must be above 0"),
         ({"audioset.val_fraction": 0.7}, r"data\.audioset\.val_fraction: is 0\.7, must be at most 0\.5"),
-        ({"audioset.audio": "audio"}, r"data\.audioset\.audio: is 'audio', must be a list"),
+        ({"audioset.audio": 7}, r"data\.audioset\.audio: is 7, must be a list"),
         ({"audioset.val_segment": "a.csv"}, r"data\.audioset\.val_segment: unknown key; did you mean 'val_segments'"),
         ({"label_list": "used"}, r"data\.label_list: is 'used', must be audioset or"),
         ({"label_list": "mine"}, r"data\.label_list: is 'mine', must be used, audioset, or the path"),

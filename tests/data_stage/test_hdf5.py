@@ -47,7 +47,7 @@ def names(first: str, count: int) -> list[str]:
 
 
 def of_files(make: MakeParams, seconds: float = 0.25, **files: object) -> Params:
-    given: dict[str, object] = {"train_hdf5": ("train.h5",), "val_hdf5": "val.h5", "test_hdf5": "test.h5"}
+    given: dict[str, object] = {"train": ("train.h5",), "val": "val.h5", "test": "test.h5"}
     return test_audioset.of_files(make, seconds, given | files)
 
 
@@ -120,7 +120,7 @@ def test_ghost_rows_are_left_out_and_counted(files: Path, make: MakeParams) -> N
 
 def test_a_name_counts_once_and_what_tests_is_not_trained_on(files: Path, make: MakeParams) -> None:
     write_hdf5(files / "more.h5", [*names("t", 2), *names("e", 1), *names("m", 2)], 4)
-    params = of_files(make, train_hdf5=("train.h5", "more.h5"))
+    params = of_files(make, train=("train.h5", "more.h5"))
     run(files, params)
     train, test = opened(files, params, "train"), opened(files, params, "test")
     assert len(train) == 32 and len(test) == 9
@@ -131,7 +131,7 @@ def test_a_name_counts_once_and_what_tests_is_not_trained_on(files: Path, make: 
 
 
 def test_a_share_of_the_training_rows_validates(files: Path, make: MakeParams) -> None:
-    params = of_files(make, val_hdf5=None, val_fraction=0.3)
+    params = of_files(make, val=None, val_fraction=0.3)
     run(files, params)
     train, val = opened(files, params, "train"), opened(files, params, "val")
     assert len(train) + len(val) == 30 and len(val) > 2
@@ -156,7 +156,7 @@ def test_coverage_beside_segment_csvs(files: Path, make: MakeParams) -> None:
 
 
 def test_only_a_test_file_is_enough_to_evaluate(files: Path, make: MakeParams) -> None:
-    params = of_files(make, train_hdf5=None, val_hdf5=None)
+    params = of_files(make, train=None, val=None)
     run(files, params)
     assert len(opened(files, params, "test")) == 9
     with pytest.raises(UserError, match="no usable clip in split train"):
@@ -223,13 +223,13 @@ def replace(path: Path, name: str, value: object) -> None:
         ("target", None, r"val\.h5: no data set `target` \(it has: audio_name, waveform\)"),
         (
             "waveform",
-            np.zeros((5, 8000), np.float32),
-            r"val\.h5: data set `waveform` is float32 \(5, 8000\), must",
+            np.zeros((5, 8000)),
+            r"val\.h5: data set `waveform` is float64 \(5, 8000\), must",
         ),
         (
             "waveform",
             np.zeros((5, 4000), np.int16),
-            r"`waveform` is int16 \(5, 4000\), must be int16 \(rows, 8000 or",
+            r"`waveform` is int16 \(5, 4000\), must be int16 or float32 \(rows, 8000",
         ),
         ("waveform", np.zeros(40_000, np.int16), r"`waveform` is int16 \(40000,\), must be"),
         ("target", np.zeros((5, 527), np.uint8), r"`target` is uint8 \(5, 527\), must be bool \(rows, 527\)"),
@@ -248,12 +248,12 @@ def test_a_wrong_file_is_named_with_its_data_set(
 
 
 def test_a_missing_cut_or_foreign_file_is_named(files: Path, make: MakeParams) -> None:
-    with pytest.raises(UserError, match=r"data\.audioset\.val_hdf5: gone\.h5 cannot be read \(No such file"):
-        run(files, of_files(make, val_hdf5="gone.h5"))
+    with pytest.raises(UserError, match=r"data\.audioset\.val: gone\.h5 is not there"):
+        run(files, of_files(make, val="gone.h5"))
     content = (files / "val.h5").read_bytes()
     for wrong in (content[: len(content) // 2], b"<html>not found</html>", b""):
         (files / "val.h5").write_bytes(wrong)
-        with pytest.raises(UserError, match=r"val\.h5: cannot be read as HDF5") as raised:
+        with pytest.raises(UserError, match=r"val\.h5: cannot be read as HDF5|val\.h5 is not HDF5") as raised:
             run(files, of_files(make))
         assert "\n" not in str(raised.value)
 

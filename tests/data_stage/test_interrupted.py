@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from harness.data.fetching.fetch import fetch
 from harness.data.sources import instruments
 from tests.conftest import ROOT
 
-from . import test_blocks, test_hdf5
+from . import forms, test_audioset, test_blocks, test_hdf5
 from .conftest import MakeParams
 from .test_audioset import sums
 from .test_leakage import digest
@@ -129,7 +130,18 @@ def of_esc10(folder: Path, make: MakeParams) -> Params:
     return make(preset="esc10", kind="esc10", clip_seconds=1.0)
 
 
-KINDS = {"folder": of_folder, "audioset": of_audio, "hdf5": of_hdf5, "esc10": of_esc10}
+def of_form(form: str) -> Callable[[Path, MakeParams], Params]:
+    def write(folder: Path, make: MakeParams) -> Params:
+        clips = {split: forms.made(split[0], count, samples=8_000) for split, count in SIZES.items()}
+        return test_audioset.of_files(make, 0.25, forms.write_form(form, folder, clips))
+
+    return write
+
+
+SIZES = {"train": 11, "val": 3, "test": 5}
+KINDS = {"folder": of_folder, "audioset": of_audio, "hdf5": of_hdf5, "esc10": of_esc10} | {
+    form: of_form(form) for form in ("parquet", "mp3", "tar")
+}
 KILLED = ("first", "second", "third")
 
 

@@ -70,6 +70,24 @@ def make_folders(clips):
             print(f'{clip:011d}, 30.000, 40.000, "/m/09x0r,/m/05zppz"', file=test if clip < TEST else train)
 
 
+def make_files(form, clips):
+    # files of 10,000 clips; the sound is the same in a file
+    from tests.data_stage import forms
+
+    encode = forms.encoded
+    writers = {"parquet": lambda path, own: forms.write_parquet(path, own, 100), "mp3": forms.write_mp3,
+               "tar": lambda path, own: forms.write_tar(path, forms.tar_members(own))}
+    for split, first, count in (("test", clips - TEST, TEST), ("train", 0, clips - TEST)):
+        os.mkdir(split)
+        for start in range(first, first + count, 10_000):
+            sound = np.random.default_rng(start).integers(-9000, 9000, SAMPLES, dtype=np.int16)
+            content = encode(forms.Made("", (), sound), "MP3" if form == "mp3" else "FLAC")
+            forms.encoded = lambda *_: content
+            last = min(start + 10_000, first + count)
+            own = [forms.Made(f"{clip:011d}", ("/m/09x0r",), sound) for clip in range(start, last)]
+            writers[form](Path(split, f"{start:07d}"), own)
+
+
 def featurize_all(params):
     from harness.data.featurize import featurize
     from harness.data.fetching.fetch import fetch
@@ -97,22 +115,22 @@ def epoch(params):
     return len(clips)
 
 
+FORMS = {
+    "hdf5": dict(train=("train.h5",), test=("test.h5",)),
+    "folders": dict(audio=("audio",), train_segments=("train.csv",), test_segments=("test.csv",)),
+    "parquet": dict(train=("train",), test=("test",)),
+    "mp3": dict(train=("train",), test=("test",)),
+    "tar": dict(train=("train",), test=("test",)),
+}
+
 if __name__ == "__main__":
-    stage, clips = sys.argv[1], int(sys.argv[2])
-    hdf5 = dict(train_hdf5=("train.h5",), test_hdf5="test.h5")
-    folders = dict(audio=("audio",), train_segments=("train.csv",), test_segments="test.csv")
-    if stage == "make_hdf5":
-        make_hdf5(clips)
-    elif stage == "make_folders":
-        make_folders(clips)
-    elif stage == "featurize_hdf5":
-        featurize_all(parameters(**hdf5))
-    elif stage == "featurize_folders":
-        featurize_all(parameters(**folders))
-    elif stage == "epoch_hdf5":
-        epoch(parameters(**hdf5))
-    elif stage == "epoch_folders":
-        epoch(parameters(**folders))
+    (stage, form), clips = sys.argv[1].split("_"), int(sys.argv[2])
+    if stage == "make":
+        {"hdf5": make_hdf5, "folders": make_folders}.get(form, lambda clips: make_files(form, clips))(clips)
+    elif stage == "featurize":
+        featurize_all(parameters(**FORMS[form]))
+    elif stage == "epoch":
+        epoch(parameters(**FORMS[form]))
     print("kB", *(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 """
 
@@ -133,7 +151,7 @@ def peak(folder: Path, stage: str, clips: int) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["hdf5", "folders"])
+@pytest.mark.parametrize("source", ["hdf5", "folders", "parquet", "mp3", "tar"])
 def test_memory_grows_by_less_than_400_bytes_a_clip(tmp_path: Path, source: str) -> None:
     peaks: dict[str, list[tuple[int, int]]] = {"featurize": [], "epoch": []}
     for clips in (SMALL, LARGE):

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from harness.base.errors import UserError
+from harness.data.clips.shards import to_int16
 
 
 @contextmanager
@@ -38,7 +39,8 @@ class Hdf5Reader:
     def __call__(self, file: int, row: int, samples: int) -> np.ndarray:
         """int16 (samples,). Raises UserError, naming file and row, where it cannot be read."""
         try:
-            return self._waveforms(file)[row, :samples]
+            waveform = self._waveforms(file)[row, :samples]
+            return waveform if waveform.dtype == np.int16 else to_int16(waveform)
         except (OSError, RuntimeError, ValueError) as error:
             text = " ".join(str(error).split())
             raise UserError(f"{self.paths[file]}: row {row} cannot be read ({text}); give the whole file") from error

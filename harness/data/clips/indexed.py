@@ -13,6 +13,7 @@ import numpy as np
 from harness.base.errors import UserError
 from harness.base.files import read_json
 from harness.config.params import Params
+from harness.data.clips.forms import sound_files
 from harness.data.clips.hdf5 import Hdf5Reader
 from harness.data.clips.index import Index
 from harness.data.clips.shards import RATE, read_clip
@@ -57,17 +58,15 @@ def open_indexed(params: Params, folder: Path, split: str, labels: list[str]) ->
     index = Index(folder, split, len(labels))
     if not len(index):
         raise UserError(f"{folder / 'manifest.csv'}: no usable clip in split {split}; see its column `reason`")
-    read = _hdf5_reader(params, folder, split) if _is_hdf5(params) else partial(read_clip, folder)
-    return IndexedClips(labels, index, read, round(params.data.clip_seconds * RATE))
+    return IndexedClips(labels, index, _reader(params, folder, split), round(params.data.clip_seconds * RATE))
 
 
-def _is_hdf5(params: Params) -> bool:
-    return params.data.kind == "audioset" and params.data.audioset_files.test_hdf5 is not None
-
-
-def _hdf5_reader(params: Params, folder: Path, split: str) -> Hdf5Reader:
-    """Of the files that the split's rows are in: for validation the training files, unless it has its own."""
-    files = params.data.audioset_files
-    place = files.split_with_files(split)
-    rows = read_json(folder / "summary.json")["hdf5_rows"][place]
-    return Hdf5Reader(tuple(Path(name).resolve() for name in files.files("hdf5")[place]), tuple(rows))
+def _reader(params: Params, folder: Path, split: str) -> Callable[[int, int, int], np.ndarray]:
+    """Of the packed shards, or of the HDF5 files that the split's rows are in (for `val` maybe the training files)."""
+    if params.data.kind == "audioset" and params.data.audioset_files.test:
+        files = params.data.audioset_files
+        place = files.split_with_files(split)
+        rows = read_json(folder / "summary.json")["hdf5_rows"][place]
+        if rows:
+            return Hdf5Reader(tuple(path.resolve() for path in sound_files(files, place)), tuple(rows))
+    return partial(read_clip, folder)

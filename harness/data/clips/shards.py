@@ -14,6 +14,11 @@ RATE = 32_000  # Hz, the paper's
 SHARD_SAMPLES = 512 * 1024 * 1024  # 1 GiB of int16
 
 
+def to_int16(waveform: np.ndarray) -> np.ndarray:
+    """Full scale 1.0 -> 32768, rounded, clipped at both ends."""
+    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+
+
 def shard_name(index: int) -> str:
     return f"shard-{index:05d}.npy"
 

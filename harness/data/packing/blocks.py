@@ -34,8 +34,8 @@ from harness.records.provenance import fingerprint_of
 WORK = Path(".cache/featurize")  # outside DVC's outputs, which DVC deletes before a stage runs
 ROWS = 1024  # clips in a block: 10 s each make a shard of 655 MB
 # the modules, with all that they import, and the libraries that a block depends on
-CODE = ("harness.data.packing.pack", "harness.data.sources.hdf5")
-LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "h5py")
+CODE = ("harness.data.packing.pack", "harness.data.sources.hdf5", "harness.data.sources.contained")
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "h5py", "pyarrow")
 
 
 def work_folder(preset: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import math
 import os
@@ -10,6 +11,8 @@ import re
 import shutil
 import stat
 import subprocess
+import tempfile
+import zlib
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -29,6 +32,7 @@ SHORTEST = 0.01  # seconds: a hop of the spectrogram
 LOUDEST = 10.0  # times full scale: decoders overshoot a little, samples of another scale by far
 STEP = 2.0**-15  # of int16
 CANCELLED = 1e-3  # of the channels' peak: what is left of them in their mean
+LARGEST = 2**30  # bytes that are unpacked
 UNKNOWN = 2**62  # frames; libsndfile says 2**63 - 1 where the header does not tell
 
 
@@ -60,15 +64,24 @@ def decode(source: bytes) -> tuple[np.ndarray, int]:
     return _mono(samples), rate
 
 
-def read_sound(path: Path) -> Sound:
-    """A file's first LONGEST seconds; m4a is read through ffmpeg.
+def read_sound(source: Path | bytes) -> Sound:
+    """The first LONGEST seconds of a file, which may be packed by gzip, or of one's content; m4a through ffmpeg.
 
     Raises BadAudio: `missing`, `unreadable` (a folder or the like, no audio format known, or cut short), `empty`,
     `not_finite`; OSError where the disk fails.
     """
-    check_file(path)
-    m4a = path.suffix.lower() == ".m4a"
-    samples, rate, frames = _decoded(io.BytesIO(_as_wav(path)) if m4a else path, LONGEST)
+    if isinstance(source, Path):
+        check_file(source)
+        m4a = source.suffix.lower() == ".m4a"
+        if source.suffix.lower() == ".gz":
+            source = _unpacked(source)
+    if isinstance(source, bytes):
+        m4a = source[4:8] == b"ftyp"  # every file of MPEG-4 begins so
+    if m4a:
+        samples, rate, frames = _decoded(io.BytesIO(_as_wav(source)), LONGEST)
+    else:
+        content = io.BytesIO(source) if isinstance(source, bytes) else source
+        samples, rate, frames = _decoded(content, LONGEST, whole=True)
     return Sound(_mono(samples), rate, frames / rate, float(np.abs(samples).max()))
 
 
@@ -105,11 +118,6 @@ def band_limited(waveform: np.ndarray, rate: int) -> np.ndarray:
     )
 
 
-def to_int16(waveform: np.ndarray) -> np.ndarray:
-    """Full scale 1.0 -> 32768, rounded, clipped at both ends."""
-    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
-
-
 def check_file(path: Path) -> None:
     """A pipe would be waited for and a device read without end: only regular files are opened.
 
@@ -133,8 +141,21 @@ def _mono(samples: np.ndarray) -> np.ndarray:
     return reduce(np.add, samples.T) / np.float32(samples.shape[1])
 
 
-def _decoded(source: Path | BinaryIO, longest: float) -> tuple[np.ndarray, int, int]:
-    """float32 (n, channels), the rate in Hz and the number of frames in the whole file, of which n are read."""
+def _unpacked(path: Path) -> bytes:
+    """What gzip packed, as far as it is no bomb."""
+    try:
+        with gzip.open(path) as file:
+            content = file.read(LARGEST + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadAudio("unreadable", f"gzip: {error}") from error
+    if len(content) > LARGEST:
+        raise BadAudio("unreadable", f"gzip: more than {LARGEST} bytes in it")
+    return content
+
+
+def _decoded(source: Path | BinaryIO, longest: float, whole: bool = False) -> tuple[np.ndarray, int, int]:
+    """float32 (n, channels), the rate in Hz and the number of frames in the whole file, of which n are read; `whole`:
+    it must not be cut short."""
     try:
         # an absolute name is never the "-" that libsndfile takes for standard input
         name = os.fsencode(source.absolute()) if isinstance(source, Path) else source
@@ -144,7 +165,7 @@ def _decoded(source: Path | BinaryIO, longest: float) -> tuple[np.ndarray, int, 
                 raise BadAudio("unreadable", "its header does not say how long it is; write it to a file, not a pipe")
             wanted = int(min(frames, longest * rate))
             samples = sound.read(wanted, dtype="float32", always_2d=True)
-            missing = cut_short(source, sound, wanted, len(samples)) if isinstance(source, Path) else ""
+            missing = cut_short(source, sound, wanted, len(samples)) if whole else ""
     except (RuntimeError, TypeError, ValueError) as error:  # soundfile's errors are RuntimeErrors
         raise BadAudio("unreadable", _in_words(error)) from error
     if missing:
@@ -164,17 +185,21 @@ def _in_words(error: Exception) -> str:
     return "no sound in it" if text.startswith("File does not exist") else text  # said of what is no mp3 after all
 
 
-def _as_wav(path: Path) -> bytes:
+def _as_wav(source: Path | bytes) -> bytes:
     """AAC in MPEG-4, which libsndfile does not read: at most LONGEST seconds of it, where ffmpeg is on the PATH."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise BadAudio("unreadable", "m4a is read through ffmpeg, which is not on the PATH")
+    if isinstance(source, bytes):  # ffmpeg must be able to go back and forth in it
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "it").write_bytes(source)
+            return _as_wav(Path(folder) / "it")
     # file: and -f mov, so that neither the name nor the content can make ffmpeg open anything else
-    source = [program, "-nostdin", "-v", "error", "-xerror", "-f", "mov", "-i", f"file:{path.resolve()}"]
+    command = [program, "-nostdin", "-v", "error", "-xerror", "-f", "mov", "-i", f"file:{source.resolve()}"]
     target = ["-map", "0:a:0", "-t", str(LONGEST), "-c:a", "pcm_f32le", "-f", "wav", "-"]
-    done = subprocess.run([*source, *target], capture_output=True)
+    done = subprocess.run([*command, *target], capture_output=True)
     if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").replace(str(path.resolve()), path.name)
+        said = done.stderr.decode(errors="replace").replace(str(source.resolve()), source.name)
         said = " ".join(re.sub(r" @ 0x[0-9a-f]+", "", said).split())  # the same at every call
         raise BadAudio("unreadable", said[:200] or f"ffmpeg ended with {done.returncode}")
     return done.stdout

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,26 @@ import numpy as np
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
 from harness.data.clips.manifest import Row, read_manifest
-from harness.data.clips.shards import GrowingArray
+from harness.data.clips.shards import GrowingArray, to_int16
 from harness.data.packing import blocks
 from harness.data.packing import decoding as audio
 from harness.data.packing.fingerprints import clip_fingerprint
 
 
-def pack(row: Row, path: Path) -> tuple[Row, np.ndarray | None]:
-    """The row with sha256, duration and status filled in, and int16 (samples,) at 32 kHz where that is `ok`."""
+def pack(row: Row, source: Path | bytes) -> tuple[Row, np.ndarray | None]:
+    """The row with sha256, duration and status filled in, and int16 (samples,) at 32 kHz where that is `ok`.
+
+    `source` is a file, or the content of one.
+    """
     try:
-        audio.check_file(path)
-        row = dataclasses.replace(row, sha256=sha256_of(path))
-        sound = audio.read_sound(path)
+        if isinstance(source, Path):
+            audio.check_file(source)
+        digest = sha256_of(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
+        row = dataclasses.replace(row, sha256=digest)
+        sound = audio.read_sound(source)
         row = dataclasses.replace(row, duration=sound.seconds)
         audio.check_sound(sound)
-        clip = audio.to_int16(audio.resample(sound.waveform, sound.rate))
+        clip = to_int16(audio.resample(sound.waveform, sound.rate))
         if not clip.any():
             raise audio.BadAudio("silent", "nothing of it is left at 32 kHz")
         return row, clip
@@ -40,28 +46,33 @@ def pack(row: Row, path: Path) -> tuple[Row, np.ndarray | None]:
 def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:
     """Packs the clips that block `number` of `work` lists into its shard, unless that is done for these very files.
 
-    A clip's source is relative to the first of the folders `bases` that has it. Raises UserError where the shard cannot
-    be written.
+    A clip's source is relative to the first of the folders `bases` that has it. Raises UserError as write_block does.
     """
     rows = read_manifest(blocks.listing_path(work, number))
     paths = [_locate(bases, row.source) for row in rows]
     key = _key(rows, paths)
     if blocks.is_finished(work, number, key):
         return
+    packed = (pack(row, path) if row.status == "ok" else (row, None) for row, path in zip(rows, paths, strict=True))
+    write_block(work, number, key, packed)
+
+
+def write_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, np.ndarray | None]]) -> None:
+    """Finishes block `number` with these rows, the clips of those that are `ok` in its shard.
+
+    Raises UserError where the shard cannot be written.
+    """
     shard = blocks.shard_path(work, number)
     half = shard.with_name(f".{shard.name}.{os.getpid()}.tmp")  # a worker outlives its killed parent by a moment
     try:
         file = GrowingArray(half, np.int16)
         try:
-            packed, fingerprints = [], []
-            for row, path in zip(rows, paths, strict=True):
-                clip = None
-                if row.status == "ok":
-                    row, clip = pack(row, path)
+            rows, fingerprints = [], []
+            for row, clip in packed:
                 if clip is not None:
                     fingerprints.append(clip_fingerprint(clip))
                     row = dataclasses.replace(row, shard=number, offset=file.append(clip), samples=len(clip))
-                packed.append(row)
+                rows.append(row)
         finally:
             file.close()
         half.replace(shard)
@@ -69,7 +80,7 @@ def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:
         raise UserError(f"{shard}: cannot be written ({error.strerror}): free space or fix its rights") from error
     if not file.length:
         shard.unlink()  # no good clip: no shard
-    blocks.finish(work, number, key, packed, fingerprints, sha256_of(shard) if file.length else "")
+    blocks.finish(work, number, key, rows, fingerprints, sha256_of(shard) if file.length else "")
 
 
 def listed_key(work: Path, bases: Sequence[Path], number: int) -> str:

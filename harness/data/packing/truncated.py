@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import soundfile
 
@@ -16,13 +18,13 @@ END_OF_STREAM = 4  # in an Ogg page's flags
 ID3 = 10  # bytes of an ID3v2 tag's header
 
 
-def cut_short(path: Path, sound: soundfile.SoundFile, wanted: int, found: int) -> str:
-    """What is missing of a file, open as `sound`, of which `found` of `wanted` frames could be read; "" for nothing.
+def cut_short(source: Path | BinaryIO, sound: soundfile.SoundFile, wanted: int, found: int) -> str:
+    """What is missing of a file or its content, open as `sound`, of whose `wanted` frames `found` were read, or "".
 
     wav, aiff, au and caf by the size of their data, flac and mp3 by the length in their header, ogg by the mark and the
     position of its last page. Nothing is known of an mp3 without a length in its header.
     """
-    if sound.format == "OGG" and not _ends(path):
+    if sound.format == "OGG" and not _ends(source):
         return "cut short: its last page is missing"
     sizes = SIZES.search(sound.extra_info)
     if sizes and found:
@@ -30,14 +32,19 @@ def cut_short(path: Path, sound: soundfile.SoundFile, wanted: int, found: int) -
         missing = sound.frames * (declared / max(there, 1) - 1) / sound.samplerate
         if declared < STREAMED and missing > TOLERATED:
             return f"cut short: {there} of {declared} bytes of sound are there"
-    if wanted - found > TOLERATED * sound.samplerate and not (sound.format == "MP3" and not _has_length(path)):
+    if wanted - found > TOLERATED * sound.samplerate and not (sound.format == "MP3" and not _has_length(source)):
         return f"cut short or damaged: {found} of {sound.frames} samples are there"
     return ""
 
 
-def _ends(path: Path) -> bool:
+def _again(source: Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """The file anew, or its content, which soundfile has read."""
+    return open(source, "rb") if isinstance(source, Path) else nullcontext(source)
+
+
+def _ends(source: Path | BinaryIO) -> bool:
     """Whether the last Ogg page is whole and marked as the last."""
-    with open(path, "rb") as file:
+    with _again(source) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 2 * LARGEST_PAGE))
         tail = file.read()
@@ -47,9 +54,10 @@ def _ends(path: Path) -> bool:
     return bool(page[5] & END_OF_STREAM) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
-def _has_length(path: Path) -> bool:
+def _has_length(source: Path | BinaryIO) -> bool:
     """Whether the first frame of an mp3 is a Xing or Info header, as encoders write them since LAME."""
-    with open(path, "rb") as file:
+    with _again(source) as file:
+        file.seek(0)
         head = file.read(ID3)
         tag = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
         file.seek(ID3 + tag if head.startswith(b"ID3") else 0)

@@ -1,26 +1,30 @@
-"""AudioSet, as the user has it: PANNs' HDF5 files in place, or folders of audio with the segment CSVs."""
+"""AudioSet, as the user has it: folders of audio with the segment CSVs, or files with many sounds and their labels."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from harness.base import paths
+from harness.base.errors import UserError
+from harness.base.names import spelled_out
 from harness.config.params import Data
+from harness.data.clips.forms import form_of, sound_files
 from harness.data.clips.hdf5 import Hdf5Reader
 from harness.data.clips.labels import Label, audioset, read_label_list
 from harness.data.clips.manifest import SPLITS, Attribution, Row
-from harness.data.clips.shards import RATE
+from harness.data.clips.shards import RATE, read_clip
 from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
 from harness.data.packing.listed import Plan
 from harness.data.packing.pack import listed_key, pack_block
 from harness.data.sources.catalog import catalog
-from harness.data.sources.hdf5 import index_block, key_of_part, parts, rows_of
+from harness.data.sources.contained import Piece, key_of_piece, pack_piece, pieces_of
+from harness.data.sources.hdf5 import Part, index_block, key_of_part, parts, rows_of
 from harness.data.sources.segments import Segment, read_segments
 
 ORDER = ("test", "val", "train")  # of a clip listed twice the first stays: what tests never trains
@@ -28,7 +32,7 @@ CREDIT = Attribution(
     "all clips",
     "YouTube, by id",
     "",
-    "AudioSet's annotators, as the segment CSVs or the HDF5 targets have it",
+    "AudioSet's annotators, as the segment CSVs or the files' targets have it",
     "J. F. Gemmeke and others; each recording is its uploader's",
     "labels CC BY 4.0; recordings under their own terms",
     "https://research.google.com/audioset/",
@@ -41,14 +45,14 @@ def classes(data: Data, raw: Path) -> list[Label]:
 
 
 def plan_audioset(data: Data, raw: Path, work: Path) -> Plan:
-    """The blocks to pack, or to index where there is HDF5. Raises UserError where an input is missing or broken."""
+    """The blocks to pack, or to index where sounds are used in place. Raises UserError where an input is broken."""
     labels = classes(data, raw)
-    plan = _plan_hdf5 if data.audioset_files.test_hdf5 else _plan_folders
+    plan = _plan_files if data.audioset_files.test else _plan_folders
     return plan(data, raw, work, labels)
 
 
 def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
-    roots = tuple(map(Path, data.audioset_files.audio or ()))
+    roots = spelled_out("data.audioset.audio", data.audioset_files.audio or ())
     files, mids, seen = catalog(roots), {label.mid for label in labels}, set[bytes]()
 
     def rows(split: str, name: str, path: Path) -> Iterator[Row]:
@@ -75,38 +79,48 @@ def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Pla
     return Plan(labels, tasks, keys, sources, CREDIT)
 
 
-def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
+def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     given = data.audioset_files
     samples, mids = round(data.clip_seconds * RATE), tuple(label.mid for label in labels)
-    counted = {
-        split: [(Path(path), rows_of(Path(path), len(labels), samples)) for path in given.files("hdf5")[split]]
-        for split in SPLITS
-    }
-    held_out = given.held_out_fraction
-    todo = [part for split in ORDER for part in parts(work, split, counted[split], held_out, mids)]
+    paths_of = {split: sound_files(given, split) for split in SPLITS}
+    in_place: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
+    todo: list[Part | Piece] = []
+    for split in ORDER:
+        forms = {form_of(path): path for path in paths_of[split]}
+        if len(forms) > 1:
+            two = " and ".join(str(path) for path in list(forms.values())[:2])
+            raise UserError(f"data.audioset.{split}: {two} differ in form; name files of one form for a split")
+        for form in forms:
+            if form == "waveforms":
+                in_place[split] = [(path, rows_of(path, len(labels), samples)) for path in paths_of[split]]
+                todo += parts(work, split, in_place[split], given.held_out_fraction, mids)
+            elif form:
+                todo += pieces_of(work, form, paths_of[split], split, given.held_out_fraction, labels)
     todo = [dataclasses.replace(part, number=number) for number, part in enumerate(todo)]
     listed = _Listed(data, raw)
 
-    def reader(folder: Path, split: str) -> Hdf5Reader:
-        files = counted[given.split_with_files(split)]
+    def reader(folder: Path, split: str) -> Callable[[int, int, int], np.ndarray]:
+        files = in_place[given.split_with_files(split)]
+        if not files:
+            return partial(read_clip, folder)
         return Hdf5Reader(tuple(path for path, _ in files), tuple(rows for _, rows in files))
 
     return Plan(
         labels,
-        [partial(index_block, part) for part in todo],
-        [partial(key_of_part, part) for part in todo],
+        [partial(index_block, part) if isinstance(part, Part) else partial(pack_piece, part) for part in todo],
+        [partial(key_of_part, part) if isinstance(part, Part) else partial(key_of_piece, part) for part in todo],
         [part.path.name for part in todo],
         CREDIT,
         known=listed.known,
         revise=listed.revise,
         absent=listed.absent,
         reader=reader,
-        extra={"hdf5_rows": {split: [rows for _, rows in files] for split, files in counted.items()}},
+        extra={"hdf5_rows": {split: [rows for _, rows in files] for split, files in in_place.items()}},
     )
 
 
 class _Listed:
-    """What segment CSVs given beside HDF5 files list, in 12 bytes a clip, and which of it was met."""
+    """What segment CSVs given beside files of sounds list, in 12 bytes a clip, and which of it was met."""
 
     def __init__(self, data: Data, raw: Path) -> None:
         self._data, self._files = data, list(_listings(data, raw))
@@ -139,7 +153,7 @@ class _Listed:
                 if place is not None and not self._met[place]:
                     self._met[place] = True
                     row = _row(self._data, split, segment, "")
-                    yield dataclasses.replace(row, status="missing", reason="in no HDF5 file"), Path(name).name
+                    yield dataclasses.replace(row, status="missing", reason="in none of the files"), Path(name).name
 
     def _place(self, name: bytes) -> int | None:
         place = int(np.searchsorted(self._ids, name))
@@ -150,7 +164,8 @@ def _listings(data: Data, raw: Path) -> Iterator[tuple[str, str, Path]]:
     """Split, name and fetched copy of every segment CSV, what tests first."""
     given = data.audioset_files.files("segments")
     for split in ORDER:
-        for number, name in enumerate(given[split]):
+        names = spelled_out(f"data.audioset.{split}_segments", given[split])
+        for number, name in enumerate(map(str, names)):
             yield split, name, raw / paths.fetched_segments(split, number)
 
 

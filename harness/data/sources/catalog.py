@@ -12,17 +12,24 @@ import numpy as np
 
 from harness.base.errors import UserError
 
-# YTID.wav and YYTID.wav (PANNs puts a Y before the id), each with or without _START or _START_END, in s or ms
-NAME = re.compile(r"Y?(?P<id>[A-Za-z0-9_-]{11})(_\d+(\.\d+)?){0,2}\.(wav|flac|ogg|mp3|m4a)", re.ASCII | re.IGNORECASE)
+ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "m4a")
+# YTID.wav, YYTID.wav (PANNs puts a Y before the id) and id_YTID.wav, each with or without _START, _START_END or
+# _START-END, in s or ms, and packed by gzip or not
+REST = rf"(?P<id>[A-Za-z0-9_-]{{11}})(_\d+(\.\d+)?([_-]\d+(\.\d+)?)?)?\.({'|'.join(ENDINGS)})(\.gz)?"
+NAMES = tuple(re.compile(start + REST, re.ASCII | re.IGNORECASE) for start in ("Y?", "id_"))
+
+
+def ytids_of(name: str) -> list[str]:
+    """The YouTube ids that a file's name may stand for: none, one, or two for a name such as id_abcdefgh_30.wav.
+
+    Else one reading fits, as the id has 11 characters and the name ends after it or goes on with `_` and a digit.
+    """
+    return [match["id"] for match in (pattern.fullmatch(name) for pattern in NAMES) if match]
 
 
 def ytid_of(name: str) -> str | None:
-    """The YouTube id in a file's name, or None.
-
-    At most one reading fits, as the id has 11 characters and the name ends after it or goes on with `_` and a digit.
-    """
-    match = NAME.fullmatch(name)
-    return match["id"] if match else None
+    """The YouTube id in a name, or None; of two readings that without the prefix `id_`."""
+    return next(iter(ytids_of(name)), None)
 
 
 @dataclass(frozen=True)
@@ -43,19 +50,23 @@ class Catalog:
 
 
 def catalog(roots: Sequence[Path]) -> Catalog:
-    """All recordings below `roots`; links to folders are not followed, lest they lead in a circle.
+    """All recordings below `roots`; a folder that is linked too is looked through once, where it comes first.
 
     Raises UserError, naming it, where a root or what is below it is no folder that can be read, or has a name that is
     no UTF-8.
     """
     ids, names, places = [np.empty(0, "S11")], [np.empty(0, "S1")], [np.empty(0, np.int32)]
     folders: list[str] = []
+    entered: set[tuple[int, int]] = set()
     for root in roots:
         if not root.is_dir():
             raise UserError(f"data.audioset.audio: {root} is no folder; name those that hold the recordings")
-        for folder, below, files in os.walk(root, onerror=_refuse):
+        for folder, below, files in os.walk(root, onerror=_refuse, followlinks=True):
+            if _was_entered(folder, entered):
+                below.clear()
+                continue
             below.sort()
-            found = sorted((name, ytid) for name in files if (ytid := ytid_of(name)))
+            found = sorted((name, ytid) for name in files for ytid in ytids_of(name))
             if found:
                 _require_utf8(folder)
                 names.append(np.array([name.encode() for name, _ in found]))
@@ -65,6 +76,16 @@ def catalog(roots: Sequence[Path]) -> Catalog:
     every = np.concatenate(ids)
     order = np.argsort(every, kind="stable")
     return Catalog(every[order], np.concatenate(names)[order], np.concatenate(places)[order], tuple(folders))
+
+
+def _was_entered(folder: str, entered: set[tuple[int, int]]) -> bool:
+    """Whether it was, under this name or another: links may lead in a circle."""
+    found = os.stat(folder)
+    place = found.st_dev, found.st_ino
+    if place in entered:
+        return True
+    entered.add(place)
+    return False
 
 
 def _refuse(error: OSError) -> None:

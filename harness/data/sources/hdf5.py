@@ -1,4 +1,4 @@
-"""Indexes HDF5 files as PANNs packs them: a row a clip of `audio_name`, `waveform` (int16), `target` (bool)."""
+"""Indexes HDF5 files as PANNs packs them: a row a clip of `audio_name`, `waveform` (int16 or float32), `target`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 from harness.base.errors import UserError
 from harness.data.clips.hdf5 import opened
 from harness.data.clips.manifest import Row, printable
-from harness.data.clips.shards import RATE
+from harness.data.clips.shards import RATE, to_int16
 from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
+from harness.data.packing.decoding import LOUDEST
 from harness.data.packing.fingerprints import clip_fingerprint
 from harness.data.sources.catalog import ytid_of
 
@@ -40,8 +41,8 @@ def rows_of(path: Path, classes: int, samples: int) -> int:
             (names, text and names.ndim == 1, "must be bytes (rows,)"),
             (
                 waveforms,
-                waveforms.dtype == np.int16 and long_enough,
-                f"must be int16 (rows, {samples} or more), which is data.clip_seconds at {RATE} Hz",
+                waveforms.dtype in (np.int16, np.float32) and long_enough,
+                f"must be int16 or float32 (rows, {samples} or more), which is data.clip_seconds at {RATE} Hz",
             ),
             (
                 targets,
@@ -98,6 +99,11 @@ def index_block(part: Part) -> None:
                 rows.append(_bad(row, "unreadable", printable(" ".join(str(error).split()))))
                 continue
             digest.update(waveform.tobytes())
+            bad = _out_of_scale(waveform)
+            if bad:
+                rows.append(_bad(row, *bad))
+                continue
+            waveform = waveform if waveform.dtype == np.int16 else to_int16(waveform)
             rows.append(_heard(row, waveform))
             if rows[-1].status == "ok":
                 fingerprints.append(clip_fingerprint(waveform))
@@ -124,12 +130,24 @@ def _row(part: Part, number: int, name: bytes | str, target: np.ndarray, length:
 
 
 def _heard(row: Row, waveform: np.ndarray) -> Row:
-    """The row after a look at its samples."""
+    """The row after a look at its samples; one that holds nothing at all is a clip that PANNs lacked."""
+    if not (row.id or row.labels or waveform.any()):
+        return _bad(row, "missing", "an empty row")
     if row.status != "ok" or _varies(waveform):
         return row
     if waveform.any():
         return _bad(row, "silent", "all samples are the same")
     return _bad(row, "ghost", "all samples are zero")
+
+
+def _out_of_scale(waveform: np.ndarray) -> tuple[str, str] | None:
+    """Status and reason, if the samples are floats that no sound has."""
+    peak = float(np.abs(waveform).max()) if waveform.dtype != np.int16 else 0.0
+    if not np.isfinite(peak):
+        return "not_finite", "NaN or infinite samples"
+    if peak > LOUDEST:
+        return "out_of_range", f"peak {peak:.3g} times full scale: samples must be scaled to -1..1"
+    return None
 
 
 def _varies(waveform: np.ndarray) -> bool:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from harness.data.clips.labels import Label, by_mid
 from harness.data.clips.manifest import SPLITS, Attribution, Row, Source
+from harness.data.clips.shards import to_int16
 from harness.data.clips.splits import split_class
 from harness.data.packing import decoding as audio
 from harness.data.packing import duplicates
@@ -152,7 +153,7 @@ def prepare(waveform: np.ndarray, rate: int) -> np.ndarray:
     window = audio.RATE // 20
     energy = np.cumsum(np.pad(waveform.astype(np.float64) ** 2, (1, max(0, window - len(waveform)))))
     loudest = np.sqrt((energy[window:] - energy[:-window]).max() / window)
-    return audio.to_int16(waveform * min(LOUDNESS / loudest, LOUDEST_PEAK / np.abs(waveform).max()))
+    return to_int16(waveform * min(LOUDNESS / loudest, LOUDEST_PEAK / np.abs(waveform).max()))
 
 
 def classes() -> list[Label]:

@@ -34,7 +34,7 @@ def read_segments(path: Path, name: str) -> Iterator[Segment]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, skipinitialspace=True)
             for cells in reader:
-                if cells and not cells[0].startswith("#"):
+                if cells and not cells[0].startswith("#") and cells != ["empty"]:  # which PANNs' parts begin with
                     empty = False
                     yield _segment(cells, f"{name}:{reader.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -1,0 +1,48 @@
+"""Folders of recordings, named in every way in use, packed by gzip, and linked."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from harness.data.clips.clips import open_clips
+from harness.data.clips.manifest import read_manifest
+
+from .conftest import MakeParams
+from .test_audioset import PACKED, SPEECH, of_tree, run, tone, tree, write_segments
+
+__all__ = ["tree"]  # the fixture
+
+
+def test_every_naming_scheme_is_found_and_linked_folders_once(tree: Path, make: MakeParams) -> None:
+    """One of two ids that a name may stand for is the listed one; links lead in a circle."""
+    audio = tree / "audio"
+    (tree / "elsewhere/Speech").mkdir(parents=True)
+    (audio / "linked").symlink_to(tree / "elsewhere")
+    (tree / "elsewhere/circle").symlink_to(audio)
+    names = ["Speech/kkkkkkkkkkk_30.0-40.0.ogg", "id_lllllllllll.flac", "id_abcdefgh_30.wav", "mmmmmmmmmmm.opus"]
+    for index, name in enumerate(names):
+        kind = {"opus": {"format": "OGG", "subtype": "OPUS"}}.get(name[-4:], {})
+        rate = 48_000 if kind else 32_000
+        soundfile.write(tree / "elsewhere" / name, tone(index, rate=rate), rate, **kind)
+    soundfile.write(tree / "plain.wav", tone(4), 32_000)
+    packed = gzip.compress((tree / "plain.wav").read_bytes())
+    for ytid, content in {"n" * 11: packed, "o" * 11: packed[:500], "p" * 11: b"none"}.items():
+        (audio / f"{ytid}.wav.gz").write_bytes(content)
+    listed = ["kkkkkkkkkkk", "lllllllllll", "abcdefgh_30", "mmmmmmmmmmm", *(11 * letter for letter in "nop")]
+    write_segments(tree / "eval.csv", {name: [SPEECH] for name in listed})
+    run(tree, of_tree(make))
+    rows = [row for row in read_manifest(tree / PACKED / "manifest.csv") if row.split == "test"]
+    assert [(row.id, row.status) for row in rows] == [
+        *((name, "ok") for name in listed[:5]),
+        (listed[5], "unreadable"),
+        (listed[6], "unreadable"),
+    ]
+    assert rows[0].source == "linked/Speech/kkkkkkkkkkk_30.0-40.0.ogg" and rows[5].reason.startswith("gzip: ")
+    with contextlib.chdir(tree):
+        found = open_clips(of_tree(make), "test").waveform(4)
+    np.testing.assert_allclose(found[:16_000], tone(4), atol=1e-4)
