@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.base import paths
 from harness.base.errors import UserError
-from harness.base.files import read_json
 from harness.config.params import Params
-from harness.data.clips.hdf5 import Hdf5Reader
+from harness.data.clips.hdf5 import Hdf5Reader, read_in_place
 from harness.data.clips.index import Index
 from harness.data.clips.shards import RATE, read_clip
 
@@ -69,5 +69,5 @@ def _hdf5_reader(params: Params, folder: Path, split: str) -> Hdf5Reader:
     """Of the files that the split's rows are in: for validation the training files, unless it has its own."""
     files = params.data.audioset_files
     place = files.split_with_files(split)
-    rows = read_json(folder / "summary.json")["hdf5_rows"][place]
-    return Hdf5Reader(tuple(Path(name).resolve() for name in files.files("hdf5")[place]), tuple(rows))
+    names = tuple(Path(name).resolve() for name in files.files("hdf5")[place])
+    return Hdf5Reader(names, read_in_place(folder.parent / paths.in_place(params.preset).name, place))

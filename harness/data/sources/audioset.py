@@ -20,7 +20,7 @@ from harness.data.packing import blocks
 from harness.data.packing.listed import Plan
 from harness.data.packing.pack import listed_key, pack_block
 from harness.data.sources.catalog import catalog
-from harness.data.sources.hdf5 import index_block, key_of_part, parts, rows_of
+from harness.data.sources.hdf5 import index_block, key_of_part, made_of, parts, rows_of
 from harness.data.sources.segments import Segment, read_segments
 
 ORDER = ("test", "val", "train")  # of a clip listed twice the first stays: what tests never trains
@@ -79,7 +79,9 @@ def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     given = data.audioset_files
     samples, mids = round(data.clip_seconds * RATE), tuple(label.mid for label in labels)
     counted = {
-        split: [(Path(path), rows_of(Path(path), len(labels), samples)) for path in given.files("hdf5")[split]]
+        split: [
+            (path, made_of(path), rows_of(path, len(labels), samples)) for path in map(Path, given.files("hdf5")[split])
+        ]
         for split in SPLITS
     }
     held_out = given.held_out_fraction
@@ -89,7 +91,7 @@ def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
 
     def reader(folder: Path, split: str) -> Hdf5Reader:
         files = counted[given.split_with_files(split)]
-        return Hdf5Reader(tuple(path for path, _ in files), tuple(rows for _, rows in files))
+        return Hdf5Reader(tuple(path for path, _, _ in files), tuple(all_of for _, all_of, _ in files))
 
     return Plan(
         labels,
@@ -101,7 +103,8 @@ def _plan_hdf5(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
         revise=listed.revise,
         absent=listed.absent,
         reader=reader,
-        extra={"hdf5_rows": {split: [rows for _, rows in files] for split, files in counted.items()}},
+        made_of={split: [all_of for _, all_of, _ in files] for split, files in counted.items()},
+        extra={"hdf5_rows": {split: [rows for _, _, rows in files] for split, files in counted.items()}},
     )
 
 
