@@ -92,7 +92,7 @@ def written(path: Path, count: int, samples: int) -> Hdf5Clips:
         for index in range(count):
             waveforms[index] = random.integers(-8000, 8000, samples, dtype=np.int16)
     targets = np.eye(CLASSES, dtype=np.float32)[np.arange(count) % CLASSES]
-    return Hdf5Clips(Hdf5Reader((path,), (count,)), count, samples, targets)
+    return Hdf5Clips(Hdf5Reader((path,), ((),)), count, samples, targets)
 
 
 def waiting_share(made: Run, source: Hdf5Clips, division: batches.Division, workers: int) -> tuple[float, float]:

@@ -96,3 +96,12 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's content, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_of(path: Path) -> tuple[int, int, int] | None:
+    """Size, time of the last change in ns, and inode, which another file in its place does not share; None: no file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino

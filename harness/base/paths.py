@@ -29,6 +29,11 @@ def packed(preset: str) -> Path:
     return Path("data/packed") / preset
 
 
+def in_place(preset: str) -> Path:
+    """The state of the files that clips are read from where they lie: beside DVC's output, as it has times in it."""
+    return Path("data/packed") / f"{preset}.in_place.json"
+
+
 def run(preset: str, model: str, seed: int) -> Path:
     """Weights, full positions: large, in DVC's cache."""
     return Path("runs") / preset / f"{model}-{seed}"

@@ -17,6 +17,7 @@ from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv
 from harness.base.folders import whole_folder
 from harness.base.lock import one_at_a_time
 from harness.config.params import Params
+from harness.data.clips.hdf5 import write_in_place
 from harness.data.clips.labels import Label, write_labels
 from harness.data.clips.manifest import (
     SPLITS,
@@ -94,6 +95,7 @@ def _featurize_listed(params: Params, workers: int | None) -> dict[str, Any]:
         summary, coverage = featurize_listed(plan, params, head, work, workers)
         _write_results(params, summary, coverage)
         remember(params, work, len(plan.tasks))
+    write_in_place(paths.in_place(params.preset), plan.made_of)
     shutil.rmtree(work)
     return summary
 

@@ -151,7 +151,7 @@ def cli(folder: Path, params: Params, *stages: str, **options: object) -> subpro
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for stage in stages:
         done = subprocess.run(
-            [sys.executable, "-m", "harness", stage],
+            [sys.executable, "-m", "harness", *stage.split()],
             cwd=folder,
             env=environment,
             capture_output=True,

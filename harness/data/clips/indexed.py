@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.base import paths
 from harness.base.errors import UserError
-from harness.base.files import read_json
 from harness.config.params import Params
 from harness.data.clips.forms import sound_files
-from harness.data.clips.hdf5 import Hdf5Reader
+from harness.data.clips.hdf5 import Hdf5Reader, read_in_place
 from harness.data.clips.index import Index
 from harness.data.clips.shards import RATE, read_clip
 
@@ -66,7 +66,7 @@ def _reader(params: Params, folder: Path, split: str) -> Callable[[int, int, int
     if params.data.kind == "audioset" and params.data.audioset_files.test:
         files = params.data.audioset_files
         place = files.split_with_files(split)
-        rows = read_json(folder / "summary.json")["hdf5_rows"][place]
-        if rows:
-            return Hdf5Reader(tuple(path.resolve() for path in sound_files(files, place)), tuple(rows))
+        known = read_in_place(folder.parent / paths.in_place(params.preset).name, place)
+        if known:
+            return Hdf5Reader(tuple(path.resolve() for path in sound_files(files, place)), known)
     return partial(read_clip, folder)

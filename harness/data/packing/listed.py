@@ -52,6 +52,7 @@ class Plan:
     reader: Callable[[Path, str], Callable[[int, int, int], np.ndarray]] = lambda folder, split: partial(
         read_clip, folder
     )  # of a split's clips, by file, offset and samples
+    made_of: dict[str, Any] = field(default_factory=dict)  # each split's files that are read in place, for the reader
     extra: dict[str, Any] = field(default_factory=dict)  # goes into the summary
 
 

@@ -98,10 +98,10 @@ def _locate(bases: Sequence[Path], source: str) -> Path:
     return next((base / source for base in bases if os.path.exists(base / source)), bases[0] / source)
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
-    """Size, time of the last change and rights: a file changed since its block was packed is packed anew."""
+def _state(path: Path) -> tuple[int, int, int, int] | None:
+    """Size, time of the last change, inode and rights: a file changed since its block was packed is packed anew."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_size, found.st_mtime_ns, found.st_mode
+    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_mode

@@ -14,7 +14,7 @@ from harness.base.errors import UserError
 from harness.base.names import spelled_out
 from harness.config.params import Data
 from harness.data.clips.forms import form_of, sound_files
-from harness.data.clips.hdf5 import Hdf5Reader
+from harness.data.clips.hdf5 import Files, Hdf5Reader
 from harness.data.clips.labels import Label, audioset, read_label_list
 from harness.data.clips.manifest import SPLITS, Attribution, Row
 from harness.data.clips.shards import RATE, read_clip
@@ -24,7 +24,7 @@ from harness.data.packing.listed import Plan
 from harness.data.packing.pack import listed_key, pack_block
 from harness.data.sources.catalog import catalog
 from harness.data.sources.contained import Piece, key_of_piece, pack_piece, pieces_of
-from harness.data.sources.hdf5 import Part, index_block, key_of_part, parts, rows_of
+from harness.data.sources.hdf5 import Part, index_block, key_of_part, made_of, parts, rows_of
 from harness.data.sources.segments import Segment, read_segments
 
 ORDER = ("test", "val", "train")  # of a clip listed twice the first stays: what tests never trains
@@ -83,7 +83,7 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     given = data.audioset_files
     samples, mids = round(data.clip_seconds * RATE), tuple(label.mid for label in labels)
     paths_of = {split: sound_files(given, split) for split in SPLITS}
-    in_place: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
+    in_place: dict[str, list[tuple[Path, Files, int]]] = {split: [] for split in SPLITS}
     todo: list[Part | Piece] = []
     for split in ORDER:
         forms = {form_of(path): path for path in paths_of[split]}
@@ -92,7 +92,9 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
             raise UserError(f"data.audioset.{split}: {two} differ in form; name files of one form for a split")
         for form in forms:
             if form == "waveforms":
-                in_place[split] = [(path, rows_of(path, len(labels), samples)) for path in paths_of[split]]
+                in_place[split] = [
+                    (path, made_of(path), rows_of(path, len(labels), samples)) for path in paths_of[split]
+                ]
                 todo += parts(work, split, in_place[split], given.held_out_fraction, mids)
             elif form:
                 todo += pieces_of(work, form, paths_of[split], split, given.held_out_fraction, labels)
@@ -103,7 +105,7 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
         files = in_place[given.split_with_files(split)]
         if not files:
             return partial(read_clip, folder)
-        return Hdf5Reader(tuple(path for path, _ in files), tuple(rows for _, rows in files))
+        return Hdf5Reader(tuple(path for path, _, _ in files), tuple(all_of for _, all_of, _ in files))
 
     return Plan(
         labels,
@@ -115,7 +117,8 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
         revise=listed.revise,
         absent=listed.absent,
         reader=reader,
-        extra={"hdf5_rows": {split: [rows for _, rows in files] for split, files in in_place.items()}},
+        made_of={split: [all_of for _, all_of, _ in files] for split, files in in_place.items()},
+        extra={"hdf5_rows": {split: [rows for _, _, rows in files] for split, files in in_place.items()}},
     )
 
 

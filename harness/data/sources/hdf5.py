@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 
 from harness.base.errors import UserError
-from harness.data.clips.hdf5 import opened
+from harness.base.files import state_of
+from harness.data.clips.hdf5 import Files, opened, require_unchanged
 from harness.data.clips.manifest import Row, printable
 from harness.data.clips.shards import RATE, to_int16
 from harness.data.clips.splits import is_held_out
@@ -19,8 +20,15 @@ from harness.data.packing import blocks
 from harness.data.packing.decoding import LOUDEST
 from harness.data.packing.fingerprints import clip_fingerprint
 from harness.data.sources.catalog import ytid_of
+from harness.data.sources.hdf5_parts import files_behind
 
 SETS = ("audio_name", "waveform", "target")
+
+
+def made_of(path: Path) -> Files:
+    """The files that its rows lie in, as they are now. Raises UserError where one of them is missing."""
+    found = [(part, state_of(part)) for part in files_behind(path, SETS)]
+    return tuple((part, state) for part, state in found if state is not None)
 
 
 def rows_of(path: Path, classes: int, samples: int) -> int:
@@ -75,6 +83,7 @@ class Part:
     split: str
     held_out: float  # share of a train file that validates
     mids: tuple[str, ...]
+    made_of: Files  # as they were before any row was read
 
 
 def index_block(part: Part) -> None:
@@ -107,13 +116,13 @@ def index_block(part: Part) -> None:
             rows.append(_heard(row, waveform))
             if rows[-1].status == "ok":
                 fingerprints.append(clip_fingerprint(waveform))
+    require_unchanged(part.path, part.made_of)  # rows of a file that vanished are zeros
     blocks.finish(part.work, part.number, key, rows, fingerprints, digest.hexdigest())
 
 
 def key_of_part(part: Part) -> str:
     """The key of the block when it is indexed."""
-    found = part.path.stat()
-    where = [str(part.path), found.st_size, found.st_mtime_ns, part.file, part.first, part.last]
+    where = [str(part.path), part.file, part.first, part.last, [(str(path), state) for path, state in part.made_of]]
     return blocks.key_of(where, part.split, part.held_out, part.mids)
 
 
@@ -159,9 +168,9 @@ def _bad(row: Row, status: str, reason: str) -> Row:
 
 
 def parts(
-    work: Path, split: str, files: Sequence[tuple[Path, int]], held_out: float, mids: tuple[str, ...]
+    work: Path, split: str, files: Sequence[tuple[Path, Files, int]], held_out: float, mids: tuple[str, ...]
 ) -> Iterator[Part]:
-    """The blocks of a split's files, given with their numbers of rows; all with the number 0."""
-    for file, (path, rows) in enumerate(files):
+    """The blocks of a split's files, given with what they are made of and their rows; all with number 0."""
+    for file, (path, all_of, rows) in enumerate(files):
         for start in range(0, rows, blocks.ROWS):
-            yield Part(work, 0, path, file, start, min(rows, start + blocks.ROWS), split, held_out, mids)
+            yield Part(work, 0, path, file, start, min(rows, start + blocks.ROWS), split, held_out, mids, all_of)
