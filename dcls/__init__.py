@@ -13,14 +13,28 @@ if __name__ == "DCLS" or Path(__file__).with_name("construct").is_dir():
 
 from .base import DclsNd
 from .choice import convolution_choices, forget_convolution_choices, use_convolution
+from .construct import (
+    ConstructKernel1d,
+    ConstructKernel2_1d,
+    ConstructKernel2d,
+    ConstructKernel3_1d,
+    ConstructKernel3d,
+)
 from .elements import axis_of
 from .kernels import dense_kernel
-from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
+from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d, _DclsN_Md
 from .quick_backward import use_quick_backward
 from .replace import fuse, replace_depthwise
 from .training import clamp_positions, parameter_groups, position_statistics
 
+_DclsNd = DclsNd  # its published name
+
 __all__ = [
+    "ConstructKernel1d",
+    "ConstructKernel2_1d",
+    "ConstructKernel2d",
+    "ConstructKernel3_1d",
+    "ConstructKernel3d",
     "Dcls1d",
     "Dcls2_1d",
     "Dcls2d",
@@ -28,6 +42,8 @@ __all__ = [
     "Dcls3_1d",
     "Dcls3d",
     "DclsNd",
+    "_DclsN_Md",
+    "_DclsNd",
     "axis_of",
     "clamp_positions",
     "convolution_choices",

@@ -5,9 +5,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.utils.weak import WeakIdKeyDictionary
 
 Result = TypeVar("Result")
+
+
+def _fake_mode() -> object:
+    """The mode of fake tensors, if it is on; private in torch, from 2.2 on."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
 
 
 class Snapshot(NamedTuple):
@@ -66,14 +72,23 @@ def is_readable(tensor: Tensor) -> bool:
 
 
 def is_ordinary(tensor: Tensor) -> bool:
-    """Whether this tensor has memory of its own: no subclass, such as a fake tensor, no wrapper of ``torch.func``."""
-    if type(tensor) not in (Tensor, torch.nn.Parameter):
+    """Whether this tensor has memory of its own: no subclass, such as a fake tensor, no wrapper of ``torch.func``.
+
+    In ``FakeTensorMode`` none has: the values of real ones cannot be read there.
+    """
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or _fake_mode() is not None:
         return False
     try:
         tensor.untyped_storage().data_ptr()
     except RuntimeError:  # what the wrappers of torch.func raise, of grad, vmap, jvp and functionalize
         return False
     return True
+
+
+def is_transformed(*tensors: Tensor | None) -> bool:
+    """Whether ``torch.func``, forward-mode differentiation or a tensor subclass needs torch's own operations."""
+    given = [tensor for tensor in tensors if tensor is not None]
+    return not all(map(is_ordinary, given)) or any(unpack_dual(tensor).tangent is not None for tensor in given)
 
 
 def is_on_cpu(tensor: Tensor) -> bool:

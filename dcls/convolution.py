@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from . import choice, operators
 from .backends import flipped_padding, memory_format_of
+from .cache import is_transformed
 from .kernels import without_autocast
 
 Pads = Sequence[tuple[int, int]]  # cells before and after, per axis
@@ -45,7 +46,8 @@ def convolve(
         dtype = torch.get_autocast_dtype(input.device.type)
         input, kernel, bias = input.to(dtype), kernel.to(dtype), None if bias is None else bias.to(dtype)
     with without_autocast(input):
-        if not has_backends(input, kernel, stride, padding, groups):
+        transformed = not compiling and is_transformed(input, kernel, bias)  # of torch.func, forward mode, fake tensors
+        if transformed or not has_backends(input, kernel, stride, padding, groups):
             return PLAIN[dimensions](input, kernel, bias, stride, padding, 1, groups)
         depthwise = operators.depthwise if compiling else DepthwiseConvolution.apply
         if dimensions == 1:

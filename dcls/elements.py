@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from .cache import cached
 
 VERSIONS = ("gauss", "max", "v1", "v0")
+SPREAD_VERSIONS = ("gauss", "max")  # those whose elements have a learned spread
 EPSILON = 1e-7  # added to the sum over the grid of one element
 MIN_SPREAD = 0.27  # standard deviation of a Gaussian element whose SIG is 0
 # smaller heights count as 0: products of them would be denormal, on which a CPU convolves 100 times slower
@@ -53,14 +54,21 @@ def needs_derivatives(P: Tensor, SIG: Tensor | None) -> bool:
     return torch.is_grad_enabled() and (P.requires_grad or (SIG is not None and SIG.requires_grad))
 
 
-def cached_elements(P: Tensor, SIG: Tensor | None, size: tuple[int, ...], version: str, derivatives: bool) -> Elements:
-    """Elements without a graph, computed once for all layers that share P, until it changes."""
+def cached_elements(
+    P: Tensor,
+    SIG: Tensor | None,
+    size: tuple[int, ...],
+    version: str,
+    derivatives: bool,
+    owner: Tensor | None = None,
+) -> Elements:
+    """Elements without a graph, computed once for all layers that share P, or its ``owner``, until it changes."""
 
     def compute() -> Elements:
         axes = axes_of_elements(P, SIG, size, version, derivatives)
         return Elements(axes, tuple(map(empty_margin, axes)))
 
-    return cached(P, (P, SIG), (size, version, derivatives), compute)
+    return cached(P if owner is None else owner, (P, SIG), (size, version, derivatives), compute)
 
 
 def axes_of_elements(P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str, derivatives: bool) -> list[Axis]:
@@ -93,7 +101,7 @@ def heights(cells: Tensor, position: Tensor, spread: Tensor | None, version: str
         negligible = NEGLIGIBLE[position.dtype]
         # clamped to just below what counts as 0: an exponential that is denormal takes 20 times as long
         exponent = (-0.5 * scaled.square()).clamp(min=log(negligible) - 1)
-        height = F.threshold(torch.exp(exponent), negligible, 0.0)
+        height = zero_below(torch.exp(exponent), negligible)
         if not derivatives:
             return Axis(height, None, None)
         by_position = height * scaled / deviation
@@ -104,6 +112,13 @@ def heights(cells: Tensor, position: Tensor, spread: Tensor | None, version: str
         return Axis(height, None, None)
     inside = (height > 0).to(height.dtype)
     return Axis(height, distance.sign() * inside, None if spread is None else spread.sign() * inside)
+
+
+def zero_below(values: Tensor, least: float) -> Tensor:
+    """0 where a value is not above ``least``; torch's older ONNX exporter knows no threshold but 0."""
+    if torch.jit.is_tracing():
+        return torch.where(values > least, values, torch.zeros_like(values))
+    return F.threshold(values, least, 0.0)
 
 
 def empty_margin(axis: Axis) -> int:

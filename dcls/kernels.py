@@ -1,5 +1,6 @@
 """Dense kernels: the sum of their elements, with a backward that reuses the elements of shared positions."""
 
+import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
@@ -7,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from . import triton_ready
-from .cache import is_ordinary
+from .cache import is_ordinary, is_transformed
 from .elements import (
     EPSILON,
     NEGLIGIBLE,
+    SPREAD_VERSIONS,
     Axis,
     axes_of_elements,
     axis_of,
@@ -21,6 +22,7 @@ from .elements import (
     check_version,
     crop,
     needs_derivatives,
+    zero_below,
 )
 
 
@@ -33,7 +35,7 @@ def dense_kernel(weight: Tensor, P: Tensor, SIG: Tensor | None, size: Sequence[i
 
     - gauss: exp(-x^2 / (2 (0.27 + |SIG|)^2)), x the distance to the position (arXiv 2306.00817, section 2);
     - max: max(0, 1 + |SIG| - |x|) (2306.00817, section 2);
-    - v1, v0: max(0, 1 - |x|), bilinear interpolation, v0 not normalised (2112.03740, section 2).
+    - v1, v0: max(0, 1 - |x|), bilinear interpolation, v0 not normalised (2112.03740, section 2); they ignore SIG.
 
     Raises ValueError for an unknown version, or spreads that are missing.
     """
@@ -45,19 +47,22 @@ def cropped_kernel(
 ) -> Tensor:
     """``dense_kernel`` without the outer ``margins[a]`` cells at both ends of kernel axis a."""
     check_version(version)
-    if version in ("gauss", "max") and SIG is None:
+    if version in SPREAD_VERSIONS and SIG is None:
         raise ValueError(f"version='{version}' needs SIG")
+    SIG = SIG if version in SPREAD_VERSIONS else None
     dtype = weight.dtype
     if dtype in (torch.float16, torch.bfloat16):  # exponentials and sums of 16 bits would move the elements
         weight, P, SIG = weight.float(), P.float(), None if SIG is None else SIG.float()
     with without_autocast(weight):
         if torch.compiler.is_dynamo_compiling() and is_fused(weight, P, size):
             kernel = torch.ops.dcls.dense_kernel(weight, P, SIG, list(size), version)
-        elif torch.compiler.is_compiling() or torch.jit.is_tracing():
+        elif torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed(weight, P, SIG):
             axes = crop(axes_of_elements(P, SIG, size, version, derivatives=False), margins)
             kernel = combine(weight, [axis.height for axis in axes], version)
         else:
-            kernel = DenseKernel.apply(weight, P, SIG, tuple(size), version, margins, needs_derivatives(P, SIG))
+            # the backward gets a copy, so that P may change before it, through .data too, as in the published package
+            copy = P.clone() if torch.is_grad_enabled() else P
+            kernel = DenseKernel.apply(weight, copy, SIG, tuple(size), version, margins, needs_derivatives(P, SIG), P)
     return kernel.to(dtype)
 
 
@@ -91,7 +96,7 @@ def outer(heights: list[Tensor]) -> Tensor:
     if len(heights) == 1:
         return heights[0]
     both = (heights[0].unsqueeze(2) * heights[1].unsqueeze(1)).flatten(1, 2)
-    return F.threshold(both, NEGLIGIBLE[both.dtype], 0.0)
+    return zero_below(both, NEGLIGIBLE[both.dtype])
 
 
 def grid_sum(heights: list[Tensor]) -> Tensor:
@@ -114,17 +119,20 @@ class DenseKernel(torch.autograd.Function):
         version: str,
         margins: tuple[int, ...],
         derivatives: bool,
+        owner: Tensor,
     ) -> Tensor:
+        """``owner`` is what all layers of these positions have in common, for the cache."""
         if is_ordinary(weight) and is_fused(weight, P, size) and not any(margins):
             from .triton_kernel import dense  # here, since only CUDA builds of torch come with Triton
 
             return dense(weight, P, SIG, size, version)
-        axes = crop(cached_elements(P, SIG, size, version, derivatives).axes, margins)
+        axes = crop(cached_elements(P, SIG, size, version, derivatives, owner).axes, margins)
         return combine(weight, [axis.height for axis in axes], version)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        weight, P, SIG, ctx.size, ctx.version, ctx.margins, _ = inputs
+        weight, P, SIG, ctx.size, ctx.version, ctx.margins, _, owner = inputs
+        ctx.owner = weakref.ref(owner)  # no more than a key: what is on a leaf would make a circle
         ctx.save_for_backward(weight, P, SIG)
 
     @staticmethod
@@ -133,12 +141,12 @@ class DenseKernel(torch.autograd.Function):
         if not torch.is_grad_enabled() and is_ordinary(grad) and is_fused(weight, P, ctx.size) and not any(ctx.margins):
             from .triton_kernel import gradients
 
-            return *gradients(grad, weight, P, SIG, ctx.size, ctx.version), None, None, None, None
+            return *gradients(grad, weight, P, SIG, ctx.size, ctx.version), None, None, None, None, None
         # with gradients on (double backward) the heights need a graph, and cached ones have none
         if torch.is_grad_enabled():
             axes = axes_of_elements(P, SIG, ctx.size, ctx.version, derivatives=True)
         else:
-            axes = cached_elements(P, SIG, ctx.size, ctx.version, derivatives=True).axes
+            axes = cached_elements(P, SIG, ctx.size, ctx.version, derivatives=True, owner=ctx.owner()).axes
         axes = crop(axes, ctx.margins)
         sums = [axis.height.sum(1) for axis in axes]
         flat = weight.flatten(0, -2)
@@ -161,6 +169,7 @@ class DenseKernel(torch.autograd.Function):
             (by_scaled / norm).reshape(weight.shape),
             torch.stack(by_P).reshape(P.shape),
             None if SIG is None else torch.stack(by_SIG).reshape(P.shape),
+            None,
             None,
             None,
             None,

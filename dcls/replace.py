@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from .base import CONVOLUTIONS, POSITION_STD, DclsNd, Size, to_tuple
+from .arguments import CONVOLUTIONS, Size, to_tuple
+from .base import POSITION_STD, DclsNd
 from .layers import Dcls1d, Dcls2d, Dcls3d
 
 LAYERS: dict[int, type[Dcls1d] | type[Dcls2d] | type[Dcls3d]] = {1: Dcls1d, 2: Dcls2d, 3: Dcls3d}

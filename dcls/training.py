@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .base import DclsNd
-from .elements import MIN_SPREAD, axis_of
+from .elements import MIN_SPREAD, SPREAD_VERSIONS, axis_of
 
 POSITION_RATE = 5  # learning rate of P and SIG over that of all other parameters (arXiv 2309.13972, section 3)
 
@@ -61,9 +61,9 @@ def position_statistics(model: nn.Module) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, layer in dcls_layers(model):
         axes = axis_of(layer.version, len(layer.dilated_kernel_size))
-        for index, size in enumerate(layer.dilated_kernel_size):
+        for index, reach in enumerate(layer.reach()):
             position = layer.P[index].float()
-            if layer.SIG is None:
+            if layer.SIG is None or layer.version not in SPREAD_VERSIONS:
                 spread = torch.ones_like(position)
             else:
                 spread = layer.SIG[index].float().abs() + (MIN_SPREAD if layer.version == "gauss" else 1)
@@ -76,7 +76,7 @@ def position_statistics(model: nn.Module) -> list[dict[str, Any]]:
                     "position_std": position.std(correction=0).item(),
                     "position_min": position.min().item(),
                     "position_max": position.max().item(),
-                    "at_border": (position.abs() >= size // 2).float().mean().item(),
+                    "at_border": (position.abs() >= reach).float().mean().item(),
                     "spread_mean": spread.mean().item(),
                     "spread_min": spread.min().item(),
                     "spread_max": spread.max().item(),
