@@ -16,6 +16,7 @@ from harness.base.errors import Stopped, UserError
 from harness.records.code_closure import STAGES
 
 if TYPE_CHECKING:
+    from harness.predicting.predict import Request
     from harness.running.array_task import Allocation
 
 COMPARE = (
@@ -39,6 +40,7 @@ COMMANDS = {
     "import-checkpoint": ("harness.training.published", "import_checkpoint"),
     "show": ("harness.report.show", "show"),
     "verify": ("harness.records.verify", "verify"),
+    "predict": ("harness.predicting.predict", "predict"),
 }
 
 
@@ -61,6 +63,9 @@ def main() -> int:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return 128 + stopped.signal
+    except BrokenPipeError:  # whoever read what was printed, `head` perhaps, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        return 128 + 13
     except KeyboardInterrupt:
         print("interrupted: run it again to go on", file=sys.stderr)
         return 130
@@ -128,6 +133,8 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
         given = arguments.params, _allocation(arguments), arguments.folder, arguments.dry_run
     elif command == "verify":
         given = (arguments.summary,)
+    elif command == "predict":
+        given = (_request(arguments),)
     elif command == "throughput":
         _quiet_profiler()
         given = (arguments.all,)
@@ -161,6 +168,13 @@ def _allocation(arguments: argparse.Namespace) -> Allocation:
 
     names = ("nodes", "gpus", "cpus", "hours", "memory", "partition", "account", "at_once")
     return Allocation(**{name: getattr(arguments, name) for name in names})
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    from harness.predicting.predict import Request
+
+    names = ("run", "weights", "top", "format", "hop", "embeddings", "pictures")
+    return Request(tuple(arguments.recordings), **{name: getattr(arguments, name) for name in names})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -200,6 +214,8 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "show", "print the results table and where the report lies")
     _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
     stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
+    _add(stages, "predict", "tag recordings with a trained model (docs/predict.md)")
+    _predict_options(stages.choices["predict"])
     stages.add_parser("hardware", help="write runs/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
@@ -230,6 +246,25 @@ def _throughput_options(stage: argparse.ArgumentParser) -> None:
         "run goes on; without --all nothing is left out"
     )
     choice.add_argument("--all", action="store_true", help=text)
+
+
+def _predict_options(stage: argparse.ArgumentParser) -> None:
+    text = "sound files, and folders with them at any depth; long ones are scored in windows of the model's clip length"
+    stage.add_argument("recordings", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help=text)
+    choice = stage.add_mutually_exclusive_group()
+    text = "a trained run, MODEL-SEED (default: the run with the highest validation mAP)"
+    choice.add_argument("--run", metavar="NAME", help=text)
+    choice.add_argument("--weights", type=Path, metavar="FILE", help="weights that `train` or `export` wrote")
+    text = "how many classes to print, those with the highest scores (default: %(default)s)"
+    stage.add_argument("--top", type=int, default=10, metavar="N", help=text)
+    text = "text: a recording's scores, the highest of its windows; csv and json: of each window (default: %(default)s)"
+    stage.add_argument("--format", choices=("text", "csv", "json"), default="text", help=text)
+    text = "from the start of a window to that of the next (default: a window's length)"
+    stage.add_argument("--hop", type=float, metavar="SECONDS", help=text)
+    text = "write what enters the classifier, a vector a window, as an .npz with files, start_seconds and embeddings"
+    stage.add_argument("--embeddings", type=Path, metavar="FILE", help=text)
+    text = "draw each recording's scores over time, a PNG each"
+    stage.add_argument("--pictures", type=Path, metavar="FOLDER", help=text)
 
 
 def _submit_options(stage: argparse.ArgumentParser) -> None:

@@ -13,14 +13,19 @@ from harness.base.errors import UserError
 from harness.base.files import write_bytes
 
 
-def save_weights(path: Path, model: nn.Module) -> None:
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
     """The state dict as safetensors; tensors that DCLS layers share are written under each of their names."""
-    write_bytes(path, serialized(model))
+    write_bytes(path, serialized(model, metadata))
 
 
-def serialized(model: nn.Module) -> bytes:
+def serialized(model: nn.Module, metadata: dict[str, str] | None = None) -> bytes:
     """What `save_weights` writes."""
-    return safetensors.torch.save(separate(model.state_dict()))
+    return safetensors.torch.save(separate(model.state_dict()), metadata)
+
+
+def with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
+    """The same tensors with this metadata."""
+    return safetensors.torch.save(safetensors.torch.load(content), metadata)
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

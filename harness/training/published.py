@@ -18,9 +18,11 @@ from harness.base.errors import UserError
 from harness.base.files import sha256_of, write_csv, write_json
 from harness.config.params import Params, mirror
 from harness.data.clips.clips import open_clips
+from harness.data.clips.labels import read_labels
 from harness.models.build import build_model, parameter_count
 from harness.models.device import default_device, device_name, instruction_set
 from harness.models.weights import CLASSIFIERS, difference, read_checkpoint, translated
+from harness.records.description import describe
 from harness.records.provenance import data_fingerprint, provenance, stage_parameters, write_log
 from harness.records.schemas import HISTORY
 from harness.running import checkpoint
@@ -75,8 +77,6 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
         if not torch.equal(tensor, ours[key].to(tensor.dtype)):
             raise UserError(f"{path}: {key} is not finite, or not the same in all layers that share it; get it again")
     folder, result = paths.run(params.preset, model_name, seed), paths.training_results(params.preset, model_name, seed)
-    checkpoint.save_weights(folder / "model.safetensors", model)
-    checkpoint.save_weights(folder / "best.safetensors", model)
     recorded = positions.snapshot(model, 0)
     positions.write_positions(recorded, settings.dcls, folder / "positions.npz", result)
     write_csv(result / "history.csv", HISTORY, [])
@@ -95,6 +95,9 @@ def import_checkpoint(params: Params, file_or_url: str | None, model_name: str, 
         trained_parameters=parameter_count(model),
         convolutions="rule",
     )
+    about = describe(record, read_labels(paths.packed(params.preset) / "labels.csv")).metadata()
+    for name in ("model", "best"):
+        checkpoint.save_weights(folder / f"{name}.safetensors", model, about)
     write_json(result / "run.json", record)
     write_log(params.preset, f"{model_name}-{seed}", time.perf_counter() - started)
     print(f"{model_name}-{seed}: published weights from {source}", flush=True)

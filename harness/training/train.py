@@ -16,13 +16,15 @@ from harness.base.errors import UserError
 from harness.base.files import remove_leftovers, write_bytes, write_csv, write_json
 from harness.config.params import Params
 from harness.data.clips.clips import open_clips
+from harness.data.clips.labels import read_labels
 from harness.models.build import parameter_count
 from harness.models.device import device_name, instruction_set
 from harness.records.code_closure import stage_fingerprint
+from harness.records.description import describe
 from harness.records.provenance import data_fingerprint, fingerprint_of, provenance, stage_parameters, write_log
 from harness.records.schemas import HISTORY
 from harness.running import resume, signals
-from harness.running.checkpoint import save_weights
+from harness.running.checkpoint import save_weights, with_metadata
 from harness.running.processes import World, joined, use_threads
 from harness.training import positions
 from harness.training.loop import SessionTimes, remaining_epochs, say
@@ -95,10 +97,11 @@ def _write(run: Run, progress: resume.Progress, folder: Path, record: dict[str, 
     out, results = paths.run(preset, name, seed), paths.training_results(preset, name, seed)
     remove_leftovers(out)
     remove_leftovers(results)
-    save_weights(out / "model.safetensors", run.trainee.weights)
+    about = describe(record, read_labels(paths.packed(preset) / "labels.csv")).metadata()
+    save_weights(out / "model.safetensors", run.trainee.weights, about)
     with resume.on_disk(folder):
         best = (folder / progress.best).read_bytes()
-    write_bytes(out / "best.safetensors", best)
+    write_bytes(out / "best.safetensors", with_metadata(best, about))
     positions.write_positions(progress.positions, run.params.systems[name].model.dcls, out / "positions.npz", results)
     write_csv(results / "history.csv", HISTORY, progress.history)
     write_json(results / "run.json", record)
