@@ -94,7 +94,7 @@ readme: $(STAMP)  ## write README.md's table, its output and docs/page.png anew 
 audit: $(STAMP)  ## look the pins of requirements.txt up in the advisory database (needs the network)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
-preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, audioset-checkpoints, folder)
+preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or another file of presets/)
 	@$(BIN)/python -m harness preset "$(NAME)"
 
 lock: $(STAMP)  ## compile requirements.in into requirements.txt, pins and hashes for every platform

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
@@ -35,6 +36,12 @@ def pack(row: Row, path: Path) -> tuple[Row, np.ndarray | None]:
         return dataclasses.replace(row, status=bad.status, reason=bad.reason), None
     except OSError as error:
         return dataclasses.replace(row, status="unreadable", reason=error.strerror or str(error)), None
+
+
+def pack_each(rows: Sequence[Row], folder: Path) -> Iterator[tuple[Row, np.ndarray | None]]:
+    """The same for each of the rows, from its source in `folder`."""
+    for row in tqdm(rows, desc="decode", unit="clip", disable=None):
+        yield pack(row, folder / row.source)
 
 
 def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:
