@@ -100,7 +100,7 @@ readme: $(DEV)  ## write README.md's table, its output and docs/page.png anew fr
 audit: $(DEV)  ## look the pins of both requirement files up in the advisory database (needs the network)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-dev.txt
 
-preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or esc10, audioset, audioset-checkpoints, folder)
+preset: $(STAMP)  ## switch params.yaml: make preset NAME=instruments (or another file of presets/)
 	@$(BIN)/python -m harness preset "$(NAME)"
 
 lock: $(STAMP)  ## compile the two *.in files into requirement files, with pins and hashes for every platform

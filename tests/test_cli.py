@@ -101,7 +101,10 @@ def test_switching_does_not_lose_edits(tmp_path: Path) -> None:
         (lambda p: p["train"].update(batch="many"), "train.batch: is 'many', must be a whole number"),
         (lambda p: p["train"].update(batch=0), "train.batch: is 0, must be at least 1"),
         (lambda p: p["train"].update(weight_decay=float("nan")), "train.weight_decay: is nan, must be finite"),
-        (lambda p: p["data"].update(kind="esc50"), "data.kind: is 'esc50', must be one of instruments, esc10, folder"),
+        (
+            lambda p: p["data"].update(kind="esc5"),
+            "data.kind: is 'esc5', must be one of instruments, esc10, esc50, fsd50k",
+        ),
         (lambda p: p["data"].update(kind="folder"), "data.csv: missing"),
         (lambda p: p["data"].update(clip_seconds=1.0), "data.clip_seconds: is 1.0, must be at least 1.27"),
         (lambda p: p["throughput"].update(batches=[1]), "throughput.batches: unknown key; did you mean "),

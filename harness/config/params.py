@@ -28,6 +28,7 @@ from harness.config.section import (
 from harness.config.strict_yaml import parse_yaml
 from harness.config.systems import System, SystemName, system_misfits
 
+FOLDED = ("esc10", "esc50")  # kinds whose clips lie in five folds, of which a run's seed picks those of each split
 SHORTEST = 1.27  # seconds: 128 frames, which the stem and three halvings bring down to one column
 ClassList = Annotated[
     Text, must("be used, audioset, or the path of a .csv file", re.compile("used|audioset|(?i:.*[.]csv)").fullmatch)
@@ -74,10 +75,14 @@ class Audioset(Section):
 
 
 class Data(Section):
-    kind: Literal["instruments", "esc10", "folder", "audioset"] = key("where the recordings come from")
+    kind: Literal["instruments", "esc10", "esc50", "fsd50k", "folder", "audioset"] = key(
+        "where the recordings come from"
+    )
     clip_seconds: float = key("length of a clip; shorter ones are zero-padded, longer ones cut", ..., SHORTEST, 60.0)
     mirror: Text | None = key("folder searched for every download before the network", None)
-    csv: Text | None = key("folder: CSV with the columns path, labels, split", None)
+    csv: Text | None = key(
+        "folder: CSV with the columns path, labels, split; esc50, fsd50k: the table in their folder", None
+    )
     label_list: ClassList = key("classes: `audioset`, a .csv file, or for folder `used`: those in data.csv", "used")
     audioset: Audioset | None = key("audioset: where its files are", None)
     max_bad_fraction: Share = key("share of a split's clips that may be bad; with more, featurize stops", 0.01)
@@ -89,7 +94,17 @@ class Data(Section):
     @property
     def is_listed(self) -> bool:
         """Whether the user lists the clips, few or many, so that they are worked on in blocks."""
-        return self.kind in ("folder", "audioset")
+        return self.kind in ("folder", "fsd50k", "audioset")
+
+    @property
+    def has_folds(self) -> bool:
+        return self.kind in FOLDED
+
+    @property
+    def base(self) -> Path:
+        """Where the paths in `csv` start: its folder; of esc50 and fsd50k the folder above."""
+        assert self.csv is not None  # checked when the parameters were read
+        return Path(self.csv).parent if self.kind == "folder" else Path(self.csv).parents[1]
 
     @property
     def audioset_files(self) -> Audioset:
@@ -100,6 +115,9 @@ class Data(Section):
     def misfits(self) -> Iterator[str]:
         if self.kind == "folder" and not self.csv:
             yield "csv: missing; data.kind folder needs a CSV with the columns path, labels, split"
+        if self.kind in ("esc50", "fsd50k") and len(Path(self.csv or "").parts) < 3:
+            table = "meta/esc50.csv" if self.kind == "esc50" else "FSD50K.ground_truth/dev.csv"
+            yield f"csv: must be FOLDER/{table} at data.kind {self.kind}"
         if self.kind != "audioset":
             return
         if self.label_list == "used":

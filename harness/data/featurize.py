@@ -38,10 +38,16 @@ from harness.data.packing.quarantine import left_out_cells, read_left_out, requi
 from harness.data.packing.unchanged import is_unchanged, remember
 from harness.data.sources.audioset import plan_audioset
 from harness.data.sources.esc10 import open_esc10
+from harness.data.sources.esc50 import open_esc50
 from harness.data.sources.folder import plan_folder
 from harness.data.sources.instruments import open_instruments
 from harness.records.schemas import SCHEMA_VERSION, DataSummary, checked
 
+USES = {
+    "train": "without which no model trains",
+    "val": "without which no model trains, as it keeps the epoch that does best on them",
+    "test": "without which no model is scored",
+}
 WRITTEN = ("data.json", "coverage.csv", "leakage.csv")  # into paths.results
 
 
@@ -61,11 +67,11 @@ def featurize(params: Params, workers: int | None = None) -> None:
             remove_leftovers(path.parent, path.name)
         if params.data.is_listed:
             summary = _featurize_listed(params, workers)
-        elif is_unchanged(params, ()):
+        elif params.data.kind != "esc50" and is_unchanged(params, ()):  # whose sounds lie elsewhere: packed in seconds
             summary = _unchanged_whole(params)
         else:
             summary, coverage = _featurize_whole(params, _source(params))
-            lengths = coverage.lengths() if params.data.kind == "esc10" else {}  # recordings of `instruments` are mixed
+            lengths = coverage.lengths() if params.data.has_folds else {}  # recordings of `instruments` are mixed
             _write_results(params, summary | lengths, coverage)
             remember(params, WORK, 0)
     print_summary(summary)
@@ -123,12 +129,15 @@ def _featurize_whole(params: Params, source: Source) -> tuple[dict[str, Any], Co
         report = paths.results(params.preset) / "leakage.csv"
         leakage = find_leakage(_all_splits(folder, [row for row in rows if row.status == "ok"], np.array(fingerprints)))
         write_report(report, leakage)
-        require_clean(leakage, paths.raw(params.data.kind), report)
+        if params.data.kind != "esc50":  # which nobody has promised to be clean to the last clip
+            require_clean(leakage, paths.raw(params.data.kind), report)
         write_manifest(folder / "manifest.csv", rows)
         write_labels(folder / "labels.csv", source.labels)
         header = [field.name for field in dataclasses.fields(Attribution)]
         write_csv(folder / "ATTRIBUTION.csv", header, map(dataclasses.astuple, source.attribution))
         summary = data_summary(params, rows, source.labels, fingerprint(folder))
+        if params.data.kind == "esc50":
+            summary["leakage"] = leakage.counts
         write_json(folder / "summary.json", summary)
     splits, kind = list(summary["clips"]), params.data.kind
     return summary, coverage_of(rows, source.labels, splits, kind, params.data.clip_seconds)
@@ -153,6 +162,8 @@ def _split_clips(folder: Path, split: str, rows: Sequence[Row], fingerprints: np
 
 def _source(params: Params) -> Source:
     raw = paths.raw(params.data.kind)
+    if params.data.kind == "esc50":
+        return open_esc50(raw, params.data.base)
     return open_instruments(raw) if params.data.kind == "instruments" else open_esc10(raw)
 
 
@@ -160,8 +171,8 @@ def _plan(params: Params, work: Path) -> Plan:
     data, raw = params.data, paths.raw(params.data.kind)
     if data.kind == "audioset":
         return plan_audioset(data, raw, work)
-    assert data.csv is not None  # checked when the parameters were read
-    return plan_folder(raw / "clips.csv", Path(data.csv).parent, data.label_list, work)
+    label_list = "FSD50K's vocabulary.csv" if data.kind == "fsd50k" else data.label_list
+    return plan_folder(raw / "clips.csv", data.base, label_list, work)
 
 
 def fingerprint(folder: Path) -> str:
@@ -214,5 +225,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         if counts["listed"]:
             share = 100 * counts["ok"] / counts["listed"]
             print(f"{share:.1f}% of the {counts['listed']} listed {split} clips are there and good")
+    for split in (split for split in SPLITS if summary["kind"] == "folder" and not summary["clips"][split]):
+        print(f"warning: no usable {split} clip, {USES[split]}: mark lines of data.csv as {split}, or mend their clips")
     if found := leakage_warning(summary.get("leakage", {})):
         print(found)

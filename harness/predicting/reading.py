@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from harness.base.errors import UserError
-from harness.data.clips.shards import RATE
+from harness.data.clips.shards import RATE, to_int16
 from harness.data.packing import decoding
 from harness.data.packing.decoding import BadAudio, Sound
 from harness.data.packing.truncated import cut_short
@@ -138,7 +138,7 @@ def _pieces(file: Path, band_limit: float | None) -> Iterator[tuple[np.ndarray, 
         waveform = sound.waveform
         for stream in chain:
             waveform = stream.resample_chunk(waveform, last=last)
-        yield decoding.to_int16(waveform) * np.float32(1 / 32768), last
+        yield to_int16(waveform) * np.float32(1 / 32768), last
 
 
 def _decoded(file: Path) -> Iterator[tuple[Sound, bool]]:

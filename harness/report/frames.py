@@ -18,7 +18,7 @@ import pandas as pd
 from harness.audio.units import cell_size
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.params import Params
+from harness.config.params import FOLDED, Params
 from harness.config.systems import BACKBONES, LINEAR_BASELINE, System
 from harness.data.clips.splits import folds_of
 from harness.records import schemas
@@ -196,7 +196,7 @@ class Frames:
     @property
     def folds(self) -> dict[str, int]:
         """Test clips by fold where seeds test on folds; empty where all test on the same clips."""
-        if self.kind != "esc10":
+        if self.kind not in FOLDED:
             return {}
         first = self.runs[self.runs.model == self.models[0]]
         return {name: row.clips for row in first.itertuples() for name in folds_of("test", row.seed)}

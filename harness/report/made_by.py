@@ -20,6 +20,8 @@ PAPER_START = {"position_std": 0.5, "position_rate": 5.0}
 DATA = {
     "instruments": "seeded mixtures of recorded instrument notes",
     "esc10": "ESC-10, recorded environmental sounds",
+    "esc50": "ESC-50, recorded environmental sounds",
+    "fsd50k": "FSD50K, recorded sound events",
     "folder": "the user's clips",
     "audioset": "AudioSet-2M",
 }

@@ -108,8 +108,8 @@ def test_a_second_run_with_nothing_changed_reads_and_writes_no_sound(
         assert "up to date" not in capsys.readouterr().out, number
         run(tmp_path, params)
         assert "up to date" in capsys.readouterr().out, number
-    strict = params.model_copy(update={"data": params.data.model_copy(update={"max_bad_fraction": 0.1})})
-    with pytest.raises(UserError, match=r"max_bad_fraction: is 0\.1, but 1 of 9 train clips are bad \(missing 1\)"):
+    strict = params.model_copy(update={"data": params.data.model_copy(update={"max_bad_fraction": 0.0})})
+    with pytest.raises(UserError, match=r"max_bad_fraction: is 0, but 1 of 9 train clips are bad \(missing 1; paths"):
         run(tmp_path, strict)
     assert (tmp_path / PACKED / "summary.json").exists(), "what was packed under another limit stays"
 

@@ -123,7 +123,7 @@ def test_every_command_that_reads_samples_checks_them(
 ) -> None:
     monkeypatch.setattr(test_hdf5, "SAMPLES", 41_000)
     in_parts(tmp_path, make, "virtual")
-    params = of_files(make, 1.28, train_hdf5=("val.h5",), val_hdf5=None, test_hdf5="train.h5", val_fraction=0.4)
+    params = of_files(make, 1.28, train=("val.h5",), val=None, test="train.h5", val_fraction=0.4)
     assert not cli(tmp_path, params, "fetch", "featurize").returncode
     (tmp_path / "p1.h5").rename(tmp_path / "away")
     for stage in ("linear-baseline --seed 0", "featurize"):

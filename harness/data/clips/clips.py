@@ -137,8 +137,8 @@ def open_clips(params: Params, split: str, epoch: int = 0, seed: int = 0) -> Cli
     """The clips of `train`, `val` or `test` as featurized for params.preset.
 
     `instruments`: epoch e of `train` holds mixtures e * train_mixtures and on; val and test are the same in every
-    epoch. Other kinds have no epochs. `esc10`: which folds a split is made of depends on the run's seed. Raises
-    UserError where nothing is packed, or a class has no recording.
+    epoch. Other kinds have no epochs. With folds (`esc10`, `esc50`) a split is made of those that the run's seed says.
+    Raises UserError where nothing is packed, or a class has no recording.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, is {split!r}")
@@ -146,7 +146,7 @@ def open_clips(params: Params, split: str, epoch: int = 0, seed: int = 0) -> Cli
     labels = read_labels(folder / "labels.csv")
     if params.data.is_listed:
         return open_indexed(params, folder, split, [label.name for label in labels])
-    chosen = folds_of(split, seed) if params.data.kind == "esc10" else {split}
+    chosen = folds_of(split, seed) if params.data.has_folds else {split}
     rows = [row for row in read_manifest(folder / "manifest.csv") if row.split in chosen and row.status == "ok"]
     if not rows:
         raise UserError(f"{folder / 'manifest.csv'}: no usable clip in split {split}; see its column `reason`")

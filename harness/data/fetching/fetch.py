@@ -7,7 +7,7 @@ from harness.base.errors import UserError
 from harness.base.folders import whole_folder
 from harness.config.params import Params, mirror
 from harness.data.fetching import esc10_files, npm_files
-from harness.data.fetching.user_tables import copy_table, fetch_audioset
+from harness.data.fetching.user_tables import ESC50, copy_table, fetch_audioset, fetch_fsd50k
 
 
 def fetch(params: Params) -> None:
@@ -29,6 +29,12 @@ def fetch(params: Params) -> None:
             esc10_files.fetch_esc10(folder, given, paths.DOWNLOADS / "esc10")
         elif params.data.kind == "audioset":
             fetch_audioset(params.data.audioset_files, folder)
+        elif params.data.kind == "fsd50k":
+            fetch_fsd50k(str(params.data.csv), folder)
+        elif params.data.kind == "esc50":
+            copy_table(
+                "data.csv", str(params.data.csv), folder / "esc50.csv", f"get it: git clone {ESC50} {params.data.base}"
+            )
         else:
             assert params.data.csv is not None  # checked when the parameters were read
             copy_table("data.csv", params.data.csv, folder / "clips.csv")

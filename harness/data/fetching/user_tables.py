@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.base import paths
@@ -12,13 +13,45 @@ from harness.base.files import write_csv
 from harness.base.names import spelled_out
 from harness.config.params import Audioset
 
+ESC50 = "https://github.com/karolpiczak/ESC-50"
+VOCABULARY = ("index", "display_name", "mid")  # the columns of FSD50K's vocabulary.csv, which has no header
 
-def copy_table(key: str, source: str, target: Path) -> None:
+
+def copy_table(key: str, source: str, target: Path, instead: str = "name an existing CSV") -> None:
     """Keep a table of the user's as `target`. Raises UserError, naming the key, where it cannot be read."""
     try:
         shutil.copyfile(source, target)
     except OSError as error:
-        raise UserError(f"{key}: {source} cannot be read ({error.strerror}); name an existing CSV") from error
+        raise UserError(f"{key}: {source} cannot be read ({error.strerror}); {instead}") from error
+
+
+def fetch_fsd50k(table: str, folder: Path) -> None:
+    """FSD50K's dev.csv, eval.csv and vocabulary.csv as one table of path, labels and split, and a list of the classes.
+
+    Raises UserError, naming the file, where one is missing or another than was published.
+    """
+    lines = [("path", "labels", "split")]
+    for name, where in (("dev.csv", "dev"), ("eval.csv", "eval")):
+        for row in _published(Path(table).with_name(name), ("fname", "mids")):
+            split = row.get("split") or "test"  # eval.csv has no such column
+            lines.append((f"FSD50K.{where}_audio/{row['fname']}.wav", row["mids"].replace(",", ";"), split))
+    classes = _published(Path(table).with_name("vocabulary.csv"), VOCABULARY, VOCABULARY)
+    write_csv(folder / "clips.csv", lines[0], lines[1:])
+    write_csv(folder / "labels.csv", VOCABULARY, ([row[name] for name in VOCABULARY] for row in classes))
+
+
+def _published(path: Path, needed: Sequence[str], header: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """The lines of a CSV; `header` where it has none."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, header))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"data.csv: {path} cannot be read ({error}); unpack FSD50K.ground_truth.zip there") from error
+    if not rows or any(row.get(name) is None for row in rows for name in needed):
+        raise UserError(
+            f"data.csv: {path} has not the columns {', '.join(needed)} of FSD50K as published; unpack it again"
+        )
+    return rows
 
 
 def fetch_audioset(files: Audioset, folder: Path) -> None:

@@ -6,10 +6,11 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
@@ -41,6 +42,12 @@ def pack(row: Row, source: Path | bytes) -> tuple[Row, np.ndarray | None]:
         return dataclasses.replace(row, status=bad.status, reason=bad.reason), None
     except OSError as error:
         return dataclasses.replace(row, status="unreadable", reason=error.strerror or str(error)), None
+
+
+def pack_each(rows: Sequence[Row], folder: Path) -> Iterator[tuple[Row, np.ndarray | None]]:
+    """The same for each of the rows, from its source in `folder`."""
+    for row in tqdm(rows, desc="decode", unit="clip", disable=None):
+        yield pack(row, folder / row.source)
 
 
 def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:

@@ -17,6 +17,8 @@ COLUMNS = ("id", "split", "status", "reason", "source")
 NO_FAULT = {  # of each kind, the statuses of clips that are left out and not bad
     "instruments": ("duplicate", "short", "low_rate", "ambiguous"),  # by its own rules
     "esc10": (),
+    "esc50": (),
+    "fsd50k": (),
     "folder": (),
     "audioset": ("missing", "duplicate"),  # every copy lacks clips, which its coverage says; files overlap
 }
@@ -54,13 +56,13 @@ def require_few(
 ) -> None:
     """Raises UserError where of a split's clips more than params.data.max_bad_fraction are bad.
 
-    The share is of the clips that are good or bad. `left_out` has the columns COLUMNS; the bad ones of all splits are
-    then written to list_path(params.preset).
+    The share is of the clips that are good or bad; one may be bad in a split of any size, unless the share is 0.
+    `left_out` has the columns COLUMNS; the bad ones of all splits are then written to list_path(params.preset).
     """
     kind, most, path = params.data.kind, params.data.max_bad_fraction, list_path(params.preset)
     bad = bad_clips(kind, statuses)
     there = {split: bad[split] + counts.get("ok", 0) for split, counts in statuses.items()}
-    too_many = [split for split in statuses if bad[split] > most * there[split]]
+    too_many = [split for split in statuses if bad[split] > (max(1, most * there[split]) if most else 0)]
     if not too_many:
         path.unlink(missing_ok=True)
         return
@@ -68,7 +70,8 @@ def require_few(
     total: Counter[str] = sum((Counter(statuses[split]) for split in too_many), Counter())
     found = ", ".join(f"{status} {total[status]}" for status in STATUSES if total[status] and is_bad(kind, status))
     shares = ", ".join(f"{bad[split]} of {there[split]} {split} clips" for split in too_many)
+    start = f"; paths start at {params.data.base}/" if params.data.csv and total["missing"] else ""
     raise UserError(
-        f"data.max_bad_fraction: is {most:g}, but {shares} are bad ({found}); all bad clips are listed in {path}: "
-        "mend or remove them, or allow more"
+        f"data.max_bad_fraction: is {most:g}, but {shares} are bad ({found}{start}); all bad clips are listed in "
+        f"{path}: mend or remove them, or allow more"
     )

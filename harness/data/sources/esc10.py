@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
-from tqdm import tqdm
 
 from harness.data.clips.labels import Label, by_mid
 from harness.data.clips.manifest import Attribution, Row, Source
 from harness.data.clips.splits import fold_name
-from harness.data.fetching.esc10_files import Recording, read_recordings
-from harness.data.packing.pack import pack
+from harness.data.fetching.esc10_files import read_recordings
+from harness.data.packing.pack import pack_each
 
 CLASSES = {  # ESC-10's folder -> the AudioSet class that says the same
     "001 - Dog bark": "/m/05tny_",  # Bark
@@ -48,10 +44,8 @@ def open_esc10(raw: Path) -> Source:
         )
         for each in found
     ]
-    return Source(classes(), _clips(raw, found), credits)
-
-
-def _clips(raw: Path, found: list[Recording]) -> Iterator[tuple[Row, np.ndarray | None]]:
-    for each in tqdm(sorted(found, key=lambda each: (each.fold, each.path)), desc="decode", unit="clip", disable=None):
-        row = Row(each.file, fold_name(each.fold), CLASSES[each.class_dir], str(each.path))
-        yield pack(row, raw / each.path)
+    rows = [
+        Row(each.file, fold_name(each.fold), CLASSES[each.class_dir], str(each.path))
+        for each in sorted(found, key=lambda each: (each.fold, each.path))
+    ]
+    return Source(classes(), pack_each(rows, raw), credits)
