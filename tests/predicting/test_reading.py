@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from harness.base.errors import UserError
+from harness.data.clips.shards import to_int16
 from harness.data.packing import decoding
 from harness.predicting import reading
 from harness.predicting.reading import Windows, read_ahead, recordings
@@ -32,7 +33,7 @@ def test_windows_are_those_of_the_whole_recording(
     file = tmp_path / f"long.{ending}"
     soundfile.write(file, sound, 44_100)
     whole = decoding.read_sound(file)
-    wanted = decoding.to_int16(decoding.resample(whole.waveform, whole.rate)) * np.float32(1 / 32768)
+    wanted = to_int16(decoding.resample(whole.waveform, whole.rate)) * np.float32(1 / 32768)
     monkeypatch.setattr(reading, "BLOCK", block)
     length, step = round(1.3 * 32_000), round(hop * 32_000)
     blocks = list(read_ahead([file], Windows(length, step, None)))
@@ -57,7 +58,7 @@ def test_what_is_shorter_than_a_window_is_padded_and_what_the_model_never_heard_
     ]
     assert plain.shape == limited.shape == (41_600,) and plain[:16_000].any() and not plain[16_000:].any()
     samples = sound[:22_050].mean(axis=1)
-    wanted = decoding.to_int16(decoding.band_limited(samples, 44_100)) * np.float32(1 / 32768)
+    wanted = to_int16(decoding.band_limited(samples, 44_100)) * np.float32(1 / 32768)
     assert np.abs(limited[: len(wanted)] - wanted).max() <= 1 / 32768
 
 
