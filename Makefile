@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show page test test-slow test-gpu test-torch gpu-check verify golden golden-update bench bench-input bench-options lint format docs readme audit preset lock clean
+.PHONY: help setup repro show page test test-slow test-gpu test-torch gpu-check verify golden golden-update bench bench-clients bench-input bench-options lint format docs readme audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ golden-update: $(DEV)  ## write them anew, after a change that is meant to move 
 
 bench: $(DEV)  ## time dcls against the published package and the 7x7 baselines (some 10 minutes)
 	$(BIN)/python -m benchmarks.dcls_bench
+
+bench-clients: $(DEV)  ## time dcls against the published package in layers of vision, audio, delays and sensing (2 minutes)
+	$(BIN)/python -m benchmarks.clients_bench
 
 bench-input: $(DEV)  ## time reading, augmenting and mel, and how long a training step waits (some 5 minutes)
 	$(BIN)/python -m benchmarks.input_bench
