@@ -58,6 +58,7 @@ class Audioset(Section):
     val: Names | None = key("such files to validate on; null for val_fraction", None)
     test: Names | None = key("such files to test on", None)
     val_fraction: float = key("share of the training clips to validate on, by the hash of the id", 0.005, 0.0, 0.5)
+    in_place: bool = key("decode mp3, flac and the like while training, in place of packing them; no effect", False)
 
     def files(self, kind: Literal["segments", "sounds"]) -> dict[str, tuple[str, ...]]:
         """The segment CSVs, or the files that hold sounds and labels, of each split, as the parameters name them."""
