@@ -24,6 +24,11 @@ def fetched_segments(split: str, number: int) -> str:
     return f"segments-{split}-{number}.csv"
 
 
+def fetched_list(split: str, number: int) -> str:
+    """Name, in `raw("folder")`, of the copy of a split's `number`-th list; its labels' copy ends in .labels."""
+    return f"list-{split}-{number}.txt"
+
+
 def packed(preset: str) -> Path:
     """Manifest, label list and packed recordings."""
     return Path("data/packed") / preset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,6 +26,9 @@ MUST = {  # by pydantic's `type`
 }
 
 
+MARKS = ("[key]", "[text]", "[lists]")  # how pydantic marks a name, and params.py the form of a value
+
+
 class BrokenRule(ValueError):
     """One value breaks a rule of ours, whose text follows `must`; any other ValueError is of values together."""
 
@@ -35,7 +38,7 @@ def first_error(error: ValidationError, section: type[BaseModel]) -> str:
     errors = error.errors(include_url=False)
     one = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     kind, value, context, key = one["type"], one["input"], one.get("ctx", {}), ""
-    for name in (name for name in one["loc"] if name != "[key]"):  # how pydantic marks a name
+    for name in (name for name in one["loc"] if name not in MARKS):
         key = f"{key}[{name}]" if isinstance(name, int) else dotted(key, name)
     if kind == "value_error" and not isinstance(context["error"], BrokenRule):
         return f"{key}.{context['error']}" if key else str(context["error"])
@@ -56,8 +59,11 @@ def first_error(error: ValidationError, section: type[BaseModel]) -> str:
     return f"{key or 'params'}: is {shown(list(value) if isinstance(value, tuple) else value)}, must {must}"
 
 
-def _model_in(hint: object) -> type[BaseModel]:
-    return next(one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, BaseModel))
+def _model_in(hint: object) -> Any:
+    """The section that a key holds, be it one of several types."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint
+    return next((found for found in map(_model_in, get_args(hint)) if found), None)
 
 
 def nearest(given: str, known: Iterable[str]) -> str:

@@ -35,9 +35,12 @@ def keys() -> list[Key]:
 def _keys(section: dict[str, Any], sections: dict[str, Any], above: str) -> Iterator[Key]:
     for name, field in section["properties"].items():
         value, *null = field.get("anyOf", [field])
+        *text, value = value.get("oneOf", [value])  # a text, or a mapping in its place
         many, items = value.get("additionalProperties"), value.get("items", value)
         inner = (many or value).get("$ref", "").rpartition("/")[2]
-        if inner:
+        if text:
+            kind, allowed = "text or mapping", "any, or the keys below"
+        elif inner:
             kind, allowed = "one mapping for each MODEL" if many else "mapping", "the keys below"
         else:
             kind, allowed = TYPES[items["type"]], _allowed(items)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from harness.base.errors import UserError
 from harness.config.messages import first_error, nearest
@@ -58,6 +58,7 @@ class Audioset(Section):
     val: Names | None = key("such files to validate on; null for val_fraction", None)
     test: Names | None = key("such files to test on", None)
     val_fraction: float = key("share of the training clips to validate on, by the hash of the id", 0.005, 0.0, 0.5)
+    in_place: bool = key("decode mp3, flac and the like while training, in place of packing them; no effect", False)
 
     def files(self, kind: Literal["segments", "sounds"]) -> dict[str, tuple[str, ...]]:
         """The segment CSVs, or the files that hold sounds and labels, of each split, as the parameters name them."""
@@ -74,14 +75,43 @@ class Audioset(Section):
         return "train" if split == "val" and self.held_out_fraction else split
 
 
+class Lists(Section):
+    train: Names | None = key(
+        "lists to train on: AST's JSON, EAT's .tsv and .lbl, CED's .tsv, Kaldi's wav.scp and text", None
+    )
+    val: Names | None = key("lists to validate on; null for val_fraction", None)
+    test: Names = key("lists to test on")
+    val_fraction: float = key("share of the training clips to validate on, by the hash of the path", 0.005, 0.0, 0.5)
+
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The lists of each split, as the parameters name them."""
+        return {split: getattr(self, split) or () for split in ("train", "val", "test")}
+
+    @property
+    def held_out_fraction(self) -> float:
+        """The share of the training clips that validates: none where other clips are named for that."""
+        return 0.0 if self.val else self.val_fraction
+
+    def misfits(self) -> Iterator[str]:
+        if self.train and not (self.val or self.val_fraction):
+            yield "val_fraction: is 0.0, must be above 0 without val"
+
+
+TableOrLists = Annotated[
+    Annotated[Text, Tag("[text]")] | Annotated[Lists, Tag("[lists]")],
+    Discriminator(lambda value: "[lists]" if isinstance(value, dict | Lists) else "[text]"),
+]
+
+
 class Data(Section):
     kind: Literal["instruments", "esc10", "esc50", "fsd50k", "folder", "audioset"] = key(
         "where the recordings come from"
     )
     clip_seconds: float = key("length of a clip; shorter ones are zero-padded, longer ones cut", ..., SHORTEST, 60.0)
     mirror: Text | None = key("folder searched for every download before the network", None)
-    csv: Text | None = key(
-        "folder: CSV with the columns path, labels, split; esc50, fsd50k: the table in their folder", None
+    csv: TableOrLists | None = key(
+        "folder: CSV with the columns path, labels, split, or lists by split; esc50, fsd50k: the table in their folder",
+        None,
     )
     label_list: ClassList = key("classes: `audioset`, a .csv file, or for folder `used`: those in data.csv", "used")
     audioset: Audioset | None = key("audioset: where its files are", None)
@@ -103,7 +133,7 @@ class Data(Section):
     @property
     def base(self) -> Path:
         """Where the paths in `csv` start: its folder; of esc50 and fsd50k the folder above."""
-        assert self.csv is not None  # checked when the parameters were read
+        assert isinstance(self.csv, str)  # checked when the parameters were read
         return Path(self.csv).parent if self.kind == "folder" else Path(self.csv).parents[1]
 
     @property
@@ -115,7 +145,7 @@ class Data(Section):
     def misfits(self) -> Iterator[str]:
         if self.kind == "folder" and not self.csv:
             yield "csv: missing; data.kind folder needs a CSV with the columns path, labels, split"
-        if self.kind in ("esc50", "fsd50k") and len(Path(self.csv or "").parts) < 3:
+        if self.kind in ("esc50", "fsd50k") and (isinstance(self.csv, Lists) or len(Path(self.csv or "").parts) < 3):
             table = "meta/esc50.csv" if self.kind == "esc50" else "FSD50K.ground_truth/dev.csv"
             yield f"csv: must be FOLDER/{table} at data.kind {self.kind}"
         if self.kind != "audioset":

@@ -16,7 +16,7 @@ from harness.base import paths
 from harness.base.files import read_json, remove_leftovers, sha256_of, write_csv, write_json
 from harness.base.folders import whole_folder
 from harness.base.lock import one_at_a_time
-from harness.config.params import Params
+from harness.config.params import Lists, Params
 from harness.data.clips.hdf5 import write_in_place
 from harness.data.clips.labels import Label, write_labels
 from harness.data.clips.manifest import (
@@ -41,6 +41,7 @@ from harness.data.sources.esc10 import open_esc10
 from harness.data.sources.esc50 import open_esc50
 from harness.data.sources.folder import plan_folder
 from harness.data.sources.instruments import open_instruments
+from harness.data.sources.lists import plan_lists
 from harness.records.schemas import SCHEMA_VERSION, DataSummary, checked
 
 USES = {
@@ -171,6 +172,8 @@ def _plan(params: Params, work: Path) -> Plan:
     data, raw = params.data, paths.raw(params.data.kind)
     if data.kind == "audioset":
         return plan_audioset(data, raw, work)
+    if isinstance(data.csv, Lists):
+        return plan_lists(data.csv, raw, data.label_list, work)
     label_list = "FSD50K's vocabulary.csv" if data.kind == "fsd50k" else data.label_list
     return plan_folder(raw / "clips.csv", data.base, label_list, work)
 

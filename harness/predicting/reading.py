@@ -15,10 +15,10 @@ import soundfile
 import soxr
 
 from harness.base.errors import UserError
+from harness.data.clips import decoding
+from harness.data.clips.decoding import BadAudio, Sound
 from harness.data.clips.shards import RATE, to_int16
-from harness.data.packing import decoding
-from harness.data.packing.decoding import BadAudio, Sound
-from harness.data.packing.truncated import cut_short
+from harness.data.clips.truncated import cut_short
 
 FORMATS = set(soundfile.available_formats()) - {"RAW"}  # of which no header says what it is
 ENDINGS = {f".{name.lower()}" for name in FORMATS} | {".aif", ".oga", ".opus", ".m4a"}

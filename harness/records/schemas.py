@@ -246,6 +246,7 @@ class DataSummary(Result):
     coverage: dict[str, JsonValue] | None = None
     leakage: JsonValue = None
     hdf5_rows: dict[str, list[int]] | None = None
+    in_place: dict[str, str] | None = None  # the form of each split whose clips are decoded while they are read
 
 
 class Hardware(Result):

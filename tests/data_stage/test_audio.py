@@ -12,9 +12,9 @@ import pytest
 import scipy.signal
 import soundfile
 
+from harness.data.clips import decoding as audio
 from harness.data.clips.clips import open_clips
 from harness.data.clips.manifest import Row
-from harness.data.packing import decoding as audio
 from harness.data.packing.pack import pack
 
 from .conftest import MakeParams

@@ -22,12 +22,12 @@ import soundfile
 
 from harness.base.errors import UserError
 from harness.data.clips.clips import open_clips
+from harness.data.clips.decoding import SHORTEST
 from harness.data.clips.manifest import read_manifest
 from harness.data.featurize import featurize
 from harness.data.fetching import esc10_files
 from harness.data.fetching.esc10_files import COLUMNS, Recording, fetch_esc10, read_recordings
 from harness.data.fetching.fetch import fetch
-from harness.data.packing.decoding import SHORTEST
 from harness.data.sources import esc10
 from harness.data.sources.soundfont import read_soundfont
 from tests.conftest import ROOT

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,6 +109,36 @@ def write_tar_rows(path: Path, rows: Sequence[tuple[str, tuple[str, ...], bytes]
     for number, (_, labels, it) in enumerate(rows):
         members |= {f"{number}.json": json.dumps(labels).encode(), f"{number}.flac": it}
     forms.write_tar(path, members)
+
+
+@pytest.mark.parametrize("form", ["mp3", "flac_hdf5", "tar", "folder"])
+def test_read_in_place_it_is_the_same_data_and_takes_no_disk(
+    tmp_path: Path, make: MakeParams, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "ROWS", 4)
+    made = clips_of_splits()
+    named = forms.write_form(form, tmp_path, made)
+    packed = {
+        split: (list(clips.ids), [clips.waveform(index) for index in range(len(clips))])
+        for split, clips in featurized(tmp_path, make, named).items()
+    }
+    for split, clips in featurized(tmp_path, make, named | {"in_place": True}).items():
+        clips = pickle.loads(pickle.dumps(clips))  # as for a process that reads
+        assert list(clips.ids) == packed[split][0]
+        for index in (*range(len(clips)), 0):
+            np.testing.assert_array_equal(clips.waveform(index), packed[split][1][index])
+    assert not list((tmp_path / PACKED).glob("shard-*"))
+    assert set(json.loads((tmp_path / PACKED / "summary.json").read_text())["in_place"]) == set(SPLITS)
+    for path in [each for each in tmp_path.rglob("*.*") if each.suffix in (".hdf", ".tar", ".flac")]:
+        os.truncate(path, 100)
+    with pytest.raises(UserError, match=r"cannot be read .*; run `python -m harness featurize` again"):
+        pickle.loads(pickle.dumps(clips)).waveform(1)
+
+
+def test_parquet_is_not_read_in_place(tmp_path: Path, make: MakeParams) -> None:
+    named = forms.write_form("parquet", tmp_path, clips_of_splits())
+    with pytest.raises(UserError, match=r"data\.audioset\.in_place: is true, but .*parquet, of which a row"):
+        featurized(tmp_path, make, named | {"in_place": True})
 
 
 @pytest.mark.parametrize("write", [write_parquet_rows, write_mp3_rows, write_tar_rows])

@@ -130,10 +130,10 @@ def of_esc10(folder: Path, make: MakeParams) -> Params:
     return make(preset="esc10", kind="esc10", clip_seconds=1.0)
 
 
-def of_form(form: str) -> Callable[[Path, MakeParams], Params]:
+def of_form(form: str, in_place: bool = False) -> Callable[[Path, MakeParams], Params]:
     def write(folder: Path, make: MakeParams) -> Params:
         clips = {split: forms.made(split[0], count, samples=8_000) for split, count in SIZES.items()}
-        return test_audioset.of_files(make, 0.25, forms.write_form(form, folder, clips))
+        return test_audioset.of_files(make, 0.25, forms.write_form(form, folder, clips) | {"in_place": in_place})
 
     return write
 
@@ -142,6 +142,7 @@ SIZES = {"train": 11, "val": 3, "test": 5}
 KINDS = {"folder": of_folder, "audioset": of_audio, "hdf5": of_hdf5, "esc10": of_esc10} | {
     form: of_form(form) for form in ("parquet", "mp3", "tar")
 }
+KINDS["folder in place"] = of_form("folder", in_place=True)
 KILLED = ("first", "second", "third")
 
 

@@ -75,7 +75,7 @@ def make_files(form, clips):
     from tests.data_stage import forms
 
     encode = forms.encoded
-    writers = {"parquet": lambda path, own: forms.write_parquet(path, own, 100), "mp3": forms.write_mp3,
+    writers = {"parquet": lambda path, own: forms.write_parquet(path, own, 500), "mp3": forms.write_mp3,
                "tar": lambda path, own: forms.write_tar(path, forms.tar_members(own))}
     for split, first, count in (("test", clips - TEST, TEST), ("train", 0, clips - TEST)):
         os.mkdir(split)

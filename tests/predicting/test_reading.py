@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from harness.base.errors import UserError
+from harness.data.clips import decoding
 from harness.data.clips.shards import to_int16
-from harness.data.packing import decoding
 from harness.predicting import reading
 from harness.predicting.reading import Windows, read_ahead, recordings
 

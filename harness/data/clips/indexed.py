@@ -12,7 +12,10 @@ import numpy as np
 
 from harness.base import paths
 from harness.base.errors import UserError
+from harness.base.files import read_json
+from harness.base.names import spelled_out
 from harness.config.params import Params
+from harness.data.clips.encoded import SOURCES, EncodedReader
 from harness.data.clips.forms import sound_files
 from harness.data.clips.hdf5 import Hdf5Reader, read_in_place
 from harness.data.clips.index import Index
@@ -62,11 +65,16 @@ def open_indexed(params: Params, folder: Path, split: str, labels: list[str]) ->
 
 
 def _reader(params: Params, folder: Path, split: str) -> Callable[[int, int, int], np.ndarray]:
-    """Of the packed shards, or of the HDF5 files that the split's rows are in (for `val` maybe the training files)."""
-    if params.data.kind == "audioset" and params.data.audioset_files.test:
+    """Of the packed shards, or of the files that the split's clips are in (for `val` maybe the training files)."""
+    if params.data.kind == "audioset":
         files = params.data.audioset_files
         place = files.split_with_files(split)
-        known = read_in_place(folder.parent / paths.in_place(params.preset).name, place)
+        form = read_json(folder / "summary.json").get("in_place", {}).get(place)
+        if form == "files":
+            roots = spelled_out("data.audioset.audio", files.audio or ())
+            return EncodedReader(form, (folder / SOURCES, *(root.resolve() for root in roots)), ())
+        known = read_in_place(folder.parent / paths.in_place(params.preset).name, place) if files.test else ()
         if known:
-            return Hdf5Reader(tuple(path.resolve() for path in sound_files(files, place)), known)
+            found = tuple(path.resolve() for path in sound_files(files, place))
+            return EncodedReader(form, found, known) if form else Hdf5Reader(found, known)
     return partial(read_clip, folder)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.folders import whole_folder
-from harness.config.params import Params, mirror
+from harness.config.params import Lists, Params, mirror
 from harness.data.fetching import esc10_files, npm_files
-from harness.data.fetching.user_tables import ESC50, copy_table, fetch_audioset, fetch_fsd50k
+from harness.data.fetching.user_tables import ESC50, copy_table, fetch_audioset, fetch_fsd50k, fetch_lists
 
 
 def fetch(params: Params) -> None:
@@ -35,6 +35,8 @@ def fetch(params: Params) -> None:
             copy_table(
                 "data.csv", str(params.data.csv), folder / "esc50.csv", f"get it: git clone {ESC50} {params.data.base}"
             )
+        elif isinstance(params.data.csv, Lists):
+            fetch_lists(params.data.csv, folder)
         else:
             assert params.data.csv is not None  # checked when the parameters were read
             copy_table("data.csv", params.data.csv, folder / "clips.csv")

@@ -11,7 +11,7 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import write_csv
 from harness.base.names import spelled_out
-from harness.config.params import Audioset
+from harness.config.params import Audioset, Lists
 
 ESC50 = "https://github.com/karolpiczak/ESC-50"
 VOCABULARY = ("index", "display_name", "mid")  # the columns of FSD50K's vocabulary.csv, which has no header
@@ -64,6 +64,21 @@ def fetch_audioset(files: Audioset, folder: Path) -> None:
         for number, path in enumerate(spelled_out(key, names)):
             copy_table(key, str(path), folder / paths.fetched_segments(split, number))
     write_csv(folder / "sounds.csv", ["split", "file", "bytes"], _sizes(files))
+
+
+def fetch_lists(lists: Lists, folder: Path) -> None:
+    """The lists into `folder`, with the file of labels that EAT's and Kaldi's have beside them.
+
+    Raises UserError, naming key and file, where one cannot be read.
+    """
+    for split, names in lists.files().items():
+        key = f"data.csv.{split}"
+        for number, path in enumerate(spelled_out(key, names)):
+            copy = folder / paths.fetched_list(split, number)
+            copy_table(key, str(path), copy)
+            labels = path.with_name("text") if path.suffix == ".scp" else path.with_suffix(".lbl")
+            if labels.exists():
+                copy_table(key, str(labels), copy.with_suffix(".labels"))
 
 
 def _sizes(files: Audioset) -> Iterator[tuple[str, str, int]]:

@@ -20,6 +20,7 @@ from harness.base import paths
 from harness.base.files import sha256_of, write_json
 from harness.base.folders import whole_folder
 from harness.config.params import Params
+from harness.data.clips.encoded import SOURCES
 from harness.data.clips.index import Index, IndexWriter
 from harness.data.clips.labels import Label, write_labels
 from harness.data.clips.manifest import COLUMNS, SPLITS, Attribution, Row, manifest_cells
@@ -53,6 +54,7 @@ class Plan:
         read_clip, folder
     )  # of a split's clips, by file, offset and samples
     made_of: dict[str, Any] = field(default_factory=dict)  # each split's files that are read in place, for the reader
+    keeps_paths: bool = False  # where sound files are read in place: their offset is a byte in a list of paths
     extra: dict[str, Any] = field(default_factory=dict)  # goes into the summary
 
 
@@ -96,7 +98,12 @@ def _put_together(plan: Plan, work: Path, folder: Path, coverage: Coverage) -> l
         arrays = {split: GrowingArray(_fingerprints_path(work, split), FINGERPRINT) for split in SPLITS}
         fingerprints = {split: stack.enter_context(closing(array)) for split, array in arrays.items()}
 
+        paths_of = stack.enter_context(open(folder / SOURCES, "wb")) if plan.keeps_paths else None
+
         def add(row: Row, listed: bool, source: str) -> None:
+            if paths_of and row.status == "ok":
+                row = dataclasses.replace(row, offset=paths_of.tell())
+                paths_of.write(f"{row.sha256} {row.source}\n".encode())
             manifest(manifest_cells(row))
             coverage.add(row, source, listed)
             if plan.credit is None:

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from harness.base.errors import UserError
 from harness.base.files import sha256_of
+from harness.data.clips import decoding as audio
 from harness.data.clips.manifest import Row, read_manifest
 from harness.data.clips.shards import GrowingArray, to_int16
 from harness.data.packing import blocks
-from harness.data.packing import decoding as audio
 from harness.data.packing.fingerprints import clip_fingerprint
 
 
@@ -50,18 +50,33 @@ def pack_each(rows: Sequence[Row], folder: Path) -> Iterator[tuple[Row, np.ndarr
         yield pack(row, folder / row.source)
 
 
-def pack_block(work: Path, bases: Sequence[Path], number: int) -> None:
-    """Packs the clips that block `number` of `work` lists into its shard, unless that is done for these very files.
+def pack_block(work: Path, bases: Sequence[Path], number: int, in_place: bool = False) -> None:
+    """Packs the clips that block `number` of `work` lists into its shard, unless that is done for these very files;
+    `in_place`: only indexes them.
 
     A clip's source is relative to the first of the folders `bases` that has it. Raises UserError as write_block does.
     """
     rows = read_manifest(blocks.listing_path(work, number))
     paths = [_locate(bases, row.source) for row in rows]
-    key = _key(rows, paths)
+    key = _key(rows, paths, in_place)
     if blocks.is_finished(work, number, key):
         return
     packed = (pack(row, path) if row.status == "ok" else (row, None) for row, path in zip(rows, paths, strict=True))
-    write_block(work, number, key, packed)
+    (index_block if in_place else write_block)(work, number, key, packed)
+
+
+def index_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, np.ndarray | None]]) -> None:
+    """Finishes block `number` without a shard: its rows say where the sounds are, to be decoded when they are read."""
+    digest, rows, fingerprints = hashlib.sha256(), [], []
+    for row, clip in packed:
+        if clip is None:
+            row = dataclasses.replace(row, shard=-1, offset=-1)
+        else:
+            digest.update(clip.tobytes())
+            fingerprints.append(clip_fingerprint(clip))
+            row = dataclasses.replace(row, shard=max(row.shard, 0), samples=len(clip))
+        rows.append(row)
+    blocks.finish(work, number, key, rows, fingerprints, digest.hexdigest())
 
 
 def write_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, np.ndarray | None]]) -> None:
@@ -90,15 +105,16 @@ def write_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, n
     blocks.finish(work, number, key, rows, fingerprints, sha256_of(shard) if file.length else "")
 
 
-def listed_key(work: Path, bases: Sequence[Path], number: int) -> str:
+def listed_key(work: Path, bases: Sequence[Path], number: int, in_place: bool = False) -> str:
     """The key that pack_block gives the block when it has packed it."""
     rows = read_manifest(blocks.listing_path(work, number))
-    return _key(rows, [_locate(bases, row.source) for row in rows])
+    return _key(rows, [_locate(bases, row.source) for row in rows], in_place)
 
 
-def _key(rows: Sequence[Row], paths: Sequence[Path]) -> str:
+def _key(rows: Sequence[Row], paths: Sequence[Path], in_place: bool) -> str:
     ffmpeg = any(path.suffix.lower() == ".m4a" for path in paths) and shutil.which("ffmpeg") is not None
-    return blocks.key_of([dataclasses.astuple(row) for row in rows], [_state(path) for path in paths], ffmpeg)
+    states = [_state(path) for path in paths]
+    return blocks.key_of([dataclasses.astuple(row) for row in rows], states, ffmpeg, in_place)
 
 
 def _locate(bases: Sequence[Path], source: str) -> Path:

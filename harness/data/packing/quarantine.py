@@ -70,7 +70,7 @@ def require_few(
     total: Counter[str] = sum((Counter(statuses[split]) for split in too_many), Counter())
     found = ", ".join(f"{status} {total[status]}" for status in STATUSES if total[status] and is_bad(kind, status))
     shares = ", ".join(f"{bad[split]} of {there[split]} {split} clips" for split in too_many)
-    start = f"; paths start at {params.data.base}/" if params.data.csv and total["missing"] else ""
+    start = f"; paths start at {params.data.base}/" if isinstance(params.data.csv, str) and total["missing"] else ""
     raise UserError(
         f"data.max_bad_fraction: is {most:g}, but {shares} are bad ({found}{start}); all bad clips are listed in "
         f"{path}: mend or remove them, or allow more"

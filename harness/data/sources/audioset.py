@@ -13,6 +13,7 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.names import spelled_out
 from harness.config.params import Data
+from harness.data.clips.encoded import IN_PLACE, SOURCES, EncodedReader, as_it_is
 from harness.data.clips.forms import form_of, sound_files
 from harness.data.clips.hdf5 import Files, Hdf5Reader
 from harness.data.clips.labels import Label, audioset, read_label_list
@@ -74,9 +75,20 @@ def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Pla
     for split, name, path in _listings(data, raw):
         end = blocks.write_listing(work, len(sources), rows(split, name, path))
         sources += [Path(name).name] * (end - len(sources))
-    tasks = [partial(pack_block, work, roots, number) for number in range(len(sources))]
-    keys = [partial(listed_key, work, roots, number) for number in range(len(sources))]
-    return Plan(labels, tasks, keys, sources, CREDIT)
+    if not data.audioset_files.in_place:
+        tasks = [partial(pack_block, work, roots, number) for number in range(len(sources))]
+        keys = [partial(listed_key, work, roots, number) for number in range(len(sources))]
+        return Plan(labels, tasks, keys, sources, CREDIT)
+    return Plan(
+        labels,
+        [partial(pack_block, work, roots, number, in_place=True) for number in range(len(sources))],
+        [partial(listed_key, work, roots, number, in_place=True) for number in range(len(sources))],
+        sources,
+        CREDIT,
+        reader=lambda folder, split: EncodedReader("files", (folder / SOURCES, *roots), ()),
+        keeps_paths=True,
+        extra={"in_place": dict.fromkeys(SPLITS, "files")},
+    )
 
 
 def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
@@ -97,12 +109,21 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
                 ]
                 todo += parts(work, split, in_place[split], given.held_out_fraction, mids)
             elif form:
-                todo += pieces_of(work, form, paths_of[split], split, given.held_out_fraction, labels)
+                if given.in_place and form not in IN_PLACE:
+                    path = f"{paths_of[split][0]} is {form}, of which a row cannot be read without those before it"
+                    raise UserError(f"data.audioset.in_place: is true, but {path}; say false")
+                todo += pieces_of(work, form, paths_of[split], split, given.held_out_fraction, labels, given.in_place)
     todo = [dataclasses.replace(part, number=number) for number, part in enumerate(todo)]
     listed = _Listed(data, raw)
+    encoded = {part.split: part.form for part in todo if isinstance(part, Piece) and part.file is not None}
+
+    encoded_files = {split: [as_it_is(path) for path in paths_of[split]] for split in encoded}
 
     def reader(folder: Path, split: str) -> Callable[[int, int, int], np.ndarray]:
-        files = in_place[given.split_with_files(split)]
+        place = given.split_with_files(split)
+        files = in_place[place]
+        if place in encoded:
+            return EncodedReader(encoded[place], paths_of[place], tuple(encoded_files[place]))
         if not files:
             return partial(read_clip, folder)
         return Hdf5Reader(tuple(path for path, _, _ in files), tuple(all_of for _, all_of, _ in files))
@@ -117,8 +138,9 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
         revise=listed.revise,
         absent=listed.absent,
         reader=reader,
-        made_of={split: [all_of for _, all_of, _ in files] for split, files in in_place.items()},
-        extra={"hdf5_rows": {split: [rows for _, _, rows in files] for split, files in in_place.items()}},
+        made_of={split: [all_of for _, all_of, _ in files] for split, files in in_place.items()} | encoded_files,
+        extra={"hdf5_rows": {split: [rows for _, _, rows in files] for split, files in in_place.items()}}
+        | ({"in_place": encoded} if encoded else {}),
     )
 
 

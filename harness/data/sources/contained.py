@@ -14,7 +14,7 @@ from harness.data.clips.labels import Label
 from harness.data.clips.manifest import Row, printable
 from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
-from harness.data.packing.pack import pack, write_block
+from harness.data.packing.pack import index_block, pack, write_block
 from harness.data.sources import mp3_hdf5, parquet, tars
 from harness.data.sources.catalog import ytid_of
 from harness.data.sources.encoded import Encoded, Form
@@ -36,19 +36,21 @@ class Piece:
     split: str
     held_out: float
     labels: tuple[Label, ...]
+    file: int | None  # its number among the split's files, where sounds stay in place
 
 
 def pieces_of(
-    work: Path, form: str, paths: Sequence[Path], split: str, held_out: float, labels: Sequence[Label]
+    work: Path, form: str, paths: Sequence[Path], split: str, held_out: float, labels: Sequence[Label], in_place: bool
 ) -> Iterator[Piece]:
     """The blocks of a split's files; all with the number 0. Raises UserError, naming the file that is broken."""
-    for path in paths:
+    for number, path in enumerate(paths):
         for first, last in FORMS[form].pieces(path, len(labels)):
-            yield Piece(work, 0, form, path, first, last, split, held_out, tuple(labels))
+            file = number if in_place else None
+            yield Piece(work, 0, form, path, first, last, split, held_out, tuple(labels), file)
 
 
 def pack_piece(piece: Piece) -> None:
-    """Packs the recordings of the piece into its shard, unless that is done for this very file.
+    """Packs the recordings of the piece into its shard, or indexes them, unless that is done for this very file.
 
     Raises UserError where the file is broken, or is changed meanwhile.
     """
@@ -56,9 +58,8 @@ def pack_piece(piece: Piece) -> None:
     if not blocks.is_finished(piece.work, piece.number, key):
         lookup = {label.name: label.mid for label in piece.labels} | {label.mid: label.mid for label in piece.labels}
         found = FORMS[piece.form].read(piece.path, piece.first, piece.last)
-        write_block(
-            piece.work, piece.number, key, _unchanged(piece, key, (_packed(piece, lookup, each) for each in found))
-        )
+        finish = write_block if piece.file is None else index_block
+        finish(piece.work, piece.number, key, _unchanged(piece, key, (_packed(piece, lookup, each) for each in found)))
 
 
 def _unchanged(piece: Piece, key: str, packed: Iterable[Packed]) -> Iterator[Packed]:
@@ -71,9 +72,11 @@ def _unchanged(piece: Piece, key: str, packed: Iterable[Packed]) -> Iterator[Pac
 def key_of_piece(piece: Piece) -> str:
     """The key of the block when it is packed; in a tar there may be m4a, which only ffmpeg reads."""
     found = piece.path.stat()
-    where = [str(piece.path), found.st_size, found.st_mtime_ns, piece.first, piece.last, piece.split, piece.held_out]
+    where = [str(piece.path), found.st_size, found.st_mtime_ns, piece.first, piece.last, piece.split, piece.file]
     ffmpeg = piece.form == "tar" and shutil.which("ffmpeg") is not None
-    return blocks.key_of(where, [label.mid for label in piece.labels], [label.name for label in piece.labels], ffmpeg)
+    return blocks.key_of(
+        where, [label.mid for label in piece.labels], [label.name for label in piece.labels], piece.held_out, ffmpeg
+    )
 
 
 def _packed(piece: Piece, lookup: Mapping[str, str], each: Encoded) -> Packed:
@@ -89,6 +92,8 @@ def _row(piece: Piece, lookup: Mapping[str, str], each: Encoded) -> Row:
     mids = [_mid(piece.labels, lookup, label) for label in each.labels]
     labels = ";".join(dict.fromkeys(mid for mid in mids if mid))
     row = Row(clip, split, labels, printable(f"{piece.path.name}:{each.place}"))
+    if piece.file is not None:
+        row = replace(row, shard=piece.file, offset=each.at)
     if each.problem:
         return replace(row, status="unreadable", reason=printable(each.problem))
     if each.sound is None or not len(each.sound):

@@ -10,10 +10,11 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Encoded:
-    """`place` says where it is in its file. `labels` are mids, display names or columns of data.label_list; `sound` is
-    None where there is none, and `problem` says why it cannot be read."""
+    """`place` says where it is in its file, `at` where clips.encoded finds its sound. `labels` are mids, display names
+    or columns of data.label_list; `sound` is None where there is none, and `problem` says why it cannot be read."""
 
     place: str
+    at: int
     name: str
     labels: tuple[str | int, ...]
     sound: bytes | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,32 +27,53 @@ def plan_folder(table: Path, base: Path, label_list: str, work: Path) -> Plan:
     label_list `used` the classes are what the table uses, in any words. Raises UserError, naming file and line, where a
     column is missing, a line has more values than columns, a split is none of train, val, test, or there is no line.
     """
-    closed = _closed(table, label_list)
+    closed = closed_list(table.with_name("labels.csv"), label_list)
+    return plan_rows(lambda: unrepeated(_rows(table)), closed, (base,), label_list, work, table.name)
+
+
+def plan_rows(
+    rows: Callable[[], Iterator[Row]],
+    closed: list[Label] | None,
+    bases: Sequence[Path],
+    label_list: str,
+    work: Path,
+    source: str,
+) -> Plan:
+    """The clips of `rows`, with labels as written, which are gone through twice; `source` is what lists them."""
     if closed is not None:
         labels = closed
     else:
-        used = {name for row in _rows(table) if row.status == "ok" for name in _names(row.labels)}
+        used = {name for row in rows() if row.status == "ok" for name in _names(row.labels)}
         labels = sorted({_audioset(name) for name in used}, key=lambda each: (each.index < 0, each.index, each.name))
     lookup = {label.name: label for label in labels} | {label.mid: label for label in labels}
     if closed is None:
         lookup |= {name: _audioset(name) for name in used}
     where = "no AudioSet mid or display name" if label_list == "audioset" else f"not in {label_list}"
-    count = blocks.write_listing(work, 0, (_labelled(row, lookup, where) for row in _rows(table)))
-    tasks = [partial(pack_block, work, (base,), number) for number in range(count)]
-    keys = [partial(listed_key, work, (base,), number) for number in range(count)]
-    return Plan(labels, tasks, keys, [table.name] * count, None)
+    count = blocks.write_listing(work, 0, (_labelled(row, lookup, where) for row in rows()))
+    tasks = [partial(pack_block, work, bases, number) for number in range(count)]
+    keys = [partial(listed_key, work, bases, number) for number in range(count)]
+    return Plan(labels, tasks, keys, [source] * count, None)
 
 
-def _closed(table: Path, label_list: str) -> list[Label] | None:
-    """The classes where a list says which there are."""
+def closed_list(path: Path, label_list: str) -> list[Label] | None:
+    """The classes where a list says which there are, of a user's own out of `path`."""
     if label_list == "used":
         return None
-    return list(audioset()) if label_list == "audioset" else read_label_list(table.with_name("labels.csv"), label_list)
+    return list(audioset()) if label_list == "audioset" else read_label_list(path, label_list)
+
+
+def unrepeated(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, those of a file that came before as `duplicate`."""
+    seen = set()
+    for row in rows:
+        same = os.path.normpath(row.id)  # ./a.wav is a.wav
+        yield row if same not in seen else replace(row, status="duplicate", reason="listed before")
+        seen.add(same)
 
 
 def _rows(table: Path) -> Iterator[Row]:
     """A row for every line, with the labels as written."""
-    seen = set()
+    empty = True
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -67,11 +88,9 @@ def _rows(table: Path) -> Iterator[Row]:
                     raise UserError(f"{where}: more values than columns; put a value with a comma in quotes")
                 if split not in SPLITS:
                     raise UserError(f"{where}: split is {split!r}, must be one of {', '.join(SPLITS)}")
-                same = os.path.normpath(path)  # ./a.wav is a.wav
-                row = _row(path, split, line["labels"] or "")
-                yield row if same not in seen else replace(row, status="duplicate", reason="listed before")
-                seen.add(same)
-        if not seen:
+                empty = False
+                yield row_of(path, split, line["labels"] or "")
+        if empty:
             raise UserError(f"{table}: no clip in it; give one a line")
     except FileNotFoundError as error:
         raise UserError(f"{table}: missing; run `python -m harness fetch`") from error
@@ -79,7 +98,8 @@ def _rows(table: Path) -> Iterator[Row]:
         raise UserError(f"{table}: cannot be read as CSV ({error}); save it as UTF-8 text with commas") from error
 
 
-def _row(path: str, split: str, labels: str) -> Row:
+def row_of(path: str, split: str, labels: str) -> Row:
+    """The row of a file, with its labels as written; both may be anything that a text can be."""
     row = Row(printable(path), split, printable(labels), printable(path))
     if not path:
         return replace(row, status="missing", reason="its path is empty")

@@ -12,12 +12,12 @@ import numpy as np
 
 from harness.base.errors import UserError
 from harness.base.files import state_of
+from harness.data.clips.decoding import LOUDEST
 from harness.data.clips.hdf5 import Files, opened, require_unchanged
 from harness.data.clips.manifest import Row, printable
 from harness.data.clips.shards import RATE, to_int16
 from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
-from harness.data.packing.decoding import LOUDEST
 from harness.data.packing.fingerprints import clip_fingerprint
 from harness.data.sources.catalog import ytid_of
 from harness.data.sources.hdf5_parts import files_behind

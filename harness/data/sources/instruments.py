@@ -22,11 +22,11 @@ from urllib.parse import unquote
 import numpy as np
 from tqdm import tqdm
 
+from harness.data.clips import decoding as audio
 from harness.data.clips.labels import Label, by_mid
 from harness.data.clips.manifest import SPLITS, Attribution, Row, Source
 from harness.data.clips.shards import to_int16
 from harness.data.clips.splits import split_class
-from harness.data.packing import decoding as audio
 from harness.data.packing import duplicates
 from harness.data.sources.soundfont import Use, read_soundfont
 

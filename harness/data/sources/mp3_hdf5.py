@@ -50,4 +50,4 @@ def read(path: Path, first: int, last: int) -> Iterator[Encoded]:
                 sound, problem = sounds[row].tobytes(), ""
             except OSError as error:
                 sound, problem = None, " ".join(str(error).split())
-            yield Encoded(str(row), text.rstrip("\0 "), labels, sound, problem)
+            yield Encoded(str(row), row, text.rstrip("\0 "), labels, sound, problem)

@@ -69,5 +69,5 @@ def read(path: Path, first: int, last: int) -> Iterator[Encoded]:
         for batch in file.iter_batches(READ_AT_A_TIME, groups, list(COLUMNS), use_threads=False):
             for cells in batch.to_pylist():
                 sound = (cells["audio"] or {}).get("bytes")
-                yield Encoded(str(row), str(cells["video_id"] or ""), tuple(cells["labels"] or ()), sound)
+                yield Encoded(str(row), row, str(cells["video_id"] or ""), tuple(cells["labels"] or ()), sound)
                 row += 1

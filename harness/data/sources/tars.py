@@ -39,7 +39,7 @@ def read(path: Path, first: int, last: int) -> Iterator[Encoded]:
     with _opened(path) as tar:
         files = (member for member in tar if member.isfile() and not os.path.basename(member.name).startswith("."))
         for key, members in groupby(files, lambda member: os.path.splitext(member.name)[0]):
-            sound, labels, name, problem = None, None, f"{path.stem}/{key}", ""
+            sound, at, labels, name, problem = None, -1, None, f"{path.stem}/{key}", ""
             for member in members:
                 ending = os.path.splitext(member.name)[1].lower()[1:]
                 if ending not in (*ENDINGS, *LABELS):
@@ -51,7 +51,7 @@ def read(path: Path, first: int, last: int) -> Iterator[Encoded]:
                 assert file is not None  # as it is a regular one
                 content = file.read()
                 if ending in ENDINGS:
-                    sound = content
+                    sound, at = content, member.offset
                     name = os.path.basename(member.name) if ytid_of(os.path.basename(member.name)) else name
                 else:
                     try:
@@ -59,7 +59,7 @@ def read(path: Path, first: int, last: int) -> Iterator[Encoded]:
                     except ValueError as error:
                         problem = f"{member.name}: {error}"
             if sound is not None or labels is not None or problem:
-                yield Encoded(key, name, labels or (), sound, problem)
+                yield Encoded(key, at, name, labels or (), sound, problem)
         _require_end(path, tar.offset)
 
 

@@ -23,7 +23,7 @@ import soundfile
 import soxr
 
 from harness.data.clips.shards import RATE
-from harness.data.packing.truncated import cut_short
+from harness.data.clips.truncated import cut_short
 
 BAND_LIMIT = 8_000  # Hz, see band_limited
 LONGEST = 61.0  # seconds that are read of a file: data.clip_seconds is at most 60, and the filter rings at the cut
