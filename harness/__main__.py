@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base import paths
 from harness.base.errors import Stopped, UserError
+from harness.options import predict_options, submit_options, throughput_options
 from harness.records.code_closure import STAGES
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ COMMANDS = {
     "show": ("harness.report.show", "show"),
     "verify": ("harness.records.verify", "verify"),
     "predict": ("harness.predicting.predict", "predict"),
+    "export": ("harness.exporting.export", "export"),
 }
 
 
@@ -135,6 +137,8 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
         given = (arguments.summary,)
     elif command == "predict":
         given = (_request(arguments),)
+    elif command == "export":
+        given = arguments.run, arguments.to
     elif command == "throughput":
         _quiet_profiler()
         given = (arguments.all,)
@@ -191,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "replay", "run a step again whose loss was not finite, and say where that comes from")
     stages.choices["replay"].add_argument("dump", type=Path, help="the folder that the message named")
     _add(stages, "submit", "train and evaluate what the matrix lacks, as a Slurm job array (docs/cluster.md)")
-    _submit_options(stages.choices["submit"])
+    submit_options(stages.choices["submit"])
     _add(stages, "import-checkpoint", "file the authors' trained weights of a model like a training run", "model")
     taken = stages.choices["import-checkpoint"]
     taken.add_argument("source", nargs="?", metavar="FILE_OR_URL", help="default: Zenodo's record 8370979")
@@ -202,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "examples", "a few test clips with their predictions, and their sound where its licence allows it")
     _add(stages, "count-parameters", "where the parameters of the full-size models are")
     _add(stages, "throughput", "time the full-size models, each in turn with its baseline")
-    _throughput_options(stages.choices["throughput"])
+    throughput_options(stages.choices["throughput"])
     _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
     _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
     text = "file type (default: %(default)s); svg and pdf write the figures alone, which Git ignores"
@@ -215,7 +219,11 @@ def _parser() -> argparse.ArgumentParser:
     _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
     stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
     _add(stages, "predict", "tag recordings with a trained model (docs/predict.md)")
-    _predict_options(stages.choices["predict"])
+    predict_options(stages.choices["predict"])
+    _add(stages, "export", "write a trained run as safetensors, ONNX and a model card, ready to be published")
+    stages.choices["export"].add_argument("--run", required=True, metavar="NAME", help="a trained run, MODEL-SEED")
+    text = "a new folder to write"
+    stages.choices["export"].add_argument("--to", required=True, type=Path, metavar="FOLDER", help=text)
     stages.add_parser("hardware", help="write runs/hardware.json, which timings depend on")
     text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
@@ -228,58 +236,6 @@ def _parser() -> argparse.ArgumentParser:
     preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser
-
-
-def _throughput_options(stage: argparse.ArgumentParser) -> None:
-    stage.description = (
-        "Time the systems' models at full size, each in turn with its baseline: inference and training, float32, "
-        "every batch of the `throughput` section; then say where a step's time goes. Rows in "
-        "results/throughput/DEVICE.csv are written after each pair and condition and replace those of the same "
-        "condition; all others stay. docs/throughput.md says what the columns are."
-    )
-    choice = stage.add_mutually_exclusive_group()
-    text = "print the ratio table of one clip's inference in under a minute, and write nothing"
-    choice.add_argument("--quick", action="store_true", help=text)
-    text = (
-        "every condition the device has, which takes hours: precisions, compiled, memory layouts, fused. Conditions "
-        "that this commit, without changed files, measured here with the same software are left out, so an interrupted "
-        "run goes on; without --all nothing is left out"
-    )
-    choice.add_argument("--all", action="store_true", help=text)
-
-
-def _predict_options(stage: argparse.ArgumentParser) -> None:
-    text = "sound files, and folders with them at any depth; long ones are scored in windows of the model's clip length"
-    stage.add_argument("recordings", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help=text)
-    choice = stage.add_mutually_exclusive_group()
-    text = "a trained run, MODEL-SEED (default: the run with the highest validation mAP)"
-    choice.add_argument("--run", metavar="NAME", help=text)
-    choice.add_argument("--weights", type=Path, metavar="FILE", help="weights that `train` or `export` wrote")
-    text = "how many classes to print, those with the highest scores (default: %(default)s)"
-    stage.add_argument("--top", type=int, default=10, metavar="N", help=text)
-    text = "text: a recording's scores, the highest of its windows; csv and json: of each window (default: %(default)s)"
-    stage.add_argument("--format", choices=("text", "csv", "json"), default="text", help=text)
-    text = "from the start of a window to that of the next (default: a window's length)"
-    stage.add_argument("--hop", type=float, metavar="SECONDS", help=text)
-    text = "write what enters the classifier, a vector a window, as an .npz with files, start_seconds and embeddings"
-    stage.add_argument("--embeddings", type=Path, metavar="FILE", help=text)
-    text = "draw each recording's scores over time, a PNG each"
-    stage.add_argument("--pictures", type=Path, metavar="FOLDER", help=text)
-
-
-def _submit_options(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--nodes", type=int, default=1, metavar="N", help="machines a run (default: %(default)s)")
-    stage.add_argument("--gpus", type=int, default=1, metavar="G", help="GPUs a machine (default: %(default)s)")
-    stage.add_argument("--cpus", type=int, default=8, metavar="C", help="cores a machine (default: %(default)s)")
-    stage.add_argument("--memory", type=int, metavar="GB", help="memory a machine (default: the partition's)")
-    text = "time limit of a job, after which it is requeued and goes on (default: %(default)s)"
-    stage.add_argument("--hours", type=float, default=24.0, metavar="H", help=text)
-    stage.add_argument("--at-once", type=int, default=256, metavar="K", help="runs at a time (default: %(default)s)")
-    stage.add_argument("--partition", metavar="NAME", help="Slurm's partition (default: the cluster's)")
-    stage.add_argument("--account", metavar="NAME", help="account to charge (default: the cluster's)")
-    text = "shared folder for logs and submitit's files (default: %(default)s)"
-    stage.add_argument("--folder", type=Path, default=Path(".cache/slurm"), metavar="LOGS", help=text)
-    stage.add_argument("--dry-run", action="store_true", help="print the sbatch file and submit nothing")
 
 
 def _add(stages: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, *options: str) -> None:

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 MODULES = {command: module for command, (module, _) in (STAGES | COMMANDS).items()}
 MODELS = {"torchvision", "timm"}
 HEAVY = MODELS | {"torch", "torchaudio", "sklearn", "pandas", "matplotlib", "scipy", "numpy", "pydantic", "dvc"}
-ON_MODELS = {"train", "import-checkpoint", "replay", "evaluate", "count-parameters", "throughput", "predict"}
+ON_MODELS = {"train", "import-checkpoint", "replay", "evaluate", "count-parameters", "throughput", "predict", "export"}
 ON_TORCH = {"linear-baseline", "examples"}  # which compute log-mels
 
 

@@ -51,7 +51,7 @@ class Description(_Part):
     mids: tuple[str, ...]
     clip_seconds: float
     front_end: FrontEndConstants
-    licence: str | None = None  # this and the next two are written by `export`
+    licences: tuple[str, ...] = ()  # of the recordings; this and the next two are written by `export`
     metrics: dict[str, JsonValue] | None = None
     record: dict[str, JsonValue] | None = None  # run.json: parameters, data and code fingerprints, versions
 
