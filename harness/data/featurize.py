@@ -64,7 +64,11 @@ def featurize(params: Params, workers: int | None = None) -> None:
     """
     with one_at_a_time(WORK / f"{params.preset}.lock", f"featurize of preset {params.preset}"):
         results = paths.results(params.preset)
-        for path in (WORK / f"{params.preset}.json", *(results / name for name in WRITTEN)):
+        for path in (
+            WORK / f"{params.preset}.json",
+            paths.in_place(params.preset),
+            *(results / name for name in WRITTEN),
+        ):
             remove_leftovers(path.parent, path.name)
         if params.data.is_listed:
             summary = _featurize_listed(params, workers)

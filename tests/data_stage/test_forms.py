@@ -131,7 +131,7 @@ def test_read_in_place_it_is_the_same_data_and_takes_no_disk(
     assert set(json.loads((tmp_path / PACKED / "summary.json").read_text())["in_place"]) == set(SPLITS)
     for path in [each for each in tmp_path.rglob("*.*") if each.suffix in (".hdf", ".tar", ".flac")]:
         os.truncate(path, 100)
-    with pytest.raises(UserError, match=r"cannot be read .*; run `python -m harness featurize` again"):
+    with pytest.raises(UserError, match="run `python -m harness featurize` again"):
         pickle.loads(pickle.dumps(clips)).waveform(1)
 
 
