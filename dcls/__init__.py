@@ -20,7 +20,9 @@ from .construct import (
     ConstructKernel3_1d,
     ConstructKernel3d,
 )
+from .delays import Stream, whole_positions
 from .elements import axis_of
+from .functional import dcls_convolution
 from .kernels import dense_kernel
 from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d, _DclsN_Md
 from .quick_backward import use_quick_backward
@@ -42,11 +44,13 @@ __all__ = [
     "Dcls3_1d",
     "Dcls3d",
     "DclsNd",
+    "Stream",
     "_DclsN_Md",
     "_DclsNd",
     "axis_of",
     "clamp_positions",
     "convolution_choices",
+    "dcls_convolution",
     "dense_kernel",
     "forget_convolution_choices",
     "fuse",
@@ -55,4 +59,5 @@ __all__ = [
     "replace_depthwise",
     "use_convolution",
     "use_quick_backward",
+    "whole_positions",
 ]

@@ -149,7 +149,7 @@ def _shifts_by_fft(
     Without ``total``, each sample's own correlation, (N, C, *kept); ``other`` may have one sample for all.
     """
     length = [
-        _fast_length(max(cells + b, others + k - b - 1))
+        fast_length(max(cells + b, others + k - b - 1))
         for cells, others, b, k in zip(input.shape[2:], other.shape[2:], before, kept, strict=True)
     ]
     by_input = torch.fft.rfft2(input.float().contiguous(), s=length)
@@ -159,7 +159,7 @@ def _shifts_by_fft(
     return shifts.roll(tuple(before), (-2, -1))[..., : kept[0], : kept[1]]
 
 
-def _fast_length(least: int) -> int:
+def fast_length(least: int) -> int:
     """Smallest length of at least ``least`` without a prime factor above 7."""
     length = least
     while True:

@@ -47,6 +47,8 @@ class DclsNd(nn.Module):
     dense_axes: ClassVar[int] = 0
     dense_kernel_size: tuple[int, ...] = ()  # layers with dense axes set it before they call ``__init__`` below
 
+    whole: bool = False  # inside ``dcls.whole_positions``
+
     DCK: ConstructKernel
     SIG: nn.Parameter | None
     bias: nn.Parameter | None
@@ -209,6 +211,18 @@ class DclsNd(nn.Module):
         self, input: Tensor, weight: Tensor, bias: Tensor | None, P: Tensor, SIG: Tensor | None = None
     ) -> Tensor:
         """As ``forward``, with these parameters in the place of the layer's own; the published name."""
+        return self.convolve_padded(input, weight, bias, P, SIG, self.pads)
+
+    def convolve_padded(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        P: Tensor,
+        SIG: Tensor | None,
+        pads: list[tuple[int, int]],
+    ) -> Tensor:
+        """The same, with these cells of padding before and after each axis."""
         if self.transposed:
             raise NotImplementedError("transposed=True is for a forward of your own, as in the published package")
         if self.__dict__.get("_said_version", self.version) != self.version:
@@ -222,19 +236,20 @@ class DclsNd(nn.Module):
         learning = torch.is_grad_enabled() and any(s is not None and s.requires_grad for s in sources)
 
         def build() -> tuple[Tensor, list[tuple[int, int]]]:
-            return self._kernel_and_pads(weight, P, SIG)
+            return self._kernel_and_pads(weight, P, SIG, pads)
 
         if not self._has_own_kernel():
-            kernel, pads = self._kernel(weight, P, SIG), self.pads
+            kernel = self._kernel(weight, P, SIG)
         elif torch.compiler.is_dynamo_compiling() and not learning:
             kernel = operators.cached_kernel(weight, placed(P, size, version, self.centred), SIG, size, version)
-            kernel, pads = kernel.reshape(*weight.shape[:2], *self.kernel_size), self.pads
+            kernel = kernel.reshape(*weight.shape[:2], *self.kernel_size)
         elif torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed(*sources):
-            kernel, pads = self._kernel(weight, P, SIG), self.pads
+            kernel = self._kernel(weight, P, SIG)
         elif learning:
             kernel, pads = build()
         else:
-            kernel, pads = cached(weight, sources, (version, tuple(self.pads)), build, by_version=True)
+            kernel, pads = cached(weight, sources, (version, tuple(pads)), build, by_version=True)
+            return convolve(input, kernel, bias, self.stride, pads, self.padding_mode, self.groups, constant=True)
         return convolve(input, kernel, bias, self.stride, pads, self.padding_mode, self.groups)
 
     def _has_own_kernel(self) -> bool:
@@ -244,10 +259,12 @@ class DclsNd(nn.Module):
 
     def kernel_and_pads(self) -> tuple[Tensor, list[tuple[int, int]]]:
         """Dense kernel and padding, both without the outer cells that no element touches, often most of the kernel."""
-        return self._kernel_and_pads(self.weight, self.P, self.SIG)
+        return self._kernel_and_pads(self.weight, self.P, self.SIG, self.pads)
 
-    def _kernel_and_pads(self, weight: Tensor, P: Tensor, SIG: Tensor | None) -> tuple[Tensor, list[tuple[int, int]]]:
-        size, version, pads = self.dilated_kernel_size, self.version, self.pads
+    def _kernel_and_pads(
+        self, weight: Tensor, P: Tensor, SIG: Tensor | None, pads: list[tuple[int, int]]
+    ) -> tuple[Tensor, list[tuple[int, int]]]:
+        size, version = self.dilated_kernel_size, self.version
         simple = self.kernel_size == size and self.padding_mode == "zeros" and any(min(pad) > 0 for pad in pads)
         if not simple or not is_readable(P) or P.dtype not in (torch.float32, torch.float64):
             return self._kernel(weight, P, SIG), pads

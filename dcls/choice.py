@@ -1,6 +1,7 @@
 """Which backend computes a depthwise convolution: by a fixed rule, or if asked for, the fastest as measured here."""
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ LARGE_KERNEL = 11  # cells high or wide
 CPU_FFT_SIDE, GPU_FFT_SIDE = 48, 24
 GPU_WIDE, GPU_SMALL, GPU_FEW = 48, 12, 1024
 ROUNDS = 3  # timed runs of each backend
+MOST_MEASURED, MOST_CHOICES = 64, 4096  # problems timed in a process, and choices remembered
 MUCH_SLOWER = 4  # a backend that first takes this many times as long as the fastest is timed no further
 
 
@@ -42,6 +44,7 @@ class Choice(NamedTuple):
 _mode = "rule"
 _fixed: dict[Problem, str] = {}  # as recorded by an earlier process
 _choices: dict[Problem, Choice] = {}
+_near: dict[Problem, str] = {}  # what was measured, for all problems of about the same size
 # private in torch; without it a counter of operations also counts the runs that are timed
 _dispatch_modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 
@@ -50,7 +53,8 @@ def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
     """Set, for this process, how depthwise convolutions of stride 1 are computed on a CPU or a CUDA device.
 
     - ``"rule"``, the default: by shape, memory format, dtype and kind of device, so that a rerun gives the same bits;
-    - ``"measured"``: the fastest backend for each shape, dtype and device, timed at first use. As with
+    - ``"measured"``: the fastest backend for each shape, dtype and device, timed at first use; shapes within a fifth of
+      each other share a choice, and after 64 of those the rule applies to others. As with
       ``torch.backends.cudnn.benchmark``, two runs may then choose differently and differ in their last bits;
     - the name of a backend (``dcls.backends.BACKENDS``): that backend, and RuntimeError where it cannot run;
     - what ``convolution_choices()`` returned in another process: the same choices, and the rule for everything else.
@@ -65,10 +69,15 @@ def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
         fixed = {}
     else:
         fixed = dict(map(_from_record, choice))
-    _choices.clear()
+    forget_convolution_choices()
     _fixed.clear()
     _fixed.update(fixed)
     _mode = choice if isinstance(choice, str) else "rule"
+
+
+def may_transform() -> bool:
+    """Whether convolutions between all channels may be computed by Fourier transforms: not if torch's own are named."""
+    return _mode in ("rule", "measured", "fft")
 
 
 def convolution_choices() -> list[dict[str, Any]]:
@@ -85,6 +94,7 @@ def convolution_choices() -> list[dict[str, Any]]:
 def forget_convolution_choices() -> None:
     """Empty ``convolution_choices()``, so that "measured" measures again. What ``use_convolution`` set stays."""
     _choices.clear()
+    _near.clear()
 
 
 def convolve(
@@ -125,6 +135,8 @@ def _backend(
     choice = _choices.get(problem)
     if choice is None:
         choice = _choose(problem, input, run)
+        if len(_choices) >= MOST_CHOICES:  # of inputs whose size always differs
+            del _choices[next(iter(_choices))]
         _choices[problem] = choice
     return choice.backend
 
@@ -153,7 +165,19 @@ def _choose(problem: Problem, input: Tensor, run: Callable[[int, str], Tensor]) 
     measuring = _mode == "measured" and not torch.are_deterministic_algorithms_enabled()
     if not measuring or (input.is_cuda and torch.cuda.is_current_stream_capturing()):
         return Choice(_by_rule(problem.operation, input, problem.kernel), {}, {})
-    return _measured(problem, input, run)
+    near = problem._replace(input=tuple(map(_about, problem.input)))
+    if near not in _near:
+        if len(_near) >= MOST_MEASURED:
+            return Choice(_by_rule(problem.operation, input, problem.kernel), {}, {})
+        choice = _measured(problem, input, run)
+        _near[near] = choice.backend
+        return choice
+    return Choice(_near[near], {}, {})
+
+
+def _about(cells: int) -> int:
+    """The quarter of an octave that a size lies in: batches padded to their longest sample share one, or a few."""
+    return round(4 * math.log2(cells))
 
 
 def _by_rule(operation: str, input: Tensor, kernel: Sequence[int], differentiable: bool = False) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import choice, operators
+from . import choice, operators, spectral
 from .backends import flipped_padding, memory_format_of
 from .cache import is_transformed
 from .kernels import without_autocast
@@ -27,13 +27,16 @@ def convolve(
     pads: Pads,
     padding_mode: str,
     groups: int,
+    constant: bool = False,
 ) -> Tensor:
     """Convolution of input (N, C, *cells) or (C, *cells) with kernel (out, C // groups, *size).
 
     The same as torch's convolution, with the same errors; a depthwise one of stride 1 is computed by the backend that
-    ``use_convolution`` says.
+    ``use_convolution`` says. ``constant`` says that this kernel tensor never changes.
     """
     dimensions = len(pads)
+    if padding_mode == "zeros" and is_spectral(input, kernel, bias, stride, pads, groups):
+        return spectral.convolve(input, kernel, bias, pads[0], constant)
     if padding_mode != "zeros" or any(before != after for before, after in pads):
         amounts = [amount for pad in reversed(pads) for amount in pad]
         input = F.pad(input, amounts, mode="constant" if padding_mode == "zeros" else padding_mode)
@@ -54,6 +57,27 @@ def convolve(
             row = depthwise(input.unsqueeze(2), kernel.unsqueeze(2), bias, (0, *padding))
             return row.squeeze(2)
         return depthwise(input, kernel, bias, padding)
+
+
+def is_spectral(
+    input: Tensor, kernel: Tensor, bias: Tensor | None, stride: tuple[int, ...], pads: Pads, groups: int
+) -> bool:
+    """Whether ``dcls.spectral`` computes this convolution: between all channels over time, where that is faster."""
+    return (
+        input.dim() == kernel.dim() == 3
+        and groups == stride[0] == 1
+        and input.dtype == kernel.dtype == torch.float32
+        and input.device.type == kernel.device.type == "cpu"
+        and input.shape[1] == kernel.shape[1]
+        and input.numel() > 0
+        and choice.may_transform()
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch.is_autocast_enabled("cpu")
+        and min(pads[0]) >= 0
+        and spectral.is_faster(input.shape[0], kernel.shape, input.shape[-1] + sum(pads[0]))
+        and not is_transformed(input, kernel, bias)
+    )
 
 
 def has_backends(input: Tensor, kernel: Tensor, stride: tuple[int, ...], padding: tuple[int, ...], groups: int) -> bool:

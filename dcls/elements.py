@@ -1,6 +1,8 @@
 """Elements of a dense kernel: their heights along each kernel axis, from positions and spreads."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from math import log
 from typing import Any, NamedTuple
 
@@ -26,11 +28,17 @@ class Axis(NamedTuple):
     by_spread: Tensor | None
 
 
-class Elements(NamedTuple):
-    """Elements along all kernel axes, and how many cells at both ends of each axis none of them touches."""
+@dataclass(frozen=True)
+class Elements:
+    """Elements along all kernel axes."""
 
     axes: list[Axis]
-    margins: tuple[int, ...]
+
+    @cached_property
+    def margins(self) -> tuple[int, ...]:
+        """How many cells at both ends of each axis none of them touches; looked for only when asked."""
+        with torch.no_grad():
+            return tuple(map(empty_margin, self.axes))
 
 
 def axis_of(version: str, dimensions: int) -> tuple[int, ...]:
@@ -65,8 +73,7 @@ def cached_elements(
     """Elements without a graph, computed once for all layers that share P, or its ``owner``, until it changes."""
 
     def compute() -> Elements:
-        axes = axes_of_elements(P, SIG, size, version, derivatives)
-        return Elements(axes, tuple(map(empty_margin, axes)))
+        return Elements(axes_of_elements(P, SIG, size, version, derivatives))
 
     return cached(P if owner is None else owner, (P, SIG), (size, version, derivatives), compute)
 

@@ -25,6 +25,8 @@ from .elements import (
     zero_below,
 )
 
+FEW = 4  # elements: products of matrices of fewer columns take longer than products of their numbers
+
 
 def dense_kernel(weight: Tensor, P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str) -> Tensor:
     """Dense kernel of elements with learnable positions.
@@ -84,7 +86,9 @@ def combine(weight: Tensor, heights: list[Tensor], version: str) -> Tensor:
     if version != "v0":
         scaled = scaled / (grid_sum(heights) + EPSILON)
     size = [height.shape[1] for height in heights]
-    if len(size) == 1:
+    if len(size) == 1 and weight.shape[-1] < FEW:
+        kernel = (heights[0] * scaled.unsqueeze(1)).sum(-1) if weight.shape[-1] > 1 else heights[0][..., 0] * scaled
+    elif len(size) == 1:
         kernel = (heights[0] @ scaled.unsqueeze(-1)).squeeze(-1)
     else:
         kernel = outer(heights[:-1]) @ (heights[-1] * scaled.unsqueeze(1)).transpose(1, 2)

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .arguments import CONVOLUTIONS, Size, to_tuple
 from .base import POSITION_STD, DclsNd
 from .layers import Dcls1d, Dcls2d, Dcls3d
 
+PADDINGS: dict[int, Any] = {1: nn.ConstantPad1d, 2: nn.ConstantPad2d, 3: nn.ConstantPad3d}
 LAYERS: dict[int, type[Dcls1d] | type[Dcls2d] | type[Dcls3d]] = {1: Dcls1d, 2: Dcls2d, 3: Dcls3d}
 
 
@@ -119,9 +120,10 @@ def padding_like(convolution: nn.Conv2d, size: tuple[int, ...], name: str) -> tu
 def fuse(model: nn.Module) -> nn.Module:
     """Replace every DCLS layer in place by a plain convolution with its dense kernel; return the model.
 
-    Outputs stay the same; positions can no longer be learned. A model that is itself a DCLS layer is returned as
-    a new convolution. On a CPU, convert the fused model and its input to ``torch.channels_last``: torch's own
-    convolutions with large depthwise kernels are many times slower in the default memory format.
+    Outputs stay the same; positions can no longer be learned. Causal layers, and others inside ``whole_positions``, get
+    a padding module before the convolution. A model that is itself a DCLS layer is returned as a new module. On a CPU,
+    convert the fused model and its input to ``torch.channels_last``: torch's own convolutions with large depthwise
+    kernels are many times slower in the default memory format.
     """
     if isinstance(model, DclsNd):
         return fused(model)
@@ -135,10 +137,44 @@ def fuse(model: nn.Module) -> nn.Module:
 
 
 def fused(layer: DclsNd) -> nn.Module:
-    """Plain convolution with the dense kernel and the bias of a DCLS layer."""
-    has_bias = layer.bias is not None
-    convolution = layer.plain_convolution(has_bias, device=layer.weight.device, dtype=layer.weight.dtype)
-    convolution.weight.copy_(layer.kernel())
+    """Plain convolution with the dense kernel and the bias of a DCLS layer, behind a padding of its own if need be.
+
+    Inside ``whole_positions`` the empty columns at the ends of the kernel are left out.
+    """
+    kernel, pads, dimensions = layer.kernel(), layer.pads, len(layer.kernel_size)
+    convolution = layer.plain_convolution(layer.bias is not None, device=layer.weight.device, dtype=layer.weight.dtype)
+    padded = layer.causal
+    if layer.whole and layer.padding_mode == "zeros":
+        kernel, pads = without_empty_ends(kernel, pads)
+        padded = any(before != after or before < 0 for before, after in pads)
+        convolution = CONVOLUTIONS[dimensions](
+            layer.in_channels,
+            layer.out_channels,
+            cast(Any, tuple(kernel.shape[2:])),
+            cast(Any, layer.stride),
+            cast(Any, 0 if padded else tuple(before for before, _ in pads)),
+            groups=layer.groups,
+            bias=layer.bias is not None,
+            device=layer.weight.device,
+            dtype=layer.weight.dtype,
+        )
+    convolution.weight.copy_(kernel)
     if layer.bias is not None and convolution.bias is not None:
         convolution.bias.copy_(layer.bias)
+    if padded:
+        convolution.padding = (0,) * dimensions
+        amounts = tuple(cells for pad in reversed(pads) for cells in pad)  # negative ones crop
+        return nn.Sequential(PADDINGS[dimensions](amounts, 0.0), convolution).train(layer.training)
     return convolution.train(layer.training)
+
+
+def without_empty_ends(kernel: Tensor, pads: list[tuple[int, int]]) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Leave out the cells at both ends of each kernel axis that are 0 everywhere, and padding in their place."""
+    fitted = []
+    for axis, (before, after) in enumerate(pads, start=2):
+        others = [a for a in range(kernel.dim()) if a != axis]
+        used = kernel.abs().amax(others).nonzero().flatten().tolist() or [0]
+        ahead, behind = used[0], kernel.shape[axis] - 1 - used[-1]
+        kernel = kernel.narrow(axis, ahead, used[-1] - ahead + 1)
+        fitted.append((before - ahead, after - behind))
+    return kernel, fitted

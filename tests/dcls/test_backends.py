@@ -260,3 +260,25 @@ def test_on_a_cpu_the_interpreter_is_never_a_choice():
     timed = {name for record in dcls.convolution_choices() for name in (*record["milliseconds"], *record["failed"])}
     assert not any(name.startswith("triton") for name in timed)
     assert choice.BACKENDS["triton_64"].can_run(torch.zeros(1))  # though it could run
+
+
+def test_near_shapes_share_what_was_measured(monkeypatch):
+    """Batches padded to their longest sample: a few measurements for all lengths, and no more than the bound."""
+    dcls.use_convolution("measured")
+    layer = dcls.Dcls1d(4, 4, 1, padding=12, dilated_kernel_size=25, groups=4)
+    with torch.no_grad():
+        for steps in range(100, 140):
+            layer(torch.randn(2, 4, steps))
+    records = dcls.convolution_choices()
+    assert len(records) == 40
+    measured = [record for record in records if record["milliseconds"]]
+    assert 1 <= len(measured) <= 3
+    assert {record["backend"] for record in records} == {record["backend"] for record in measured}
+    monkeypatch.setattr(choice, "MOST_MEASURED", len(measured))
+    monkeypatch.setattr(choice, "MOST_CHOICES", 50)
+    with torch.no_grad():
+        for steps in range(200, 1200, 50):
+            layer(torch.randn(2, 4, steps))
+    records = dcls.convolution_choices()
+    assert len(records) == 50
+    assert not any(record["milliseconds"] for record in records[-20:])
