@@ -26,7 +26,8 @@ from .functional import dcls_convolution
 from .kernels import dense_kernel
 from .layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d, _DclsN_Md
 from .quick_backward import use_quick_backward
-from .replace import fuse, replace_depthwise
+from .recorder import PositionRecorder
+from .replace import fuse, replace_convolutions, replace_depthwise
 from .training import clamp_positions, parameter_groups, position_statistics
 
 _DclsNd = DclsNd  # its published name
@@ -44,6 +45,7 @@ __all__ = [
     "Dcls3_1d",
     "Dcls3d",
     "DclsNd",
+    "PositionRecorder",
     "Stream",
     "_DclsN_Md",
     "_DclsNd",
@@ -56,6 +58,7 @@ __all__ = [
     "fuse",
     "parameter_groups",
     "position_statistics",
+    "replace_convolutions",
     "replace_depthwise",
     "use_convolution",
     "use_quick_backward",

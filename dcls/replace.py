@@ -39,6 +39,61 @@ def replace_depthwise(
     Raises ValueError for an unknown ``share``, a negative ``position_std``, if there is nothing to replace, or if no
     padding keeps the output size.
     """
+    replaced = _replace(model, True, kernel_count, dilated_kernel_size, version, where, share, position_std)
+    if not replaced:
+        raise ValueError("there is no depthwise convolution to replace in this model")
+    return replaced
+
+
+def replace_convolutions(
+    model: nn.Module,
+    kernel_count: int,
+    dilated_kernel_size: Size,
+    version: str = "gauss",
+    where: Callable[[str, nn.Module], bool] | None = None,
+    share: str | None = "layer",
+    position_std: float = POSITION_STD,
+) -> dict[str, DclsNd]:
+    """Replace convolutions of any number of groups in place, such as those of ResNet and YOLO.
+
+    A dense layer has a position for each element of each pair of channels: ``kernel_count`` times three or five numbers
+    a pair, which ``where`` should spare the widest layers.
+
+    Parameters
+    ----------
+    model, kernel_count, dilated_kernel_size, version, position_std
+        As in ``replace_depthwise``. Weights and biases start as in a layer.
+    where
+        ``where(name, module)`` picks among the convolutions whose kernel has more than one cell; all by default.
+    share
+        "layer" or None: every layer has its own positions; "stage": consecutive layers of the same shape share them.
+
+    Returns
+    -------
+    dict
+        The new layers by name, in the order of the model.
+
+    Raises
+    ------
+    ValueError
+        As ``replace_depthwise``.
+    """
+    replaced = _replace(model, False, kernel_count, dilated_kernel_size, version, where, share, position_std)
+    if not replaced:
+        raise ValueError("there is no convolution to replace in this model")
+    return replaced
+
+
+def _replace(
+    model: nn.Module,
+    depthwise: bool,
+    kernel_count: int,
+    dilated_kernel_size: Size,
+    version: str,
+    where: Callable[[str, nn.Module], bool] | None,
+    share: str | None,
+    position_std: float,
+) -> dict[str, DclsNd]:
     if share not in ("stage", "layer", None):
         raise ValueError(f"share must be 'stage', 'layer' or None, but got share={share!r}")
     if not 0 <= position_std < math.inf:
@@ -46,31 +101,38 @@ def replace_depthwise(
     replaced: dict[str, DclsNd] = {}
     made: dict[nn.Module, DclsNd] = {}  # one convolution may have two names
     previous: DclsNd | None = None
+    is_candidate = is_depthwise if depthwise else is_convolution
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        if not name or not is_depthwise(module) or (where is not None and not where(name, module)):
+        if not name or not is_candidate(module) or (where is not None and not where(name, module)):
             continue
         if module not in made:
             layer = layer_like(cast(nn.Conv2d, module), kernel_count, dilated_kernel_size, version, name)
             with torch.no_grad():
+                if depthwise:
+                    nn.init.normal_(layer.weight, 0, 0.02)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
                 layer.P.mul_(position_std / POSITION_STD)  # the same draws, whatever their spread
             if share == "stage" and previous is not None and previous.P.shape == layer.P.shape:
                 layer.P, layer.SIG = previous.P, previous.SIG
             made[module] = previous = layer
         model.set_submodule(name, made[module])
         replaced[name] = made[module]
-    if not replaced:
-        raise ValueError("there is no depthwise convolution to replace in this model")
     return replaced
 
 
-def is_depthwise(module: nn.Module) -> bool:
-    """Whether this is a plain convolution of one input channel per group and more than one kernel cell."""
+def is_convolution(module: nn.Module) -> bool:
+    """Whether this is a plain convolution of more than one kernel cell."""
     return (
         isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
         and type(module).forward in [convolution.forward for convolution in CONVOLUTIONS.values()]
-        and module.groups == module.in_channels > 1
         and max(module.kernel_size) > 1
     )
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether this is such a convolution of one input channel per group."""
+    return is_convolution(module) and (one := cast(nn.Conv2d, module)).groups == one.in_channels > 1
 
 
 def layer_like(convolution: nn.Conv2d, kernel_count: int, dilated_kernel_size: Size, version: str, name: str) -> DclsNd:
@@ -91,9 +153,6 @@ def layer_like(convolution: nn.Conv2d, kernel_count: int, dilated_kernel_size: S
         device=convolution.weight.device,
         dtype=convolution.weight.dtype,
     )
-    nn.init.normal_(layer.weight, 0, 0.02)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
     return layer.train(convolution.training)
 
 

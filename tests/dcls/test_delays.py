@@ -130,3 +130,32 @@ def test_as_a_function_of_given_parameters(layer, cells):
         dcls.dcls_convolution(
             input, torch.ones(4, 4, 1, 1, 1, 1), None, torch.ones(1, 4, 4, 1, 1, 1, 1), None, 3, version="v1"
         )
+
+
+@pytest.mark.parametrize("share", ["layer", "stage"])
+def test_replace_dense_convolutions(share):
+    """As in ResNet: a strided stem, dense blocks of equal width, 1x1 layers that stay."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 7, 2, 3, bias=False),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.Conv2d(8, 8, 1),
+        nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=2),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.Conv2d(8, 8, 3, padding=1),
+    )
+    input = torch.randn(2, 3, 20, 22)
+    expected = model(input).shape
+    replaced = dcls.replace_convolutions(model, 5, 9, share=share, position_std=2.0)
+    assert list(replaced) == ["0", "1", "3", "4", "5"]
+    assert type(model[2]) is nn.Conv2d
+    assert (model[5].P is model[4].P) == (share == "stage")
+    assert model[1].P is not model[4].P
+    assert model[0].stride == (2, 2)
+    output = model(input)
+    assert output.shape == expected
+    output.square().mean().backward()
+    assert all(layer.P.grad.abs().max() > 0 for layer in replaced.values())
+    assert torch.allclose(dcls.fuse(model)(input), output, atol=1e-5)
+    with pytest.raises(ValueError, match="no convolution to replace"):
+        dcls.replace_convolutions(model, 5, 9, where=lambda name, module: False)
