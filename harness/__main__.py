@@ -189,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A stage reads what the stage before it wrote; bad input stops with one line and exit status 2.",
     )
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    _add(stages, "link", "link the files of yours that params.yaml names into data/linked, where DVC looks at them")
     _add(stages, "fetch", "get the recordings into data/raw, from the mirror folder, the cache or the network")
     _add(stages, "featurize", "write the manifest and the packed clips into data/packed")
     _add(stages, "train", "train one model with one seed; an interrupted run goes on", "model", "seed")

@@ -212,6 +212,7 @@ def test_one_models_parameter_reruns_its_stages_and_what_reads_them(clone: Path)
     edit(clone, lambda params: params["systems"][model]["schedule"].update(learning_rate=1.25e-3))
     try:
         assert stages_run(run(clone, "dvc", "repro")) == {
+            "link",  # to the same links
             f"train@{model}-0",
             f"evaluate@{model}-0",
             "compare_models",

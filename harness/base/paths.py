@@ -9,6 +9,7 @@ HARDWARE = Path("runs/hardware.json")  # on which machine this checkout is: outs
 THROUGHPUT = Path("results/throughput")  # one CSV a device, whatever the preset
 TIMED_DEVICE = THROUGHPUT / "device.json"  # that the tables show: the one that was timed last
 PUBLISHED = Path("paper_tables/published.csv")
+LINKED_WEIGHTS = Path("data/linked/weights")  # a folder a system
 DOWNLOADS = Path(".cache/downloads")  # outside DVC's outputs: an interrupted download goes on here
 RESUME = Path(".cache/resume")  # outside DVC's outputs: DVC would restore a stale checkpoint
 NONFINITE = Path(".cache/nonfinite")  # steps whose loss was not finite, to be replayed
@@ -17,6 +18,11 @@ NONFINITE = Path(".cache/nonfinite")  # steps whose loss was not finite, to be r
 def raw(kind: str) -> Path:
     """Recordings as fetched."""
     return Path("data/raw") / kind
+
+
+def linked(kind: str) -> Path:
+    """Links to the user's own files, for DVC to look at."""
+    return Path("data/linked") / kind
 
 
 def fetched_segments(split: str, number: int) -> str:

@@ -127,6 +127,11 @@ class Data(Section):
         return self.kind in ("folder", "fsd50k", "audioset")
 
     @property
+    def is_brought(self) -> bool:
+        """Whether the recordings are files of the user's own, and not what `fetch` downloads."""
+        return self.kind not in ("instruments", "esc10")
+
+    @property
     def has_folds(self) -> bool:
         return self.kind in FOLDED
 

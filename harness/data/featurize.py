@@ -29,6 +29,7 @@ from harness.data.clips.manifest import (
     write_manifest,
 )
 from harness.data.clips.shards import RATE, ShardWriter, read_clip
+from harness.data.fetching.user_tables import fetch_tables
 from harness.data.packing.blocks import WORK, work_folder
 from harness.data.packing.coverage import Coverage, coverage_of
 from harness.data.packing.fingerprints import clip_fingerprint
@@ -70,6 +71,9 @@ def featurize(params: Params, workers: int | None = None) -> None:
             *(results / name for name in WRITTEN),
         ):
             remove_leftovers(path.parent, path.name)
+        if params.data.is_brought:  # tables may have been mended since they were fetched
+            with whole_folder(paths.raw(params.data.kind)) as folder:
+                fetch_tables(params.data, folder)
         if params.data.is_listed:
             summary = _featurize_listed(params, workers)
         elif params.data.kind != "esc50" and is_unchanged(params, ()):  # whose sounds lie elsewhere: packed in seconds

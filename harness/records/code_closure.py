@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("harness", "dcls")
 # The module and function of each stage of dvc.yaml. `__main__` takes its commands from here too.
 STAGES = {
+    "link": ("harness.data.links", "link"),
     "fetch": ("harness.data.fetching.fetch", "fetch"),
     "featurize": ("harness.data.featurize", "featurize"),
     "train": ("harness.training.train", "train"),

@@ -21,6 +21,8 @@ from tqdm import tqdm
 from harness.base.errors import Stopped, UserError
 from harness.base.files import read_json, write_json
 from harness.base.lock import one_at_a_time
+from harness.base.paths import PARAMS
+from harness.config.params import load
 from harness.running.schedule import makespan, next_stage, seconds_to_end
 from harness.running.stage_process import LOGS, StageProcess, in_use
 
@@ -43,6 +45,7 @@ def reproduce(jobs: int | None) -> int:
             signal.signal(number, lambda got, _: received.append(got))
     try:
         with one_at_a_time(LOGS / "lock", "make repro"):
+            _link_again()
             pipeline = Pipeline(received)
             pipeline.run(jobs)
     except DvcException as error:
@@ -55,6 +58,15 @@ def reproduce(jobs: int | None) -> int:
     if left := pipeline.names("waiting", "ready"):
         print(f"not run, as what they need failed: {', '.join(left)}", file=sys.stderr)
     return 1 if pipeline.failures else 0
+
+
+def _link_again() -> None:
+    """What is new or gone of the user's files, and the state of those that DVC does not read."""
+    params = load(PARAMS) if PARAMS.exists() else None
+    if params and (params.data.is_brought or any(system.model.weights for system in params.systems.values())):
+        from harness.data.links import link  # whose libraries take as long to load as DVC to find nothing to do
+
+        link(params)
 
 
 class Pace(ProgressColumn):

@@ -13,7 +13,7 @@ import torch
 import dcls
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.base.files import remove_leftovers, write_bytes, write_csv, write_json
+from harness.base.files import remove_leftovers, sha256_of, write_bytes, write_csv, write_json
 from harness.config.params import Params
 from harness.data.clips.clips import open_clips
 from harness.data.clips.labels import read_labels
@@ -50,7 +50,9 @@ def train(params: Params, model_name: str, seed: int) -> None:
 
 def _train(params: Params, name: str, seed: int, world: World, stop_requests: list[int]) -> None:
     parameters, data = stage_parameters(params, name), data_fingerprint(params)
-    folder = _resume_folder(params.preset, name, seed, [parameters, data, world.device.type], world)
+    weights = params.systems[name].model.weights
+    start_from = sha256_of(Path(weights)) if weights and Path(weights).is_file() else None
+    folder = _resume_folder(params.preset, name, seed, [parameters, data, world.device.type, start_from], world)
     started = time.perf_counter()
 
     classes = len(open_clips(params, "val", seed=seed).labels)

@@ -17,6 +17,7 @@ import soundfile
 from harness.base.errors import UserError
 from harness.config.params import Params
 from harness.data.clips.clips import open_clips
+from harness.data.featurize import featurize
 from tests.conftest import ROOT
 
 from . import test_audioset, test_hdf5
@@ -112,6 +113,19 @@ def test_a_second_run_with_nothing_changed_reads_and_writes_no_sound(
     with pytest.raises(UserError, match=r"max_bad_fraction: is 0, but 1 of 9 train clips are bad \(missing 1; paths"):
         run(tmp_path, strict)
     assert (tmp_path / PACKED / "summary.json").exists(), "what was packed under another limit stays"
+
+
+def test_a_table_that_was_mended_is_read_at_once(tmp_path: Path, make: MakeParams) -> None:
+    """The advice of featurize, "mend or remove them", works without another command."""
+    params = forty_clips(tmp_path, make).model_copy(update={"preset": "folder"})
+    strict = params.model_copy(update={"data": params.data.model_copy(update={"max_bad_fraction": 0.0})})
+    (tmp_path / "mine/7.wav").unlink()
+    with pytest.raises(UserError, match=r"1 of 40 train clips are bad .*: mend or remove them"):
+        run(tmp_path, strict)
+    write_table(tmp_path, [(f"{number}.wav", "Speech", "train") for number in range(40) if number != 7])
+    with contextlib.chdir(tmp_path):
+        featurize(strict)
+        assert len(open_clips(strict, "train")) == 39
 
 
 def test_so_is_a_second_look_at_hdf5_files(

@@ -129,3 +129,20 @@ def test_every_command_that_reads_samples_checks_them(
     for stage in ("linear-baseline --seed 0", "featurize"):
         done = cli(tmp_path, params, stage)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "p1.h5" in done.stderr, done.stderr
+
+
+def test_a_stated_rate_is_believed_and_an_odd_length_is_said(
+    tmp_path: Path, make: MakeParams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = in_parts(tmp_path, make, "virtual")
+    run(tmp_path, params)
+    assert "train.h5: states no sample rate, and a row is 0.25 s at 32000 Hz" in capsys.readouterr().err
+    for name, place, value in [("train.h5", "/", 16_000), ("p1.h5", "/", 16_000), ("p0.h5", "waveform", [44_100.0])]:
+        for stated, refused in ((value, True), (np.int32(32_000), False)):
+            with h5py.File(tmp_path / name, "r+") as file:
+                file[place].attrs["sample_rate"] = stated
+            if refused:
+                with pytest.raises(UserError, match=rf"{name}: its sample_rate is .*, must be 32000, as rows"):
+                    run(tmp_path, params)
+        run(tmp_path, params)
+    assert "train.h5: states" not in capsys.readouterr().err

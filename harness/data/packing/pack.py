@@ -57,7 +57,7 @@ def pack_block(work: Path, bases: Sequence[Path], number: int, in_place: bool = 
     A clip's source is relative to the first of the folders `bases` that has it. Raises UserError as write_block does.
     """
     rows = read_manifest(blocks.listing_path(work, number))
-    paths = [_locate(bases, row.source) for row in rows]
+    paths = [locate(bases, row.source) for row in rows]
     key = _key(rows, paths, in_place)
     if blocks.is_finished(work, number, key):
         return
@@ -108,7 +108,7 @@ def write_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, n
 def listed_key(work: Path, bases: Sequence[Path], number: int, in_place: bool = False) -> str:
     """The key that pack_block gives the block when it has packed it."""
     rows = read_manifest(blocks.listing_path(work, number))
-    return _key(rows, [_locate(bases, row.source) for row in rows], in_place)
+    return _key(rows, [locate(bases, row.source) for row in rows], in_place)
 
 
 def _key(rows: Sequence[Row], paths: Sequence[Path], in_place: bool) -> str:
@@ -117,7 +117,7 @@ def _key(rows: Sequence[Row], paths: Sequence[Path], in_place: bool) -> str:
     return blocks.key_of([dataclasses.astuple(row) for row in rows], states, ffmpeg, in_place)
 
 
-def _locate(bases: Sequence[Path], source: str) -> Path:
+def locate(bases: Sequence[Path], source: str) -> Path:
     return next((base / source for base in bases if os.path.exists(base / source)), bases[0] / source)
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.base import paths
-from harness.base.files import read_json, write_json
+from harness.base.files import read_json, state_of, write_json
 from harness.config.params import Params
 from harness.data.packing import blocks
 from harness.records.code_closure import stage_fingerprint
@@ -42,6 +42,9 @@ def _made_from(params: Params, keys: Iterable[str]) -> str:
     data = {key: value for key, value in as_plain(params.data).items() if key not in ("max_bad_fraction", "mirror")}
     versions = [version(name) for name in blocks.LIBRARIES]
     files = (path for path in paths.raw(params.data.kind).rglob("*") if path.is_file())
+    if params.data.kind == "esc50":  # which has no blocks
+        sounds = sorted((params.data.base / "audio").glob("*"))
+        keys = [*keys, *(f"{path.name} {state_of(path)}" for path in sounds)]
     return blocks.key_of(
         fingerprint_of([data, params.preset, versions, stage_fingerprint("featurize")], files), list(keys)
     )

@@ -23,9 +23,11 @@ from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
 from harness.data.packing.listed import Plan
 from harness.data.packing.pack import listed_key, pack_block
+from harness.data.sources import mp3_hdf5
 from harness.data.sources.catalog import catalog
 from harness.data.sources.contained import Piece, key_of_piece, pack_piece, pieces_of
 from harness.data.sources.hdf5 import Part, index_block, key_of_part, made_of, parts, rows_of
+from harness.data.sources.hdf5_parts import states_behind
 from harness.data.sources.segments import Segment, read_segments
 
 ORDER = ("test", "val", "train")  # of a clip listed twice the first stays: what tests never trains
@@ -54,11 +56,13 @@ def plan_audioset(data: Data, raw: Path, work: Path) -> Plan:
 
 def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     roots = spelled_out("data.audioset.audio", data.audioset_files.audio or ())
-    files, mids, seen = catalog(roots), {label.mid for label in labels}, set[bytes]()
+    files, mids, seen, matched = catalog(roots), {label.mid for label in labels}, set[bytes](), False
 
     def rows(split: str, name: str, path: Path) -> Iterator[Row]:
+        nonlocal matched
         for segment in read_segments(path, name):
             found = files.find(segment.id)
+            matched = matched or found is not None
             row = _row(data, split, segment, found or "")
             status, reason = "ok", ""
             unknown = next((mid for mid in segment.mids if mid not in mids), None)
@@ -75,6 +79,14 @@ def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Pla
     for split, name, path in _listings(data, raw):
         end = blocks.write_listing(work, len(sources), rows(split, name, path))
         sources += [Path(name).name] * (end - len(sources))
+    if not matched:
+        there = "no recording is there that is"
+        if len(files.ids):
+            there = f"none of the {len(files.ids)} recordings, such as {files.names[0].decode()}, is"
+        raise UserError(
+            f"data.audioset.audio: {there} listed in the segment CSVs; name the folders that hold those clips, or the "
+            "CSVs that list these"
+        )
     if not data.audioset_files.in_place:
         tasks = [partial(pack_block, work, roots, number) for number in range(len(sources))]
         keys = [partial(listed_key, work, roots, number) for number in range(len(sources))]
@@ -117,7 +129,12 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     listed = _Listed(data, raw)
     encoded = {part.split: part.form for part in todo if isinstance(part, Piece) and part.file is not None}
 
-    encoded_files = {split: [as_it_is(path) for path in paths_of[split]] for split in encoded}
+    encoded_files = {
+        split: [
+            states_behind(path, mp3_hdf5.SETS) if form == "mp3_hdf5" else as_it_is(path) for path in paths_of[split]
+        ]
+        for split, form in encoded.items()
+    }
 
     def reader(folder: Path, split: str) -> Callable[[int, int, int], np.ndarray]:
         place = given.split_with_files(split)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,17 @@ ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "m4a")
 # _START-END, in s or ms, and packed by gzip or not
 REST = rf"(?P<id>[A-Za-z0-9_-]{{11}})(_\d+(\.\d+)?([_-]\d+(\.\d+)?)?)?\.({'|'.join(ENDINGS)})(\.gz)?"
 NAMES = tuple(re.compile(start + REST, re.ASCII | re.IGNORECASE) for start in ("Y?", "id_"))
+
+
+UNDERSTOOD = (
+    f"<id>, Y<id> and id_<id>, with _<start>, _<start>_<end> or _<start>-<end> behind it or not, then "
+    f".{', .'.join(ENDINGS)}, or one of these and .gz; tar, parquet and HDF5 files go into data.audioset.test and train"
+)
+RECORDING = re.compile(
+    rf".*\.({'|'.join(ENDINGS)}|aac|aiff?|au|mka|mp4|webm|wma|h5|hdf5?|parquet|tar|zip)(\.gz)?",
+    re.IGNORECASE | re.S,
+)
+FEW = 9  # files without an id in their name for each with one: then it is no chance
 
 
 def ytids_of(name: str) -> list[str]:
@@ -53,10 +64,34 @@ def catalog(roots: Sequence[Path]) -> Catalog:
     """All recordings below `roots`; a folder that is linked too is looked through once, where it comes first.
 
     Raises UserError, naming it, where a root or what is below it is no folder that can be read, or has a name that is
-    no UTF-8.
+    no UTF-8; and where next to no recording is named after a YouTube id.
     """
     ids, names, places = [np.empty(0, "S11")], [np.empty(0, "S1")], [np.empty(0, np.int32)]
     folders: list[str] = []
+    strange, example = 0, ""
+    for root, folder, files in walked(roots):
+        found = sorted((name, ytid) for name in files for ytid in ytids_of(name))
+        others = [name for name in files if RECORDING.fullmatch(name) and not ytids_of(name)]
+        strange, example = strange + len(others), example or min(others, default="")
+        if found:
+            _require_utf8(folder)
+            names.append(np.array([name.encode() for name, _ in found]))
+            ids.append(np.array([ytid.encode() for _, ytid in found], "S11"))
+            places.append(np.full(len(found), len(folders), np.int32))
+            folders.append(os.path.relpath(folder, root))
+    named = sum(map(len, ids))
+    if strange > FEW * named:
+        raise UserError(
+            f"data.audioset.audio: {strange} of {strange + named} files there are named as {example!r}, which gives no "
+            f"YouTube id; understood are {UNDERSTOOD}: rename them"
+        )
+    every = np.concatenate(ids)
+    order = np.argsort(every, kind="stable")
+    return Catalog(every[order], np.concatenate(names)[order], np.concatenate(places)[order], tuple(folders))
+
+
+def walked(roots: Iterable[Path]) -> Iterator[tuple[Path, str, list[str]]]:
+    """Every folder at and below `roots`, once, with its root and the names of its files."""
     entered: set[tuple[int, int]] = set()
     for root in roots:
         if not root.is_dir():
@@ -66,16 +101,7 @@ def catalog(roots: Sequence[Path]) -> Catalog:
                 below.clear()
                 continue
             below.sort()
-            found = sorted((name, ytid) for name in files for ytid in ytids_of(name))
-            if found:
-                _require_utf8(folder)
-                names.append(np.array([name.encode() for name, _ in found]))
-                ids.append(np.array([ytid.encode() for _, ytid in found], "S11"))
-                places.append(np.full(len(found), len(folders), np.int32))
-                folders.append(os.path.relpath(folder, root))
-    every = np.concatenate(ids)
-    order = np.argsort(every, kind="stable")
-    return Catalog(every[order], np.concatenate(names)[order], np.concatenate(places)[order], tuple(folders))
+            yield root, folder, files
 
 
 def _was_entered(folder: str, entered: set[tuple[int, int]]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.base.errors import UserError
+from harness.base.files import state_of
 from harness.data.clips.labels import Label
 from harness.data.clips.manifest import Row, printable
 from harness.data.clips.splits import is_held_out
@@ -18,6 +19,7 @@ from harness.data.packing.pack import index_block, pack, write_block
 from harness.data.sources import mp3_hdf5, parquet, tars
 from harness.data.sources.catalog import ytid_of
 from harness.data.sources.encoded import Encoded, Form
+from harness.data.sources.hdf5_parts import files_behind
 
 Packed = tuple[Row, np.ndarray | None]
 FORMS: dict[str, Form] = {"mp3_hdf5": mp3_hdf5, "parquet": parquet, "tar": tars}
@@ -71,8 +73,9 @@ def _unchanged(piece: Piece, key: str, packed: Iterable[Packed]) -> Iterator[Pac
 
 def key_of_piece(piece: Piece) -> str:
     """The key of the block when it is packed; in a tar there may be m4a, which only ffmpeg reads."""
-    found = piece.path.stat()
-    where = [str(piece.path), found.st_size, found.st_mtime_ns, piece.first, piece.last, piece.split, piece.file]
+    files = files_behind(piece.path, mp3_hdf5.SETS) if piece.form == "mp3_hdf5" else (piece.path,)
+    states = [(str(path), state_of(path)) for path in files]
+    where = [str(piece.path), states, piece.first, piece.last, piece.split, piece.file]
     ffmpeg = piece.form == "tar" and shutil.which("ffmpeg") is not None
     return blocks.key_of(
         where, [label.mid for label in piece.labels], [label.name for label in piece.labels], piece.held_out, ffmpeg

@@ -28,7 +28,7 @@ def plan_folder(table: Path, base: Path, label_list: str, work: Path) -> Plan:
     column is missing, a line has more values than columns, a split is none of train, val, test, or there is no line.
     """
     closed = closed_list(table.with_name("labels.csv"), label_list)
-    return plan_rows(lambda: unrepeated(_rows(table)), closed, (base,), label_list, work, table.name)
+    return plan_rows(lambda: unrepeated(table_rows(table)), closed, (base,), label_list, work, table.name)
 
 
 def plan_rows(
@@ -71,7 +71,7 @@ def unrepeated(rows: Iterable[Row]) -> Iterator[Row]:
         seen.add(same)
 
 
-def _rows(table: Path) -> Iterator[Row]:
+def table_rows(table: Path) -> Iterator[Row]:
     """A row for every line, with the labels as written."""
     empty = True
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,6 @@ import h5py
 import numpy as np
 
 from harness.base.errors import UserError
-from harness.base.files import state_of
 from harness.data.clips.decoding import LOUDEST
 from harness.data.clips.hdf5 import Files, opened, require_unchanged
 from harness.data.clips.manifest import Row, printable
@@ -20,15 +20,44 @@ from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
 from harness.data.packing.fingerprints import clip_fingerprint
 from harness.data.sources.catalog import ytid_of
-from harness.data.sources.hdf5_parts import files_behind
+from harness.data.sources.hdf5_parts import states_behind
 
 SETS = ("audio_name", "waveform", "target")
+RATES = ("sample_rate", "sampling_rate", "samplerate", "sr", "fs")  # attributes that state one; PANNs writes the first
+SECONDS = 10  # of AudioSet's clips
 
 
 def made_of(path: Path) -> Files:
-    """The files that its rows lie in, as they are now. Raises UserError where one of them is missing."""
-    found = [(part, state_of(part)) for part in files_behind(path, SETS)]
-    return tuple((part, state) for part, state in found if state is not None)
+    """The files that its rows lie in, as they are now.
+
+    Raises UserError where one of them is missing, or states a rate other than 32 kHz: rows are used as they lie.
+    """
+    found = states_behind(path, SETS)
+    stated = [_require_rate(part) for part, _ in found if h5py.is_hdf5(part)]  # all of them
+    if not any(stated):
+        with opened(path) as file:
+            waveforms = file.get("waveform")
+            length = waveforms.shape[-1] if isinstance(waveforms, h5py.Dataset) and waveforms.shape else 0
+        if length != SECONDS * RATE:
+            other = f"{length / SECONDS:g} Hz" if length % SECONDS == 0 else "another rate"
+            if_so = f"if it is {SECONDS} s, the file is at {other}: pack it at {RATE} Hz"
+            seconds = f"a row is {length / RATE:g} s at {RATE} Hz, as which it is taken"
+            print(f"{path}: states no sample rate, and {seconds}; {if_so}", file=sys.stderr)
+    return found
+
+
+def _require_rate(path: Path) -> bool:
+    """Whether the file states its sample rate, itself or on `waveform`; raises UserError for one that is not 32 kHz."""
+    with opened(path) as file:
+        waveforms = file.get("waveform")
+        places = [file.attrs, *([waveforms.attrs] if waveforms is not None else [])]
+        stated = [(name, place[name]) for place in places for name in RATES if name in place]
+        stated += [(name, file[name][()]) for name in RATES if isinstance(file.get(name), h5py.Dataset)]
+    for name, value in stated:
+        if set(np.asarray(value).ravel().tolist()) != {RATE}:
+            text = " ".join(str(value).split())[:40]
+            raise UserError(f"{path}: its {name} is {text}, must be {RATE}, as rows are used as they lie; pack it so")
+    return bool(stated)
 
 
 def rows_of(path: Path, classes: int, samples: int) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import h5py
 
 from harness.base.errors import UserError
-from harness.data.clips.hdf5 import opened
+from harness.base.files import state_of
+from harness.data.clips.hdf5 import Files, opened
 
 Source = tuple[str, str, tuple[int, ...] | int]  # file (`.`: the same), data set, what is used: its bounds, or how many
 
@@ -38,6 +39,12 @@ def files_behind(path: Path, names: tuple[str, ...]) -> tuple[Path, ...]:
             waiting += [(part, source, part) for source in sources]
         found[part].add(name)
     return tuple(found)
+
+
+def states_behind(path: Path, names: tuple[str, ...]) -> Files:
+    """The same files, each with its present state."""
+    found = [(part, state_of(part)) for part in files_behind(path, names)]
+    return tuple((part, state) for part, state in found if state is not None)
 
 
 def _sources(path: Path, file: h5py.File, name: str, used: tuple[int, ...] | int) -> Iterator[Source]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,14 @@ def plan_lists(lists: Lists, raw: Path, label_list: str, work: Path) -> Plan:
     and line, where one is of no kind that is known, or broken.
     """
     closed = closed_list(raw / "labels.csv", label_list)
+    rows, bases = list_rows(lists, raw, closed)
+    return plan_rows(lambda: unrepeated(rows()), closed, bases, label_list, work, "the lists")
+
+
+def list_rows(
+    lists: Lists, raw: Path, closed: Sequence[Label] | None
+) -> tuple[Callable[[], Iterator[Row]], tuple[Path, ...]]:
+    """What gives the rows of all lists, and the folders that their paths may start from."""
     named = {split: spelled_out(f"data.csv.{split}", names) for split, names in lists.files().items()}
     every = [path.absolute().parent for found in named.values() for path in found]
     bases = tuple(dict.fromkeys(base for folder in every for base in (folder, *folder.parents)))
@@ -42,7 +50,7 @@ def plan_lists(lists: Lists, raw: Path, label_list: str, work: Path) -> Plan:
                     row = row_of(file, "val" if held_out else split, ";".join(labels))
                     yield replace(row, status="bad_label", reason="no label") if not labels else row
 
-    return plan_rows(lambda: unrepeated(rows()), closed, bases, label_list, work, "the lists")
+    return rows, bases
 
 
 def _entries(copy: Path, name: str, closed: Sequence[Label] | None) -> Iterator[Entry]:
