@@ -25,8 +25,9 @@ def whole_positions(model: nn.Module) -> Iterator[None]:
 
     Examples
     --------
-    >>> layer = Dcls1d(2, 2, 1, dilated_kernel_size=5)
-    >>> with whole_positions(layer):
+    >>> import dcls, torch
+    >>> layer = dcls.Dcls1d(2, 2, 1, dilated_kernel_size=5)
+    >>> with dcls.whole_positions(layer):
     ...     int((layer.kernel() != 0).sum())
     4
     """
@@ -72,8 +73,9 @@ class Stream:
 
     Examples
     --------
-    >>> layer = Dcls1d(3, 4, 1, dilated_kernel_size=5, causal=True)
-    >>> input, stream = torch.randn(2, 3, 10), Stream(layer)
+    >>> import dcls, torch
+    >>> layer = dcls.Dcls1d(3, 4, 1, dilated_kernel_size=5, causal=True)
+    >>> input, stream = torch.randn(2, 3, 10), dcls.Stream(layer)
     >>> steps = [stream(input[..., t : t + 1]) for t in range(10)]
     >>> torch.allclose(torch.cat(steps, -1), layer(input), atol=1e-5)
     True

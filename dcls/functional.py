@@ -44,8 +44,9 @@ def dcls_convolution(
 
     Examples
     --------
+    >>> import dcls, torch
     >>> weight, P = torch.ones(1, 1, 1), torch.full((1, 1, 1, 1), 1.0)
-    >>> dcls_convolution(torch.arange(5.0)[None, None], weight, None, P, None, 3, padding=1, version="v1")
+    >>> dcls.dcls_convolution(torch.arange(5.0)[None, None], weight, None, P, None, 3, padding=1, version="v0")
     tensor([[[1., 2., 3., 4., 0.]]])
     """
     size = to_tuple(dilated_kernel_size, len(P), "dilated_kernel_size")

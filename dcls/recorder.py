@@ -35,8 +35,9 @@ class PositionRecorder:
 
     Examples
     --------
-    >>> model = nn.Sequential(Dcls1d(2, 2, 1, dilated_kernel_size=9))
-    >>> recorder = PositionRecorder(model, chosen=lambda step: step % 10 == 0)
+    >>> import dcls, torch
+    >>> model = torch.nn.Sequential(dcls.Dcls1d(2, 2, 1, dilated_kernel_size=9))
+    >>> recorder = dcls.PositionRecorder(model, chosen=lambda step: step % 10 == 0)
     >>> for step in range(21):
     ...     _ = model[0].P.data.add_(0.1)
     ...     recorder(step)

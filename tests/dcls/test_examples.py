@@ -1,5 +1,7 @@
 """The examples that people meet first: the script with the picture, and the ten lines of dcls/README.md."""
 
+import doctest
+import importlib
 import os
 import re
 import subprocess
@@ -32,8 +34,31 @@ def test_learn_where_to_look(tmp_path):
     assert lines[-1] == str(picture)
 
 
-def test_the_committed_picture_is_small():
-    content = (ROOT / "examples" / "learn_where_to_look.png").read_bytes()
+def test_learn_delays(tmp_path):
+    """A third of the training: the neurons fire for their own patterns, which they do not with the first delays."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    picture = tmp_path / "picture.png"
+    command = [sys.executable, "-m", "examples.learn_delays", "--steps", "130", "--picture", str(picture)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes().startswith(PNG)
+    right, error, near = (re.findall(r"[\d.]+", line)[-2:] for line in done.stdout.splitlines()[1:4])
+    assert float(right[0]) < 5 < 60 < float(right[1])
+    assert float(error[1]) < float(error[0]) / 2
+    assert float(near[1]) > 60 > float(near[0])
+
+
+@pytest.mark.parametrize("module", ["delays", "functional", "recorder"])
+def test_examples_in_docstrings(module):
+    found = doctest.testmod(importlib.import_module(f"dcls.{module}"))
+    assert found.attempted >= 2
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", ["learn_where_to_look", "learn_delays"])
+def test_the_committed_picture_is_small(name):
+    content = (ROOT / "examples" / f"{name}.png").read_bytes()
     assert content.startswith(PNG)
     assert len(content) < 200_000
 
