@@ -61,6 +61,12 @@ def use_convolution(choice: str | Sequence[dict[str, Any]]) -> None:
 
     Results agree within the rounding of the dtype. With ``torch.use_deterministic_algorithms(True)`` "measured" means
     "rule". Raises ValueError for any other word, and for records that ``convolution_choices()`` did not make.
+
+    Examples
+    --------
+    >>> import dcls
+    >>> dcls.use_convolution("measured")
+    >>> dcls.use_convolution("rule")
     """
     global _mode
     if isinstance(choice, str):

@@ -31,15 +31,38 @@ FEW = 4  # elements: products of matrices of fewer columns take longer than prod
 def dense_kernel(weight: Tensor, P: Tensor, SIG: Tensor | None, size: Sequence[int], version: str) -> Tensor:
     """Dense kernel of elements with learnable positions.
 
-    weight is (*leading, kernel_count); P and SIG are (len(size), *leading, kernel_count), in cells, P[d] from
-    ``size[d] // 2`` on the kernel axis ``axis_of(version, len(size))[d]``. Returns (*leading, *size) in the dtype
-    of weight: sum_k weight_k G_k / (sum over the grid of G_k + 1e-7), with G_k the product over the axes of
+    It is sum_k weight_k G_k / (sum over the grid of G_k + 1e-7), with G_k the product over the axes of
 
     - gauss: exp(-x^2 / (2 (0.27 + |SIG|)^2)), x the distance to the position (arXiv 2306.00817, section 2);
     - max: max(0, 1 + |SIG| - |x|) (2306.00817, section 2);
     - v1, v0: max(0, 1 - |x|), bilinear interpolation, v0 not normalised (2112.03740, section 2); they ignore SIG.
 
-    Raises ValueError for an unknown version, or spreads that are missing.
+    Parameters
+    ----------
+    weight : (*leading, kernel_count), with one leading axis or more
+    P, SIG : (len(size), *leading, kernel_count)
+        In cells, P[d] from ``size[d] // 2`` on the kernel axis ``axis_of(version, len(size))[d]``.
+    size
+        Cells along each axis of the kernel.
+    version
+        gauss, max, v1 or v0.
+
+    Returns
+    -------
+    (*leading, *size), in the dtype of weight
+
+    Raises
+    ------
+    ValueError
+        For an unknown version, or spreads that are missing.
+
+    Examples
+    --------
+    An element a quarter of a cell to the right of the middle:
+
+    >>> import dcls, torch
+    >>> dcls.dense_kernel(torch.ones(1, 1), torch.full((1, 1, 1), 0.25), None, (5,), "v1")
+    tensor([[0.0000, 0.0000, 0.7500, 0.2500, 0.0000]])
     """
     return cropped_kernel(weight, P, SIG, size, version, (0,) * len(size))
 

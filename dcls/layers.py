@@ -43,6 +43,15 @@ class Dcls2d(_AllLearned):
     """Two-dimensional DCLS: input (N, C, H, W), P and SIG (2, out, in // groups, kernel_count).
 
     ``use_implicit_gemm`` is accepted because the published package has it, and ignored.
+
+    Examples
+    --------
+    >>> import dcls, torch
+    >>> layer = dcls.Dcls2d(16, 16, kernel_count=26, dilated_kernel_size=23, padding=11, groups=16)
+    >>> layer(torch.randn(2, 16, 64, 62)).shape
+    torch.Size([2, 16, 64, 62])
+    >>> layer.kernel().shape, layer.P.shape
+    (torch.Size([16, 1, 23, 23]), torch.Size([2, 16, 1, 26]))
     """
 
     learned_axes = 2

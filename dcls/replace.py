@@ -38,6 +38,14 @@ def replace_depthwise(
 
     Raises ValueError for an unknown ``share``, a negative ``position_std``, if there is nothing to replace, or if no
     padding keeps the output size.
+
+    Examples
+    --------
+    >>> import dcls
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 7, padding=3, groups=8))
+    >>> dcls.replace_depthwise(model, kernel_count=26, dilated_kernel_size=23)["1"].P.shape
+    torch.Size([2, 8, 1, 26])
     """
     replaced = _replace(model, True, kernel_count, dilated_kernel_size, version, where, share, position_std)
     if not replaced:
@@ -183,6 +191,12 @@ def fuse(model: nn.Module) -> nn.Module:
     a padding module before the convolution. A model that is itself a DCLS layer is returned as a new module. On a CPU,
     convert the fused model and its input to ``torch.channels_last``: torch's own convolutions with large depthwise
     kernels are many times slower in the default memory format.
+
+    Examples
+    --------
+    >>> import dcls
+    >>> dcls.fuse(dcls.Dcls2d(8, 8, 26, dilated_kernel_size=23, padding=11, groups=8))
+    Conv2d(8, 8, kernel_size=(23, 23), stride=(1, 1), padding=(11, 11), groups=8)
     """
     if isinstance(model, DclsNd):
         return fused(model)

@@ -17,7 +17,17 @@ def dcls_layers(model: nn.Module) -> list[tuple[str, DclsNd]]:
 
 
 def clamp_positions(model: nn.Module) -> None:
-    """Bring the positions of every DCLS layer of a model back into its kernel; call after each optimizer step."""
+    """Bring the positions of every DCLS layer of a model back into its kernel; call after each optimizer step.
+
+    Examples
+    --------
+    >>> import dcls, torch
+    >>> layer = dcls.Dcls1d(1, 1, 1, dilated_kernel_size=5)
+    >>> _ = layer.P.data.fill_(7.0)
+    >>> dcls.clamp_positions(layer)
+    >>> layer.P.item()
+    2.0
+    """
     for _, layer in dcls_layers(model):
         layer.clamp_parameters()
 
@@ -30,6 +40,14 @@ def parameter_groups(
     Positions are P and SIG of the DCLS layers: no decay and ``position_rate`` times the learning rate, five times in
     arXiv 2309.13972, section 3. Not decayed are parameters of one dimension and biases. Parameters that need no
     gradient are left out.
+
+    Examples
+    --------
+    >>> import dcls, torch
+    >>> layer = dcls.Dcls2d(8, 8, 26, dilated_kernel_size=23, padding=11, groups=8)
+    >>> groups = dcls.parameter_groups(torch.nn.Sequential(layer), lr=0.25, weight_decay=0.05)
+    >>> [(group["lr"], group["weight_decay"], len(group["params"])) for group in groups]
+    [(0.25, 0.05, 1), (0.25, 0.0, 1), (1.25, 0.0, 2)]
     """
     learned = {id(p) for _, layer in dcls_layers(model) for p in (layer.P, layer.SIG) if p is not None}
     decayed, plain, positions = [], [], []
