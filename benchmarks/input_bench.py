@@ -83,7 +83,7 @@ def with_hdf5(count: int) -> Params:
             file["target"] = np.eye(527, dtype=bool)[np.arange(rows) % 527]
     params = load(ROOT / "presets" / "audioset.yaml")
     assert params.data.audioset is not None
-    files = params.data.audioset.model_copy(update={"train": ("train.h5",), "test": "test.h5", "val_fraction": 0.02})
+    files = params.data.audioset.model_copy(update={"train": ("train.h5",), "test": ("test.h5",), "val_fraction": 0.02})
     return params.model_copy(
         update={
             "data": params.data.model_copy(update={"audioset": files}),

@@ -76,12 +76,12 @@ def test_the_same_clips_give_the_same_mAP_in_every_form(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_through_dvc_too(tmp_path: Path) -> None:
     clone = new_clone(tmp_path / "clone")
+    run(clone, "python", "-m", "harness", "preset", "audioset")
     found = {}
     for form in (*LOSSLESS, "mp3"):
         (tmp_path / form).mkdir()
         named = write(form, tmp_path / form)
         named = {key: [str(tmp_path / form / name) for name in names] for key, names in named.items()}  # type: ignore[attr-defined]
-        run(clone, "python", "-m", "harness", "preset", "audioset")
         edit(clone, lambda params, named=named: shrunk(params, named))
         run(clone, "python", "-m", "harness", "hardware")
         commit(clone, form)

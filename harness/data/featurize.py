@@ -232,6 +232,9 @@ def print_summary(summary: dict[str, Any]) -> None:
         lengths = summary["lengths"]
         padded, cut = (sum(lengths[what].values()) for what in ("padded", "cut"))
         print(f"{padded} clips are padded to {lengths['clip_seconds']:g} s when they are read, {cut} are cut")
+    if low := {rate: count for rate, count in summary.get("sampled_at", {}).items() if int(rate) < RATE}:
+        copies = ", ".join(f"{count} at {int(rate) / 1000:g} kHz" for rate, count in low.items())
+        print(f"warning: {copies} are copies of a lower rate than {RATE // 1000} kHz, with nothing above half of it")
     for split, counts in summary.get("coverage", {}).items():
         if counts["listed"]:
             share = 100 * counts["ok"] / counts["listed"]

@@ -240,6 +240,7 @@ class DataSummary(Result):
     statuses: Counts
     clips_per_class: dict[str, Counts] | None = None
     lengths: dict[str, JsonValue] | None = None
+    sampled_at: Counts | None = None  # sounds that were decoded, by their sample rate in Hz
     bad: Counts | None = None
     statuses_per_split: dict[str, Counts] | None = None
     statuses_per_source: dict[str, Counts] | None = None

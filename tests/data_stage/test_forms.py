@@ -143,7 +143,10 @@ def test_parquet_is_not_read_in_place(tmp_path: Path, make: MakeParams) -> None:
 
 @pytest.mark.parametrize("write", [write_parquet_rows, write_mp3_rows, write_tar_rows])
 def test_a_clip_in_a_file_of_many_gets_its_status(
-    tmp_path: Path, make: MakeParams, write: Callable[[Path, Sequence[tuple[str, tuple[str, ...], bytes]]], None]
+    tmp_path: Path,
+    make: MakeParams,
+    write: Callable[[Path, Sequence[tuple[str, tuple[str, ...], bytes]]], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write(tmp_path / "train", [row[:3] for row in ROWS])
     write(tmp_path / "test", [("good", SPEECH, WAV)])
@@ -155,6 +158,10 @@ def test_a_clip_in_a_file_of_many_gets_its_status(
         assert (row.status, name) == (status, name) and reason in row.reason and bool(row.reason) == (status != "ok")
         assert (row.samples > 0) == (status == "ok") and str(tmp_path) not in row.reason
         assert row.source.startswith("train:")
+    good = [row for row in rows if row.status == "ok"]
+    data = json.loads((tmp_path / "results/audioset/data.json").read_text())
+    assert data["sampled_at"]["16000"] == 1 and sum(data["sampled_at"].values()) >= len(good) + 1
+    assert "warning: 1 at 16 kHz are copies of a lower rate than 32 kHz" in capsys.readouterr().out
 
 
 def test_rows_and_samples_with_something_missing(tmp_path: Path, make: MakeParams) -> None:

@@ -26,7 +26,7 @@ from harness.data.fetching.fetch import fetch
 from harness.data.sources import instruments
 from tests.conftest import ROOT
 
-from . import forms, test_audioset, test_blocks, test_hdf5
+from . import forms, test_audioset, test_blocks, test_hdf5, test_lists
 from .conftest import MakeParams
 from .test_audioset import sums
 from .test_leakage import digest
@@ -130,6 +130,11 @@ def of_esc10(folder: Path, make: MakeParams) -> Params:
     return make(preset="esc10", kind="esc10", clip_seconds=1.0)
 
 
+def of_list(folder: Path, make: MakeParams) -> Params:
+    test_lists.write_all(folder, "ast")
+    return test_lists.of_lists(make, train="lists/train.json", val="lists/val.json", test="lists/test.json")
+
+
 def of_form(form: str, in_place: bool = False) -> Callable[[Path, MakeParams], Params]:
     def write(folder: Path, make: MakeParams) -> Params:
         clips = {split: forms.made(split[0], count, samples=8_000) for split, count in SIZES.items()}
@@ -142,6 +147,7 @@ SIZES = {"train": 11, "val": 3, "test": 5}
 KINDS = {"folder": of_folder, "audioset": of_audio, "hdf5": of_hdf5, "esc10": of_esc10} | {
     form: of_form(form) for form in ("parquet", "mp3", "tar")
 }
+KINDS["list"] = of_list
 KINDS["folder in place"] = of_form("folder", in_place=True)
 KILLED = ("first", "second", "third")
 

@@ -13,7 +13,10 @@ import numpy as np
 
 from harness.base.errors import UserError
 from harness.base.files import sha256_of, state_of
+from harness.base.names import spelled_out
+from harness.config.params import Audioset
 from harness.data.clips import decoding as audio
+from harness.data.clips.forms import sound_files
 from harness.data.clips.hdf5 import Files, require_unchanged
 from harness.data.clips.shards import to_int16
 
@@ -75,6 +78,14 @@ class EncodedReader:
 
     def __reduce__(self) -> tuple[type[EncodedReader], tuple[str, tuple[Path, ...], tuple[Files, ...]]]:
         return EncodedReader, (self.form, self.paths, self.files)
+
+
+def encoded_reader(given: Audioset, split: str, form: str, packed: Path, files: tuple[Files, ...]) -> EncodedReader:
+    """Of the clips in `packed`, of the split whose files `given` names; `files` are their states."""
+    if form == "files":
+        roots = (root.resolve() for root in spelled_out("data.audioset.audio", given.audio or ()))
+        return EncodedReader(form, (packed / SOURCES, *roots), ())
+    return EncodedReader(form, tuple(path.resolve() for path in sound_files(given, split)), files)
 
 
 def as_it_is(path: Path) -> Files:

@@ -13,9 +13,7 @@ import numpy as np
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import read_json
-from harness.base.names import spelled_out
 from harness.config.params import Params
-from harness.data.clips.encoded import SOURCES, EncodedReader
 from harness.data.clips.forms import sound_files
 from harness.data.clips.hdf5 import Hdf5Reader, read_in_place
 from harness.data.clips.index import Index
@@ -70,11 +68,11 @@ def _reader(params: Params, folder: Path, split: str) -> Callable[[int, int, int
         files = params.data.audioset_files
         place = files.split_with_files(split)
         form = read_json(folder / "summary.json").get("in_place", {}).get(place)
-        if form == "files":
-            roots = spelled_out("data.audioset.audio", files.audio or ())
-            return EncodedReader(form, (folder / SOURCES, *(root.resolve() for root in roots)), ())
         known = read_in_place(folder.parent / paths.in_place(params.preset).name, place) if files.test else ()
+        if form:
+            from harness.data.clips.encoded import encoded_reader  # its decoders are needed nowhere else in training
+
+            return encoded_reader(files, place, form, folder, known)
         if known:
-            found = tuple(path.resolve() for path in sound_files(files, place))
-            return EncodedReader(form, found, known) if form else Hdf5Reader(found, known)
+            return Hdf5Reader(tuple(path.resolve() for path in sound_files(files, place)), known)
     return partial(read_clip, folder)

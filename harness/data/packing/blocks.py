@@ -13,7 +13,8 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
@@ -86,13 +87,19 @@ def is_finished(work: Path, number: int, key: str) -> bool:
 
 
 def finish(
-    work: Path, number: int, key: str, rows: Sequence[Row], fingerprints: Sequence[np.ndarray], digest: str
+    work: Path,
+    number: int,
+    key: str,
+    rows: Sequence[Row],
+    fingerprints: Sequence[np.ndarray],
+    digest: str,
+    rates: Mapping[int, int] | None = None,
 ) -> None:
     """Writes the block's part of the manifest, the fingerprints of its good rows, and that it is finished; `digest` is
-    of its sounds."""
+    of its sounds, `rates` counts those that were decoded by their sample rate in Hz."""
     write_manifest(block_path(work, number), rows)
     write_atomic(_fingerprints_path(work, number), lambda file: np.save(file, np.array(fingerprints, FINGERPRINT)))
-    write_json(block_path(work, number).with_suffix(".json"), {"key": key, "digest": digest})
+    write_json(block_path(work, number).with_suffix(".json"), {"key": key, "digest": digest, "rates": rates or {}})
 
 
 def key_of_finished(work: Path, number: int) -> str:
@@ -102,6 +109,12 @@ def key_of_finished(work: Path, number: int) -> str:
 def finished_block(work: Path, number: int) -> tuple[list[Row], str]:
     """The rows of a finished block, and the digest of its sounds."""
     return read_manifest(block_path(work, number)), read_json(block_path(work, number).with_suffix(".json"))["digest"]
+
+
+def finished_rates(work: Path, number: int) -> Counter[int]:
+    """How many sounds of a finished block were decoded, by their sample rate in Hz."""
+    rates = read_json(block_path(work, number).with_suffix(".json"))["rates"]
+    return Counter({int(rate): count for rate, count in rates.items()})
 
 
 def finished_fingerprints(work: Path, number: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -78,7 +79,9 @@ def featurize_listed(
         digest = hashlib.sha256("".join(f"{value}  {name}\n" for value, name in lines).encode()).hexdigest()
         bad = {"classes": len(plan.labels), "bad": bad_clips(params.data.kind, statuses)}
         found = {"leakage": leakage.counts, "fingerprint": digest}
-        summary = head | bad | coverage.summary() | plan.extra | found
+        rates = sum((blocks.finished_rates(work, number) for number in range(len(plan.tasks))), Counter[int]())
+        rated = {"sampled_at": {str(rate): rates[rate] for rate in sorted(rates)}} if rates else {}
+        summary = head | bad | coverage.summary() | rated | plan.extra | found
         write_json(folder / "summary.json", summary)
     write_report(paths.results(params.preset) / "leakage.csv", leakage)
     return summary, coverage

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from harness.data.clips.shards import GrowingArray, to_int16
 from harness.data.packing import blocks
 from harness.data.packing.fingerprints import clip_fingerprint
 
+Packed = tuple[Row, np.ndarray | None]
 
-def pack(row: Row, source: Path | bytes) -> tuple[Row, np.ndarray | None]:
+
+def pack(row: Row, source: Path | bytes, rates: Counter[int] | None = None) -> Packed:
     """The row with sha256, duration and status filled in, and int16 (samples,) at 32 kHz where that is `ok`.
 
-    `source` is a file, or the content of one.
+    `source` is a file, or the content of one. `rates` counts the good ones by their sample rate in Hz.
     """
     try:
         if isinstance(source, Path):
@@ -37,6 +40,8 @@ def pack(row: Row, source: Path | bytes) -> tuple[Row, np.ndarray | None]:
         clip = to_int16(audio.resample(sound.waveform, sound.rate))
         if not clip.any():
             raise audio.BadAudio("silent", "nothing of it is left at 32 kHz")
+        if rates is not None:
+            rates[sound.rate] += 1
         return row, clip
     except audio.BadAudio as bad:
         return dataclasses.replace(row, status=bad.status, reason=bad.reason), None
@@ -44,7 +49,7 @@ def pack(row: Row, source: Path | bytes) -> tuple[Row, np.ndarray | None]:
         return dataclasses.replace(row, status="unreadable", reason=error.strerror or str(error)), None
 
 
-def pack_each(rows: Sequence[Row], folder: Path) -> Iterator[tuple[Row, np.ndarray | None]]:
+def pack_each(rows: Sequence[Row], folder: Path) -> Iterator[Packed]:
     """The same for each of the rows, from its source in `folder`."""
     for row in tqdm(rows, desc="decode", unit="clip", disable=None):
         yield pack(row, folder / row.source)
@@ -61,11 +66,12 @@ def pack_block(work: Path, bases: Sequence[Path], number: int, in_place: bool = 
     key = _key(rows, paths, in_place)
     if blocks.is_finished(work, number, key):
         return
-    packed = (pack(row, path) if row.status == "ok" else (row, None) for row, path in zip(rows, paths, strict=True))
-    (index_block if in_place else write_block)(work, number, key, packed)
+    rates, pairs = Counter[int](), zip(rows, paths, strict=True)
+    packed = (pack(row, path, rates) if row.status == "ok" else (row, None) for row, path in pairs)
+    (index_block if in_place else write_block)(work, number, key, packed, rates)
 
 
-def index_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, np.ndarray | None]]) -> None:
+def index_block(work: Path, number: int, key: str, packed: Iterable[Packed], rates: Counter[int]) -> None:
     """Finishes block `number` without a shard: its rows say where the sounds are, to be decoded when they are read."""
     digest, rows, fingerprints = hashlib.sha256(), [], []
     for row, clip in packed:
@@ -76,11 +82,12 @@ def index_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, n
             fingerprints.append(clip_fingerprint(clip))
             row = dataclasses.replace(row, shard=max(row.shard, 0), samples=len(clip))
         rows.append(row)
-    blocks.finish(work, number, key, rows, fingerprints, digest.hexdigest())
+    blocks.finish(work, number, key, rows, fingerprints, digest.hexdigest(), rates)
 
 
-def write_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, np.ndarray | None]]) -> None:
-    """Finishes block `number` with these rows, the clips of those that are `ok` in its shard.
+def write_block(work: Path, number: int, key: str, packed: Iterable[Packed], rates: Counter[int]) -> None:
+    """Finishes block `number` with these rows, the clips of those that are `ok` in its shard; `rates` are as pack has
+    counted them when the last row was taken.
 
     Raises UserError where the shard cannot be written.
     """
@@ -102,7 +109,7 @@ def write_block(work: Path, number: int, key: str, packed: Iterable[tuple[Row, n
         raise UserError(f"{shard}: cannot be written ({error.strerror}): free space or fix its rights") from error
     if not file.length:
         shard.unlink()  # no good clip: no shard
-    blocks.finish(work, number, key, rows, fingerprints, sha256_of(shard) if file.length else "")
+    blocks.finish(work, number, key, rows, fingerprints, sha256_of(shard) if file.length else "", rates)
 
 
 def listed_key(work: Path, bases: Sequence[Path], number: int, in_place: bool = False) -> str:

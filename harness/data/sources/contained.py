@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from harness.base.errors import UserError
 from harness.base.files import state_of
@@ -15,13 +14,12 @@ from harness.data.clips.labels import Label
 from harness.data.clips.manifest import Row, printable
 from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
-from harness.data.packing.pack import index_block, pack, write_block
+from harness.data.packing.pack import Packed, index_block, pack, write_block
 from harness.data.sources import mp3_hdf5, parquet, tars
 from harness.data.sources.catalog import ytid_of
 from harness.data.sources.encoded import Encoded, Form
 from harness.data.sources.hdf5_parts import files_behind
 
-Packed = tuple[Row, np.ndarray | None]
 FORMS: dict[str, Form] = {"mp3_hdf5": mp3_hdf5, "parquet": parquet, "tar": tars}
 
 
@@ -59,9 +57,16 @@ def pack_piece(piece: Piece) -> None:
     key = key_of_piece(piece)
     if not blocks.is_finished(piece.work, piece.number, key):
         lookup = {label.name: label.mid for label in piece.labels} | {label.mid: label.mid for label in piece.labels}
+        rates = Counter[int]()
         found = FORMS[piece.form].read(piece.path, piece.first, piece.last)
         finish = write_block if piece.file is None else index_block
-        finish(piece.work, piece.number, key, _unchanged(piece, key, (_packed(piece, lookup, each) for each in found)))
+        finish(
+            piece.work,
+            piece.number,
+            key,
+            _unchanged(piece, key, (_packed(piece, lookup, each, rates) for each in found)),
+            rates,
+        )
 
 
 def _unchanged(piece: Piece, key: str, packed: Iterable[Packed]) -> Iterator[Packed]:
@@ -82,9 +87,9 @@ def key_of_piece(piece: Piece) -> str:
     )
 
 
-def _packed(piece: Piece, lookup: Mapping[str, str], each: Encoded) -> Packed:
+def _packed(piece: Piece, lookup: Mapping[str, str], each: Encoded, rates: Counter[int]) -> Packed:
     row = _row(piece, lookup, each)
-    return pack(row, each.sound) if row.status == "ok" and each.sound is not None else (row, None)
+    return pack(row, each.sound, rates) if row.status == "ok" and each.sound is not None else (row, None)
 
 
 def _row(piece: Piece, lookup: Mapping[str, str], each: Encoded) -> Row:

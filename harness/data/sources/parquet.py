@@ -62,7 +62,8 @@ def _require_columns(path: Path, schema: pyarrow.Schema) -> None:
 
 
 def read(path: Path, first: int, last: int) -> Iterator[Encoded]:
-    """Row group by row group, a few rows at a time; whatever the groups' size, no more is in memory."""
+    """Row group by row group, of which pyarrow holds about twice the size where its sounds are one page, as they
+    mostly are; a few rows at a time of what it holds become Python's."""
     with _opened(path) as file:
         row = sum(file.metadata.row_group(group).num_rows for group in range(first))
         groups = range(first, last)
