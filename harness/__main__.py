@@ -43,6 +43,7 @@ COMMANDS = {
     "verify": ("harness.records.verify", "verify"),
     "predict": ("harness.predicting.predict", "predict"),
     "export": ("harness.exporting.export", "export"),
+    "status": ("harness.running.status", "status"),
 }
 
 
@@ -217,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("figures", "page"):
         stages.choices[name].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "show", "print the results table and where the report lies")
+    _add(stages, "status", "print how far each run of the matrix is, and why one failed; status 1 where one did")
     _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
     stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
     _add(stages, "predict", "tag recordings with a trained model (docs/predict.md)")

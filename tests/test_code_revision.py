@@ -9,10 +9,10 @@ import pytest
 
 from harness.records.git_history import code_revision
 
-WRITTEN = ("results/a.csv", "benchmarks/results/a.csv", "paper_tables/a.md", "dvc.lock")
+WRITTEN = ("results/a.csv", "benchmarks/results/a.csv", "paper_tables/a.md", "dvc.lock", "params.yaml")
 
 
-def test_what_runs_write_is_no_changed_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_write_or_record_is_no_changed_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert code_revision() == {"revision": None, "dirty": None}
     for name in (*WRITTEN, "benchmarks/code.py"):

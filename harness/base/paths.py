@@ -55,6 +55,16 @@ def log(preset: str, name: str) -> Path:
     return Path("runs") / preset / f"{name}.log.json"
 
 
+def status(preset: str, model: str, seed: int) -> Path:
+    """How far a training is, or how it ended: outside Git."""
+    return Path("runs") / preset / f"{model}-{seed}.status.json"
+
+
+def tensorboard(preset: str, model: str, seed: int) -> Path:
+    """Event files, beside the weights: outside DVC's outputs, as they are never the same twice."""
+    return Path("runs") / preset / f"{model}-{seed}.tensorboard"
+
+
 def predictions(preset: str, model: str, seed: int) -> Path:
     return Path("predictions") / preset / f"{model}-{seed}.npz"
 
@@ -62,6 +72,11 @@ def predictions(preset: str, model: str, seed: int) -> Path:
 def results(preset: str) -> Path:
     """Small files, committed to Git."""
     return Path("results") / preset
+
+
+def plotted_history(preset: str) -> Path:
+    """What `dvc plots show` draws: written by `tables`, and while runs go on by each of them."""
+    return results(preset) / "plots" / "history.csv"
 
 
 def tables(preset: str) -> Path:

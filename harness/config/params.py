@@ -213,6 +213,7 @@ class Execution(Section):
     workers: int = key("processes that read the training clips, beside each training process", 0, 0, 1000)
     checkpoint_steps: Count | None = key("steps from one checkpoint to the next; null for one after each epoch", None)
     checkpoints_kept: int = key("newest checkpoints kept of an unfinished run", 2, 1, 1000)
+    tensorboard: bool = key("write each step's loss and rate to event files, runs/PRESET/MODEL-SEED.tensorboard", False)
     threads: int = key(
         "CPU threads of a training, an evaluation or a linear baseline; only rounding differs", 1, 1, 1000
     )

@@ -23,7 +23,7 @@ from harness.data.clips.truncated import cut_short
 FORMATS = set(soundfile.available_formats()) - {"RAW"}  # of which no header says what it is
 ENDINGS = {f".{name.lower()}" for name in FORMATS} | {".aif", ".oga", ".opus", ".m4a"}
 BLOCK = decoding.LONGEST  # seconds that are decoded at a time
-READERS = 8  # threads at most; decoding and resampling leave Python alone
+READERS = 16  # threads at most; decoding and resampling leave Python alone
 
 
 @dataclass(frozen=True)

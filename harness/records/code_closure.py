@@ -36,6 +36,7 @@ PLUMBING = {
     "harness/records": "writes what stands beside a number, never the number",
     "harness/running/checkpoint.py": "saves and loads weights as they are",
     "harness/running/resume.py": "saves and loads the state of a run; tests hold a resumed run to an undisturbed one",
+    "harness/running/watch.py": "tells how far a run is; tests hold a watched run to one that is not",
     "harness/running/signals.py": "stops a run between two steps; tests hold a stopped run to an undisturbed one",
 }
 

@@ -10,15 +10,16 @@ from typing import Any
 from harness.base.errors import UserError
 from harness.records.code_closure import PACKAGES, Tree, stage_fingerprint
 
-WRITTEN_BY_RUNS = ("results", "paper_tables", "dvc.lock", "benchmarks/results")  # not counted as changed code
+WRITTEN_BY_RUNS = ("results", "paper_tables", "dvc.lock", "benchmarks/results")
+RECORDED = "params.yaml"  # whose values stand in every record; with the above, not counted as changed code
 MOST_COMMITS = 500  # that are searched for the code of a result, newest first
 
 
 def code_revision() -> dict[str, Any]:
-    """`revision`, and whether tracked files other than results are `dirty`; both None where there is no Git history."""
+    """`revision`, and whether tracked files but results and params.yaml are `dirty`; both None without Git history."""
     try:
         revision = git("rev-parse", "HEAD").decode().strip()
-        unchanged = (f":!{name}" for name in WRITTEN_BY_RUNS)
+        unchanged = (f":!{name}" for name in (*WRITTEN_BY_RUNS, RECORDED))
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *unchanged)
     except UserError:
         return {"revision": None, "dirty": None}

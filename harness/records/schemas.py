@@ -20,6 +20,7 @@ SCHEMA_VERSION = 3  # of every JSON file that has one
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}  # quantiles over a stage's elements
 
 HISTORY = ("epoch", "learning_rate", "train_loss", "val_mAP")
+LIVE_HISTORY = ("backbone", "method", "seed", "epoch", "train_loss", "val_mAP_percent")  # plots/history.csv
 POSITIONS = (  # displacement and spread in cells; support, moved and at_border are shares
     "epoch",
     "stage",
@@ -76,7 +77,7 @@ class Log(Result):
     finished: str  # ISO 8601, UTC
     seconds: float | None
     revision: str | None  # null outside a Git repository
-    dirty: bool | None  # tracked files other than results were changed
+    dirty: bool | None  # tracked files but results and params.yaml were changed
     host: dict[str, JsonValue]
     resumed_at: tuple[int, int] | None = None  # epoch and step at which the last session of a training began
     clips_per_second: float | None = None

@@ -6,10 +6,10 @@ import pandas as pd
 
 from harness.base import paths
 from harness.base.files import write_json, write_text
+from harness.records.schemas import LIVE_HISTORY
 from harness.report.frames import Frames
 from harness.report.paper_tables.table1 import CHANCE, table1_rows
 
-HISTORY = ["backbone", "method", "seed", "epoch", "train_loss", "val_mAP_percent"]
 POSITIONS = ["backbone", "seed", "stage", "epoch", "mean_displacement_cells"]
 DIFFERENCES = ["backbone", "label", "difference_points", "low", "high"]
 
@@ -24,7 +24,7 @@ def write_dvc_views(frames: Frames) -> None:
     positions = frames.positions[frames.positions.model.isin(frames.main.values())]
     positions = positions.rename(columns={"mean_displacement": "mean_displacement_cells"})
     plots = {
-        "history": histories[HISTORY],
+        "history": histories[list(LIVE_HISTORY)],
         "positions": positions[POSITIONS],
         "class_differences": _differences(frames),
     }

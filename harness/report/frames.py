@@ -170,6 +170,8 @@ class Frames:
 
     @cached_property
     def timed_device(self) -> str:
+        if self.files.read(paths.TIMED_DEVICE) is None:
+            return "no device"
         return self.files.json(paths.TIMED_DEVICE, schemas.TimedDevice).device
 
     @cached_property

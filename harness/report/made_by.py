@@ -28,7 +28,8 @@ DATA = {
 RANDOM, PUBLISHED = "random", "the authors' published weights"  # what training began with
 BEGUN = {"random": ", from scratch", "imagenet": ", from ImageNet weights", "published": ""}
 UNLIKE_THE_PAPER = "Not the paper's experiment ({}): the published and the reproduced mAP do not compare."
-NAMED = 3  # files named where they disagree; of more, the count
+NOT_TIMED = "none of these models yet, on the device that was timed last: run `python -m harness throughput`"
+NAMED = 3  # records named where they disagree; of more, the count
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ def made_by(frames: Frames) -> MadeBy:
         ("Convolutions", _by_model(trained, "convolution")),
         *([("Starting weights", _by_model(trained, "start"))] if (trained.start != RANDOM).any() else []),
         ("Training", _training(frames, here, scored)),
-        ("Timing", f"full-size models, {_all(timed.timing)}"),
+        ("Timing", f"full-size models, {_all(timed.timing)}" if len(timed) else NOT_TIMED),
         ("Code", f"{_code(files)}; torch {_all(files.torch)}"),
     )
     line = (
         f"{frames.preset}: {clips} test clips{tested}, {metrics.classes} classes; {_all(trained.scale)}, "
-        f"{_all(trained.epochs)} on {_all((here if len(here) else scored).device)}; full-size timing on "
-        f"{_all(timed.device)}"
+        f"{_all(trained.epochs)} on {_all((here if len(here) else scored).device)}; "
+        f"{f'full-size timing on {_all(timed.device)}' if len(timed) else 'no full-size timing'}"
     )
     warnings = [UNLIKE_THE_PAPER.format("; ".join(reasons))] if (reasons := unlike_the_paper(frames)) else []
     return MadeBy(line, facts, tuple(warnings), tuple(_disagreements(frames.models, files)))
@@ -86,7 +87,7 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
         line = {"file": f"{one.source} ({one.model})", "kind": "timing", "code": f"revision {one.revision[:10]}"}
         line |= {"torch": one.torch, "device": one.device}
         found.append(line | {"timing": f"{one.condition}, on {one.device} (threads: {one.threads:.0f})"})
-    files = pd.DataFrame(found)
+    files = pd.DataFrame(found).assign(**({} if len(shown) else {"timing": None}))
     return files[files.kind != "parameters"]
 
 
@@ -183,7 +184,7 @@ def _disagreements(models: Iterable[str], files: pd.DataFrame) -> Iterable[str]:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} files"
+    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} records"
 
 
 def _all(values: pd.Series) -> str:

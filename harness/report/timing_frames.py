@@ -14,7 +14,7 @@ from harness.config.systems import BACKBONES, CLASS_COUNTS, System
 from harness.report.reading import Files
 from harness.throughput import rows
 from harness.throughput.condition import Condition
-from harness.throughput.device import breakdown_file, timings_file
+from harness.throughput.device import breakdown_file
 from harness.throughput.verdict import in_words
 
 FLAGS = ("compiled", "channels_last", "fused")
@@ -35,7 +35,7 @@ def all_timings(files: Files) -> pd.DataFrame:
 
     Raises UserError, naming the file, for a row that is damaged.
     """
-    found = [pd.DataFrame(columns=[*rows.COLUMNS, "source"])]
+    found = [pd.DataFrame(columns=[*rows.COLUMNS, "source", "condition", "in_words"])]
     for path in files.below(paths.THROUGHPUT):
         if path.suffix == ".csv" and not path.name.endswith(".breakdown.csv"):
             found.append(read_timings(files, path))
@@ -62,14 +62,8 @@ def read_timings(files: Files, path: Path) -> pd.DataFrame:
 def shown(timings: pd.DataFrame, device: str, systems: Mapping[str, System]) -> pd.DataFrame:
     """The fairest row of a device for each system that has one, found by its full-size model's architecture, with its
     name as `model`; the ratio is NaN where it is to another convolution than the system's own baseline's.
-
-    Raises UserError, saying what to run, where none was timed.
     """
     best = fairest(timings[timings.device == device], systems)
-    if best.empty:
-        raise UserError(
-            f"{timings_file(device)}: has no float32 inference of these systems; run `python -m harness throughput`"
-        )
     wanted = [(name, *architecture(one), _of_baseline(one, systems)) for name, one in systems.items()]
     found = pd.DataFrame(wanted, columns=["model", *rows.ARCHITECTURE, "own_baseline"]).merge(
         best, on=[*rows.ARCHITECTURE]

@@ -18,6 +18,7 @@ from harness.data.clips.clips import open_clips
 from harness.running import resume
 from harness.running.processes import World
 from harness.running.resume import Progress
+from harness.running.watch import Watch
 from harness.scoring.metrics import mean_average_precision
 from harness.scoring.scores import score
 from harness.training import batches, nonfinite, positions, recipe
@@ -35,14 +36,14 @@ class SessionTimes:
 
 
 def remaining_epochs(
-    run: Run, progress: Progress, folder: Path, stop_requests: list[int], times: SessionTimes
+    run: Run, progress: Progress, folder: Path, stop_requests: list[int], times: SessionTimes, watch: Watch
 ) -> Progress:
     """The epochs that `progress` lacks, a checkpoint after each; the progress at the end."""
     last, world = run.params.systems[run.name].schedule.epochs, run.world
     val = open_clips(run.params, "val", seed=run.seed)
     bar = tqdm(total=last, initial=progress.epoch, unit="epoch", desc=run.title, disable=not _has_bar(world))
     while progress.epoch < last:
-        progress, number, rate, stop = _epoch(run, progress, folder, stop_requests, times)
+        progress, number, rate, stop = _epoch(run, progress, folder, stop_requests, times, watch)
         weights, epoch = run.trainee.weights, progress.epoch + 1
         val_map = mean_average_precision(
             val.targets, score(weights, run.front_end, val, run.params.evaluate.batch, world)
@@ -60,6 +61,7 @@ def remaining_epochs(
             best = resume.save_best(folder, number, run.trainee) if world.is_first else ""
             progress = replace(progress, best_map=val_map, best=best)
         _save(run, folder, number, progress)
+        watch.epoch(progress.history, number)
         bar.update()
         bar.set_postfix(loss=f"{row['train_loss']:.4f}", val_mAP=f"{val_map:.3f}")
         if bar.disable:
@@ -75,7 +77,7 @@ def remaining_epochs(
 
 
 def _epoch(
-    run: Run, progress: Progress, folder: Path, stop_requests: list[int], times: SessionTimes
+    run: Run, progress: Progress, folder: Path, stop_requests: list[int], times: SessionTimes, watch: Watch
 ) -> tuple[Progress, int, float, bool]:
     """The steps that an epoch still lacks: progress, steps done in all, the last learning rate, whether to stop."""
     schedule, train, world, epoch = run.params.systems[run.name].schedule, run.params.train, run.world, progress.epoch
@@ -100,6 +102,7 @@ def _epoch(
         if not all(map(math.isfinite, losses)):
             _refuse(run, losses, division, order, clips.ids, epoch, step, rate)
         progress = replace(progress, step=step + 1, losses=(*progress.losses, *losses))
+        watch.step(epoch, step, division.steps, losses, rate)
         due = execution.checkpoint_steps and (step + 1) % execution.checkpoint_steps == 0
         if step + 1 < division.steps and (stop or due):
             _save(run, folder, number + 1, progress)

@@ -26,6 +26,7 @@ from harness.records.schemas import HISTORY
 from harness.running import resume, signals
 from harness.running.checkpoint import save_weights, with_metadata
 from harness.running.processes import World, joined, use_threads
+from harness.running.watch import Watch, watching
 from harness.training import positions
 from harness.training.loop import SessionTimes, remaining_epochs, say
 from harness.training.published import import_checkpoint
@@ -44,11 +45,11 @@ def train(params: Params, model_name: str, seed: int) -> None:
     if start.start == "published":
         import_checkpoint(params, start.weights, model_name, seed)
         return
-    with joined() as world, signals.stop_requests() as requests:
-        _train(params, model_name, seed, world, requests)
+    with joined() as world, signals.stop_requests() as requests, watching(params, model_name, seed, world) as watch:
+        _train(params, model_name, seed, world, requests, watch)
 
 
-def _train(params: Params, name: str, seed: int, world: World, stop_requests: list[int]) -> None:
+def _train(params: Params, name: str, seed: int, world: World, stop_requests: list[int], watch: Watch) -> None:
     parameters, data = stage_parameters(params, name), data_fingerprint(params)
     weights = params.systems[name].model.weights
     start_from = sha256_of(Path(weights)) if weights and Path(weights).is_file() else None
@@ -63,7 +64,8 @@ def _train(params: Params, name: str, seed: int, world: World, stop_requests: li
         progress = resume.load(folder, number, run.trainee)
         say(world, f"{name}-{seed}: going on after epoch {progress.epoch}, step {progress.step} of the next")
     resumed, times = progress, SessionTimes()
-    progress = remaining_epochs(run, progress, folder, stop_requests, times)
+    watch.begin(progress.history, number or 0)
+    progress = remaining_epochs(run, progress, folder, stop_requests, times, watch)
     if not world.is_first:
         return
     record = provenance(

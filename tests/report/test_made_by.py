@@ -111,7 +111,7 @@ def test_micro_batches_are_told(workplace: Path, report_params: Params) -> None:
         (
             "evaluation/evaluation.json",
             lambda one: one.update(code_fingerprint="f" * 64),
-            f"disagree in evaluation code: code {stage_fingerprint('evaluate')[:10]} in 17 files; code ffffffffff in",
+            f"disagree in evaluation code: code {stage_fingerprint('evaluate')[:10]} in 17 records; code ffffffffff in",
         ),
         (
             "training/run.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,19 @@ from matplotlib.colors import to_hex
 
 from harness.base import paths
 from harness.base.errors import UserError
+from harness.base.files import write_csv
 from harness.config.params import Params
 from harness.config.systems import PAPER
 from harness.report.figures import theme
 from harness.report.figures.speed import GREYS, step_time, throughput_by_batch
 from harness.report.frames import load_frames
+from harness.report.made_by import made_by
 from harness.report.tables import tables
 from harness.report.timing_frames import fairest
 from harness.throughput import rows
 from harness.throughput.device import slug
 from tests.made_up_timings import PARTS
-from tests.report.conftest import DCLS, RESULTS, timed_file, timing_of
+from tests.report.conftest import BASELINE, DCLS, RESULTS, rows_of_table, timed_file, timing_of
 
 H100 = "NVIDIA H100 80GB HBM3"
 
@@ -109,6 +112,25 @@ def test_the_table_has_every_device_and_what_did_not_run(workplace: Path, report
     assert f"baseline's on {here}**" in page and "Abacus" not in page and page.count("(in table 1)") == 3
     metrics = json.loads((RESULTS / "summary.json").read_text())
     assert metrics["speed_over_baseline"][DCLS] == float(chosen["ratio"])
+
+
+@pytest.mark.parametrize("left", ["the baselines", "no row", "no file"])
+def test_what_was_not_timed_is_missing_from_the_tables_and_stops_nothing(
+    workplace: Path, report_params: Params, left: str
+) -> None:
+    with open(timed_file(), newline="") as file:
+        found = list(csv.DictReader(file))
+    kept = [row for row in found if left == "the baselines" and not row["convolution"].startswith("DCLS")]
+    write_csv(timed_file(), list(found[0]), kept)
+    if left == "no file":
+        shutil.rmtree(paths.THROUGHPUT)
+    tables(report_params)
+    table, frames = rows_of_table(), load_frames(report_params)
+    assert table[DCLS]["throughput_527"] == "" and table[DCLS]["map_mean"]
+    assert bool(table[BASELINE]["throughput_527"]) == (left == "the baselines")
+    if left != "the baselines":
+        assert throughput_by_batch(frames) is None
+        assert dict(made_by(frames).facts)["Timing"].endswith("run `python -m harness throughput`")
 
 
 def test_a_damaged_row_is_named(workplace: Path, report_params: Params) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from harness.base import paths
-from harness.base.errors import UserError
 from harness.config.params import Params
 from harness.config.systems import Model
 from harness.report.reading import WORKING_TREE
@@ -169,7 +168,7 @@ def test_quick_prints_the_ratios_and_writes_nothing(
     assert [path.name for path in here.iterdir()] == ["paper_tables"]
 
 
-def test_the_tables_say_what_to_run(
+def test_the_tables_show_what_was_timed(
     here: Path, machine: Machine, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def of(params: Params) -> dict[str, float]:
@@ -178,7 +177,5 @@ def test_the_tables_say_what_to_run(
 
     write_timings(params, monkeypatch)
     assert of(params)[DCLS] == pytest.approx(1 / 1.4, rel=0.1)
-    path = timings_file(machine.label)
-    path.unlink()
-    with pytest.raises(UserError, match=rf"^{path}: has no float32 inference .*run `python -m harness throughput`"):
-        of(params)
+    timings_file(machine.label).unlink()
+    assert of(params) == {}

@@ -18,12 +18,15 @@ GREYS = {"stem": "#4D4D4D", "pointwise": "#8C8C8C", "attention": "#B8B8B8", "res
 PARTS = ("depthwise", *GREYS)  # from below
 
 
-def throughput_by_batch(frames: Frames) -> Figure:
+def throughput_by_batch(frames: Frames) -> Figure | None:
     """A column a backbone, a row a mode: clips/s by convolution and batch, with 95% intervals.
 
     The condition is that of the table but for mode and batch; a cross marks a batch that did not fit into memory.
+    None where none of the models was timed.
     """
     timings = frames.sweep
+    if timings.empty:
+        return None
     modes = [mode for mode in MODES if mode in set(timings["mode"])]
     layout = {"row": "mode", "row_order": modes, "col": "backbone", "hue": "convolution", "sharey": False}
     grid = theme.facets(timings, 0.7 + 2.5 * len(modes), palette=theme.of_convolutions(frames), **layout)
