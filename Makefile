@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help setup repro show page test test-slow test-gpu test-torch gpu-check verify golden golden-update bench bench-clients bench-input bench-options lint format docs readme audit preset lock clean
+.PHONY: help setup repro show page plots test test-slow test-gpu test-torch gpu-check verify golden golden-update bench bench-clients bench-input bench-options lint format docs readme audit preset lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -37,9 +37,13 @@ verify: $(STAMP)  ## say run by run whether the results here equal those of the 
 show: $(STAMP)  ## print the results table and where the report lies
 	@$(BIN)/python -m harness show
 
-page: $(STAMP)  ## draw the figures and write the page of each preset with results, from their numbers, without training
+page: $(STAMP)  ## write tables, figures and page of each preset with results, from their numbers, without training
 	@printf '%s\n' $(dir $(wildcard results/*/comparison.json)) | xargs -P 2 -I{} \
-	  sh -c '$(BIN)/python -m harness figures --from {} && $(BIN)/python -m harness page --from {}'
+	  sh -c '$(BIN)/python -m harness tables --from {} && $(BIN)/python -m harness figures --from {} && $(BIN)/python -m harness page --from {}'
+
+plots: $(DEV)  ## DVC's plots in one page that needs no network: dvc_plots/index.html
+	@$(BIN)/python -m harness.report.offline_plots
+	@$(BIN)/dvc plots show --html-template .dvc/tmp/plots.html
 
 test: $(DEV)  ## run the tests (9 to 21 minutes on two virtual cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from harness.config.presets import switch
 
         switch(arguments.name)
-    elif command in ("figures", "page"):
+    elif command in ("tables", "figures", "page"):
         _show_results(arguments)
     else:
         return _run_with_params(command, arguments)
@@ -101,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _show_results(arguments: argparse.Namespace) -> None:
-    """The figures or the page, of the parameters' preset or of the folder that was named."""
+    """The tables, the figures or the page, of the parameters' preset or of the folder that was named."""
     if arguments.results is not None:
         from harness.report.selection import selection_in
 
@@ -215,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     stages.choices["figures"].add_argument("--format", choices=("png", "svg", "pdf"), default="png", help=text)
     _add(stages, "page", "the whole report in one HTML file, into results")
     text = "show what this folder, say results/instruments, holds, whatever params.yaml is; needs no data, no training"
-    for name in ("figures", "page"):
+    for name in ("tables", "figures", "page"):
         stages.choices[name].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
     _add(stages, "show", "print the results table and where the report lies")
     _add(stages, "status", "print how far each run of the matrix is, and why one failed; status 1 where one did")

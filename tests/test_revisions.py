@@ -349,6 +349,16 @@ def test_the_paired_difference_to_the_baseline(repository: Path) -> None:
     assert rows(compare(repository), f"{MODEL} - {BASELINE}")[0][2] == "+5.00 (+4.00 to +6.00) higher"
 
 
+def test_an_experiment_of_dvcs_goes_by_its_name(repository: Path) -> None:
+    git(repository, "update-ref", f"refs/exps/ab/{'c' * 38}/longer-run", "HEAD")
+    (repository / "note.txt").touch()
+    commit(repository)
+    assert compare(repository, "longer-run", "HEAD") == compare(repository, "HEAD~1", "HEAD").replace(
+        "HEAD~1", "longer-run"
+    )
+    assert "error: longer-r*: no commit here" in refused(repository, "longer-r*")
+
+
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [

@@ -177,7 +177,7 @@ class Train(Section):
     warmup_fraction: Share = key("share of the epochs with linear warm-up from 0")
     batch: Count = key("clips in an optimizer step")
     final_learning_rate: Rate = key("where the cosine ends")
-    weight_decay: Rate = key("none on 1-d tensors, biases, P and SIG")
+    weight_decay: Rate = key("none on biases, norms, and positions (P) and spreads (SIG) of DCLS elements")
     mixup_alpha: float = key("lambda from Beta(alpha, alpha), one a batch; 0 turns mixup off", ..., 0.0, 100.0)
     label_smoothing: Share = key("t -> (1 - s) t + s / classes, before mixing")
     roll: bool = key("circular roll of the waveform by a uniform shift")

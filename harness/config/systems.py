@@ -33,7 +33,9 @@ class Dcls(Section):
     dilated_kernel_size: Odd = key("side of the dense kernel in cells, odd", ..., 1, 255)
     version: Literal["gauss", "max", "v1", "v0"] = key("interpolation")
     position_std: float = key("standard deviation of the first positions, in cells; the paper: 0.5", 0.5, 0.0, 100.0)
-    position_rate: float = key("factor on the learning rate of P and SIG; the paper: 5; 0: fixed", 5.0, 0.0, 1000.0)
+    position_rate: float = key(
+        "factor on the learning rate of positions (P) and spreads (SIG); paper: 5; 0: fixed", 5.0, 0.0, 1000.0
+    )
 
 
 class Model(Section):
@@ -79,7 +81,7 @@ class Model(Section):
 class Schedule(Section):
     optimizer: Literal["adamw", "lamb"] = key("the paper: lamb for ConvFormer, adamw for the others")
     epochs: int = key("passes over the training clips; 0 with start published, used as they are", ..., 0, 10_000)
-    learning_rate: Rate = key("peak learning rate; P and SIG take dcls.position_rate times it")
+    learning_rate: Rate = key("peak learning rate; positions and spreads take dcls.position_rate times it")
 
 
 class System(Section):

@@ -11,6 +11,11 @@ from harness.report.frames import Frames
 from harness.report.paper_tables.table1 import CHANCE, table1_rows
 
 POSITIONS = ["backbone", "seed", "stage", "epoch", "mean_displacement_cells"]
+NUMBERS = {  # of the metrics: the columns of table 1 with the value and the ends of its interval
+    "mAP_percent": ("map_mean", "map_low", "map_high"),
+    "mAP_points_minus_baseline": ("map_difference_mean", "map_difference_low", "map_difference_high"),
+    "speed_over_baseline": ("speed_ratio_527", "speed_ratio_527_low", "speed_ratio_527_high"),
+}
 DIFFERENCES = ["backbone", "label", "difference_points", "low", "high"]
 
 
@@ -34,15 +39,14 @@ def write_dvc_views(frames: Frames) -> None:
 
 
 def headline(frames: Frames) -> dict[str, dict[str, float]]:
-    """What a reader of a diff wants to know: mAP in percent by model; against its baseline, mAP and speed."""
-    rows = table1_rows(frames)
-    return {
-        "mAP_percent": {row.model: row.map_mean for row in rows if row.model != CHANCE},
-        "mAP_points_minus_baseline": {
-            row.model: row.map_difference_mean for row in rows if pd.notna(row.map_difference_mean)
-        },
-        "speed_over_baseline": {row.model: row.speed_ratio_527 for row in rows if pd.notna(row.speed_ratio_527)},
-    }
+    """What a reader of a diff wants to know: mAP in percent by model; against its baseline, mAP and speed; each with
+    the ends of its 95% interval, where it has one."""
+    rows = [row for row in table1_rows(frames) if row.model != CHANCE]
+    found = {}
+    for name, (value, low, high) in NUMBERS.items():
+        for end, column in (("", value), ("_low", low), ("_high", high)):
+            found[name + end] = {row.model: getattr(row, column) for row in rows if pd.notna(getattr(row, column))}
+    return {name: values for name, values in found.items() if values}
 
 
 def _differences(frames: Frames) -> pd.DataFrame:

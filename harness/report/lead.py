@@ -8,7 +8,8 @@ from pathlib import Path
 from harness.base import paths
 from harness.base.files import read_text
 
-STUDY = "study"  # the preset whose answer leads, where its results are there
+STUDY = "study"  # the preset whose answer leads that of the quick run, where its results are there
+QUICK = "instruments"
 ANSWER, PICTURE = "answer.txt", "systems"
 
 
@@ -22,9 +23,12 @@ class Lead:
 
 
 def lead(preset: str) -> Lead:
-    """Of the study, where `tables` and `figures` wrote its answer, else of the preset itself. Raises UserError where
-    `tables` has not run."""
-    shown = STUDY if (paths.tables(STUDY) / ANSWER).is_file() and _picture(STUDY).is_file() else preset
+    """Of the quick run the study's, where `tables` and `figures` wrote one; of any other preset its own.
+
+    Raises UserError where `tables` has not run.
+    """
+    studied = (paths.tables(STUDY) / ANSWER).is_file() and _picture(STUDY).is_file()
+    shown = STUDY if preset == QUICK and studied else preset
     return Lead(shown, read_text(paths.tables(shown) / ANSWER).strip(), _picture(shown))
 
 

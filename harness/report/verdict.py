@@ -1,16 +1,17 @@
-"""Claim by claim: what the paper's experiment, and what the experiment in small, say of it, in words and numbers."""
+"""Claim by claim: what this run, and what the paper's experiment, say of it, in words and numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from harness.config.systems import BACKBONES, CLASS_COUNTS, PAPER
-from harness.report.decisions import REFUTED, SUPPORTED, in_words, outcome, over_backbones
+from harness.report.decisions import REFUTED, SUPPORTED, UNDECIDED, in_words, outcome, over_backbones
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, unlike_the_paper
 from harness.report.paper_tables.numbers import span
@@ -30,22 +31,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, what the paper's experiment and the one in small say of it, and the numbers, a line each.
+    """A claim, what the paper's experiment and this run in small say of it, and the numbers, a line each.
 
     `small` is None where both are the same: where this is the paper's experiment, or full-size models were counted.
-    `short` is the claim as a noun, and `by_backbone` its outcomes in small, for a sentence on all.
+    `said` is how a sentence puts each outcome, and `by_backbone` has the outcomes in small.
     """
 
     claim: str
     paper: Outcome
     small: Outcome | None
     numbers: tuple[str, ...]
-    short: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
     by_backbone: tuple[tuple[str, str], ...] = ()
 
     @property
     def lines(self) -> tuple[tuple[str, Outcome], ...]:
-        found = (("The paper's experiment", self.paper), ("The experiment in small", self.small))
+        found = (("This run", self.small), ("The paper's experiment", self.paper))
         return tuple((what, one) for what, one in found if one)
 
 
@@ -60,7 +61,12 @@ def verdict(frames: Frames) -> tuple[Claim, ...]:
 
 def answer(frames: Frames, claims: tuple[Claim, ...]) -> str:
     """What was found of DCLS and of learning its spacings, in one sentence."""
-    said = [f"{one.short} is {_told(one.by_backbone)}" for one in claims if one.short and one.by_backbone]
+    said = [
+        one.said[word].format(_named([name for name, found in one.by_backbone if found == word]))
+        for one in claims
+        for word in one.said
+        if word in dict(one.by_backbone).values()
+    ]
     if not said:
         return f"No DCLS system of {frames.preset} has a fair pair with its baseline."
     where = "In small" if unlike_the_paper(frames) else "In the paper's experiment"
@@ -89,14 +95,13 @@ def _differences(frames: Frames, unlike: str) -> list[Claim]:
         is_main = bool(main & set(zip(group.model, group.baseline, strict=True)))
         system, against = (frames.systems[name] for name in (first.model, first.baseline))
         controls = system.is_dcls and against.model.dcls is not None and not against.model.dcls.position_rate
-        claim, short = f"{method} has a higher mAP than {other}", ""
+        claim, said = f"{method} has a higher mAP than {other}", dict[str, str]()
         if is_main:
-            claim, short = "DCLS raises mAP in all three backbones", f"a higher mAP of {method} than of {other}"
+            claim, who = "DCLS raises mAP in all three backbones", re.sub("^DCLS, (.+)", r"DCLS (\1)", method)
+            said = _said(f"{who} beats the {other}", f"{who} loses to the {other}")
         elif controls and first.model in frames.main.values():
-            claim, short = (
-                f"Learning the spacings raises mAP: {claim}",
-                "a gain from learning the spacings, not their reach,",
-            )
+            claim = f"Learning the spacings raises mAP: {claim}"
+            said = _said("learning the spacings helps beyond their reach", "learning the spacings costs mAP")
         fewer = _too_few([name for name, _ in by_backbone]) if is_main else ""
         word = over_backbones(one for _, one in by_backbone)
         told = f"It is {_told(by_backbone)}." if by_backbone else "No pair is fair."
@@ -104,8 +109,12 @@ def _differences(frames: Frames, unlike: str) -> list[Claim]:
         obstacle = unlike or fewer or ("" if published_pair else "The paper compares no such systems.")
         paper = Outcome(CANNOT, obstacle) if obstacle else Outcome(word, told)
         small = Outcome(word if by_backbone else CANNOT, told) if obstacle else None
-        found.append((not is_main, not short, Claim(claim, paper, small, tuple(numbers), short, by_backbone)))
+        found.append((not is_main, not said, Claim(claim, paper, small, tuple(numbers), said, by_backbone)))
     return [claim for _, _, claim in sorted(found, key=lambda one: one[:2])]
+
+
+def _said(yes: str, no: str) -> dict[str, str]:
+    return {SUPPORTED: f"{yes} in {{}}", REFUTED: f"{no} in {{}}", UNDECIDED: f"whether {yes} is undecided in {{}}"}
 
 
 def _told(by_backbone: Iterable[tuple[str, str]]) -> str:
@@ -115,8 +124,12 @@ def _told(by_backbone: Iterable[tuple[str, str]]) -> str:
         words.setdefault(word, []).append(backbone)
     if len(words) == 1:
         ((word, names),) = words.items()
-        return f"{word} for {'all three backbones' if len(names) == len(BACKBONES) else _listed(names)}"
+        return f"{word} for {_named(names)}"
     return _listed([f"{word} for {_listed(names)}" for word, names in words.items()])
+
+
+def _named(backbones: list[str]) -> str:
+    return "all three backbones" if len(backbones) == len(BACKBONES) else _listed(backbones)
 
 
 def _listed(names: list[str]) -> str:
@@ -144,12 +157,16 @@ def _parameters(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
         told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
         numbers.append(f"{row.backbone}, {classes} classes: {told}")
         more += [row.backbone] if here > there else []
+    trained = frames.runs.drop_duplicates("model").set_index("model").trained_parameters
+    for row in pairs if not frames.full_size else ():
+        here, there = (int(trained[one]) for one in (row.model, PAPER[row.model][1]))
+        told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
+        numbers.append(f"{row.backbone}, reduced, as trained here: {told}")
     found = Outcome(SUPPORTED, "Counted on the full-size models, there are no more in any of the three.")
     if more:
         found = Outcome(REFUTED, f"There are more in {', '.join(dict.fromkeys(more))}.")
-    return Claim(
-        "DCLS needs no more parameters", Outcome(CANNOT, obstacle) if obstacle else found, None, tuple(numbers)
-    )
+    claim = "DCLS needs no more parameters (full-size models)"
+    return Claim(claim, Outcome(CANNOT, obstacle) if obstacle else found, None, tuple(numbers))
 
 
 def _throughput(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:

@@ -19,6 +19,8 @@ READ = re.compile(
     r"results/[^/]+/runs/[^/]+/(metrics\.json|evaluation/(metrics\.json|evaluation\.json|per_class\.csv)|training/run\.json)"
 )
 
+EXPERIMENT = re.compile(r"[\w.-]+", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -63,14 +65,26 @@ class Revision:
 def read_revision(name: str) -> Revision:
     """Raises UserError where there is no such commit, no repository, or no git."""
     try:
-        commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
+        commit = _commit(name)
         blobs = {path: blob for path, blob in blobs_of(commit).items() if READ.fullmatch(path)}
     except UserError as error:
-        raise UserError(
-            f"{name}: no commit here ({error}); see `git log`; a shallow clone needs `git fetch --unshallow`"
-        ) from error
+        where = "see `git log` and `dvc exp list`; a shallow clone needs `git fetch --unshallow`"
+        raise UserError(f"{name}: no commit here, nor experiment of DVC's ({error}); {where}") from error
     contents = read_blobs(blobs.values())
     return Revision(name, commit, {path: contents[blob] for path, blob in blobs.items()})
+
+
+def _commit(name: str) -> str:
+    """The hash of a commit, or of the newest experiment of DVC's with this name. Raises UserError for neither."""
+    try:
+        return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
+    except UserError:
+        pattern = f"refs/exps/*/*/{name}"  # where DVC keeps them
+        order = ("--sort=-committerdate", "--format=%(objectname)")
+        found = git("for-each-ref", *order, pattern).decode().split() if EXPERIMENT.fullmatch(name) else []
+        if not found:
+            raise
+        return found[0]
 
 
 def changed_files(a: Revision, b: Revision) -> dict[str, str]:

@@ -123,7 +123,6 @@ def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
         return bool(figure)
 
     monkeypatch.setattr(theme, "save", made)
-    monkeypatch.setattr(theme, "save_animation", made)
 
 
 @pytest.fixture(scope="session")

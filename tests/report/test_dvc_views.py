@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness.report import offline_plots
 from harness.report.figures import theme
 from tests.report.conftest import BASELINE, DCLS, RESULTS, ROOT, rows_of_table
 
@@ -73,6 +74,14 @@ def test_plots_show_the_result_files(repository: Path) -> None:
     assert all(title in (repository / "dvc_plots" / "index.html").read_text() for title in ("Validation mAP", "AP by"))
 
 
+def test_plots_without_a_network(repository: Path) -> None:
+    offline_plots.main()
+    _run("dvc", "plots", "show", "--html-template", str(offline_plots.PAGE))
+    page = (repository / "dvc_plots" / "index.html").read_text()
+    assert "<script src" not in page and page.count("vegaEmbed('#") == len(PLOTS)
+    assert "window.vegaEmbed" in page.partition("vegaEmbed('#")[0]
+
+
 def test_metrics_are_few_and_those_of_the_table(repository: Path) -> None:
     shown = json.loads(_run("dvc", "metrics", "show", "--json"))[""]["data"]
     assert list(shown) == [str(RESULTS / "summary.json")]
@@ -81,7 +90,8 @@ def test_metrics_are_few_and_those_of_the_table(repository: Path) -> None:
     assert headline["mAP_percent"][BASELINE] == float(rows[BASELINE]["map_mean"])
     assert headline["mAP_points_minus_baseline"][DCLS] == float(rows[DCLS]["map_difference_mean"])
     assert headline["speed_over_baseline"][DCLS] == float(rows[DCLS]["speed_ratio_527"])
-    assert sum(map(len, headline.values())) == 7 + 3 + 3
+    assert headline["mAP_points_minus_baseline_low"][DCLS] == float(rows[DCLS]["map_difference_low"])
+    assert sum(map(len, headline.values())) == 3 * (7 + 3 + 3)  # each with both ends of its interval
     headline["mAP_percent"][BASELINE] += 1
     (RESULTS / "summary.json").write_text(json.dumps(headline))
     changed = json.loads(_run("dvc", "metrics", "diff", "--json"))

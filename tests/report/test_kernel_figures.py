@@ -25,7 +25,7 @@ from harness.report.figures.draw import draw_figures, not_recorded, pictures
 from harness.report.figures.example_clips import SHOWN, example_clips
 from harness.report.figures.kernel_maps import dense_kernels
 from harness.report.figures.kernel_motion import QUANTITIES, kernel_motion, position_gradients
-from harness.report.figures.kernel_positions import kernel_animation, kernel_positions
+from harness.report.figures.kernel_positions import kernel_positions
 from harness.report.frames import Frames, load_frames
 from harness.report.selection import selection_in
 from harness.report.tables import tables
@@ -80,11 +80,11 @@ def test_gradients_are_the_mean_of_the_seeds(frames: Frames) -> None:
 def test_paths_are_the_trajectories_in_bands_and_milliseconds(frames: Frames) -> None:
     figure = kernel_positions(frames, DCLS)
     assert figure is not None
-    panels = np.array(figure.axes[:16]).reshape(4, 4)
-    assert [axes.get_title() for axes in panels[0]] == ["start", "epoch 2", "epoch 8", "paths of a sample"]
+    panels = np.array(figure.axes[:12]).reshape(4, 3)
+    assert [axes.get_title() for axes in panels[0]] == ["start", "epoch 8", "paths of a sample"]
     rows = rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
     for stage, (bands, milliseconds) in CELLS.items():
-        axes = panels[stage - 1, 3]
+        axes = panels[stage - 1, 2]
         lines = [line for line in axes.lines if len(line.get_xdata()) == 5]
         assert len(lines) == 24
         element = rows[[row["stage"] for row in rows].index(str(stage))]["element"]
@@ -115,21 +115,6 @@ def test_kernels_are_those_written_frequency_upwards(frames: Frames) -> None:
         assert np.abs(values).sum() == pytest.approx(np.abs(shown).sum(), rel=0.02)  # what is cut off is nearly 0
         assert axes.get_ylim()[0] < axes.get_ylim()[1]
         assert cells.get_clim() == pytest.approx((-float(row["largest"]), float(row["largest"])))
-
-
-def test_the_animation_has_a_frame_an_epoch(frames: Frames) -> None:
-    drawn = kernel_animation(frames, DCLS)
-    assert [figure.get_suptitle() for figure in drawn] == ["start", "epoch 1", "epoch 2", "epoch 4", "epoch 8"]
-    rows = [
-        row
-        for row in rows_of(folder_of(DCLS, 0) / "training" / "trajectories.csv")
-        if (row["epoch"], row["stage"]) == ("4", "2")
-    ]
-    dots = drawn[3].axes[1].collections[-1]
-    half = (drawn[3].axes[1].get_ylim()[1]) / 2
-    np.testing.assert_allclose(
-        dots.get_offsets(), [(float(row["column"]) + half, float(row["row"]) + half) for row in rows]
-    )
 
 
 def test_calibration_pools_the_seeds(workplace: Path, report_params: Params) -> None:
@@ -206,11 +191,11 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
     page = (RESULTS / "report.md").read_text()
     lacking = "paths of elements, dense kernels, calibration, example clips"
     assert page.endswith(f"Left out, as not recorded by this run: {lacking}.\n")
-    assert f"motion_{DCLS}.png" in page and "what is not here was not recorded by this run" in page
+    assert f"motion_{DCLS}.png" in page
     for name in (f"kernels_{DCLS}", "calibration", "example_clips"):
         assert f"{name}.png" not in page
     maps = kernel_positions(load_frames(params), DCLS)
-    assert maps is not None and [axes.get_title() for axes in maps.axes[:3]] == ["start", "epoch 2", "epoch 8"]
+    assert maps is not None and [axes.get_title() for axes in maps.axes[:2]] == ["start", "epoch 8"]
     assert "paths of a sample" not in {axes.get_title() for axes in maps.axes}
     old = kernel_motion(load_frames(params), "ConvNeXt-T")
     assert old is not None and len(old.axes) == 8  # displacement and spread by stage
@@ -225,7 +210,7 @@ def test_committed_results_can_be_drawn(preset: str) -> None:
         maps = kernel_positions(frames, model)
         assert maps is not None and kernel_motion(frames, backbone) is not None
         drawn = [figure is not None for figure in (dense_kernels(frames, model), calibration(frames))]
-        drawn += [example_clips(frames) is not None, maps.axes[3].get_title() == "paths of a sample"]
+        drawn += [example_clips(frames) is not None, maps.axes[2].get_title() == "paths of a sample"]
         assert drawn.count(False) == len(not_recorded(frames))
 
 

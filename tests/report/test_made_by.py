@@ -171,7 +171,7 @@ def test_folds_are_called_folds_and_their_clips_counted(folds: Path, fold_params
     prevalences = [json.loads(path.read_text())["prevalence"] for path in _esc10("linear_baseline-*")]
     assert len(set(prevalences)) == 5
     assert float(rows["chance"]["map_mean"]) == pytest.approx(100 * np.mean(prevalences))
-    for text in ("draws within each fold", "makes the interval too wide"):
+    for text in ("on a fold of its own", "makes it too wide"):
         assert text in page and text in tex
 
 

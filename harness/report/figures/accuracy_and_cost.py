@@ -1,4 +1,4 @@
-"""mAP against throughput and against parameters, reproduced and published."""
+"""mAP against throughput and against parameters, reproduced and published; the cost is that of the very same models."""
 
 from __future__ import annotations
 
@@ -12,32 +12,41 @@ from harness.config.systems import LINEAR_BASELINE
 from harness.report.figures import theme
 from harness.report.frames import Frames
 
-LABELS = {  # of the x axis of each panel
-    ("reproduced", "throughput"): "throughput of the full-size models (clips/s)",
+LABELS = {  # of the x axis by panel; the published speed and parameters are those of full-size models
+    ("reproduced", "throughput"): "throughput (clips/s)",
     ("reproduced", "parameters"): "trained parameters (millions)",
     ("published", "throughput"): "throughput (clips/s)",
-    ("published", "parameters"): "parameters, 1000 classes (millions)",
+    ("published", "parameters"): "parameters (millions)",
 }
 
 
 def accuracy_and_cost(frames: Frames) -> Figure:
-    """Reproduced above, published below; a column a cost. An arrow leads from each baseline to what replaces it."""
-    palette = theme.of_methods(frames)
-    grid = theme.facets(_points(frames), 5.6, row="origin", col="cost", sharex=False, sharey="row")
+    """A panel an origin and cost, the reproduced ones first. An arrow leads from each baseline to what replaces it.
+
+    Of reduced models there is no throughput, as full-size ones are timed.
+    """
+    palette, points = theme.of_methods(frames), _points(frames)
+    grid = theme.facets(points, 5.6 if frames.full_size else 2.9, sharex=False, sharey=False, **_layout(frames))
     grid.map_dataframe(_draw, palette=palette)
-    lines = {"linear baseline": (frames.maps_of(LINEAR_BASELINE).mean(), "--"), "chance": (frames.chance, ":")}
-    for name, (height, style) in lines.items():
-        for axes in grid.axes[0] if pd.notna(height) else ():
-            axes.axhline(height, color=theme.GREY, linewidth=1.2, linestyle=style, label=name)
-    for place, axes in grid.axes_dict.items():
-        axes.set(title="", xlabel=LABELS[place])
-        axes.margins(0.12)
-    grid.axes[0, 0].set_ylim(bottom=0)
+    lines = {"logistic regression": (frames.maps_of(LINEAR_BASELINE).mean(), "--"), "chance": (frames.chance, ":")}
     which = "" if frames.full_size else ",\nreduced models"
-    labels = {"reproduced": f"reproduced test mAP{which} (%)", "published": "published AudioSet mAP (%)"}
-    theme.label_rows(grid, [labels[name] for name in grid.row_names])
+    for place, axes in grid.axes_dict.items():
+        origin, cost = place if isinstance(place, tuple) else place.split(", ")
+        axes.set(title="", xlabel=LABELS[origin, cost])
+        axes.margins(0.12)
+        axes.set_ylabel(f"test mAP{which} (%)" if origin == "reproduced" else "published mAP,\nAudioSet (%)")
+        for name, (height, style) in lines.items():
+            if origin == "reproduced" and pd.notna(height):
+                axes.axhline(height, color=theme.GREY, linewidth=1.2, linestyle=style, label=name)
+        if origin == "reproduced":
+            axes.set_ylim(bottom=0)
     theme.shared_legend(grid.figure, "lower center", order=(*palette, *theme.MARKERS))
     return grid.figure
+
+
+def _layout(frames: Frames) -> dict[str, str]:
+    """Origins above each other, where both have both costs."""
+    return {"row": "origin", "col": "cost"} if frames.full_size else {"col": "panel"}
 
 
 def _points(frames: Frames) -> pd.DataFrame:
@@ -47,7 +56,8 @@ def _points(frames: Frames) -> pd.DataFrame:
         run, maps = frames.runs[frames.runs.model == model].iloc[0], frames.maps_of(model)
         here = (maps.mean(), maps.std() if len(maps) > 1 else 0.0)
         costs = [("reproduced", "parameters", *[run.trained_parameters / 1e6] * 3, *here)]
-        for timed in frames.shown_timings[frames.shown_timings.model == model].itertuples():
+        timings = frames.shown_timings[frames.shown_timings.model == model]
+        for timed in timings.itertuples() if frames.full_size else ():
             speeds = (timed.throughput, timed.throughput_low, timed.throughput_high)
             costs.insert(0, ("reproduced", "throughput", *speeds, *here))
         for paper in frames.published[frames.published.model == model].itertuples():
@@ -55,7 +65,8 @@ def _points(frames: Frames) -> pd.DataFrame:
             costs.append(("published", "parameters", *[paper.params_millions] * 3, paper.mAP, paper.sd))
         found += [(run.backbone, run.method, model, frames.baseline(model) or "", *one) for one in costs]
     columns = ["backbone", "method", "model", "baseline", "origin", "cost", "x", "low", "high", "mAP", "sd"]
-    return pd.DataFrame(found, columns=columns)
+    points = pd.DataFrame(found, columns=columns)
+    return points.assign(panel=points.origin + ", " + points.cost)
 
 
 def _draw(data: pd.DataFrame, palette: dict[str, str], **_: object) -> None:

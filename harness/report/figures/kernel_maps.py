@@ -71,14 +71,14 @@ def kernel_map(
 ) -> None:
     """A heat map of `shown` cells on each side of the kernel's centre, of float64 (size, size), rows by frequency.
 
-    Around the cells that can meet a map of `inside` cells is a line; of the others those without a value are grey.
+    Around the cells that can meet a map of `inside` cells is a line; the others are shaded.
     """
     half, tick = len(values) // 2, max(1, shown - 1)
     middle = slice(half - shown, half + shown + 1)
     look |= {"cbar": False, "xticklabels": False, "yticklabels": False, "rasterized": True}
     beyond = outside(len(values), inside)[middle, middle]
     if beyond.any():
-        axes.pcolormesh(np.where(beyond, 1.0, np.nan), cmap=ListedColormap([theme.OUTSIDE]), zorder=0)
+        axes.pcolormesh(np.where(beyond, 1.0, np.nan), cmap=ListedColormap([theme.OUTSIDE]), alpha=0.7, zorder=2)
         low = [shown + 0.5 - min(side - 0.5, shown + 0.5) for side in (inside[1], inside[0])]
         sides = [2 * (shown + 0.5 - one) for one in low]
         axes.add_patch(Rectangle((low[0], low[1]), *sides, fill=False, edgecolor=theme.GREY, linewidth=0.7, zorder=3))

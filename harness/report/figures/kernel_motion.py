@@ -25,9 +25,10 @@ def kernel_motion(frames: Frames, backbone: str) -> Figure | None:
     """A row a quantity, a column a stage, a line a DCLS system: the share, or the median of the elements in a band of
     its middle half, each the mean over seeds.
 
-    None where there is no epoch but one.
+    Quantities that are 0 throughout are left out. None where there is no epoch but one.
     """
     data = _long(frames, frames.positions[frames.positions.backbone == backbone])
+    data = data[data["quantity"].isin(data[data.high > 0]["quantity"])]  # a row of zeros says nothing
     if data.empty or data.epoch.nunique() < 2:
         return None
     wanted = [name for name in QUANTITIES if name in set(data["quantity"])]
@@ -39,7 +40,7 @@ def kernel_motion(frames: Frames, backbone: str) -> Figure | None:
     theme.label_rows(grid, (QUANTITIES[name][1] for name in wanted))
     for name, row in zip(wanted, grid.axes, strict=True):
         highest = data[data["quantity"] == name][["middle", "high"]].max(axis=None)
-        row[0].set_ylim(0, 1.08 * highest if highest > 0 else 1)
+        row[0].set_ylim(0, 1.08 * highest)
     for axes, stage in zip(grid.axes[0], grid.col_names, strict=True):
         axes.set_title(f"stage {stage}")
         theme.whole_numbers(axes)

@@ -1,4 +1,4 @@
-"""Where the elements of the DCLS kernels are: heat maps, the paths of a sample, and an animation."""
+"""Where the elements of the DCLS kernels are: heat maps, and the paths of a sample."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ from harness.report.frames import Frames
 from harness.report.geometry import Map, outside
 
 COLOUR_MAP = "magma_r"  # perceptually uniform, light where elements are few
+NEARLY_ALL = 99.0  # percent of the elements that heat maps show
 MARGIN = 1.15  # of the farthest point of a path, within the axes
 Shares = dict[tuple[int, int], np.ndarray]
 
 
 def kernel_positions(frames: Frames, model: str) -> Figure | None:
-    """A row a stage: the elements of all seeds at the first, the middle and the last recorded epoch, then at the last
-    one those of the backbone's other systems with learned spacings, then the paths of a sample of the first seed's.
+    """A row a stage: the elements of all seeds at the first and the last recorded epoch, then at the last one those of
+    the backbone's other systems with learned spacings, then the paths of a sample of the first seed's.
 
-    Heat maps are cut to the cells that hold elements; the paths have limits of their own. Grey cells lie outside every
-    map. Published weights have one column. None where no positions were recorded.
+    Heat maps are cut to the cells that hold nearly all elements of the stage; the paths have limits of their own. Cells
+    outside every map are shaded. Published weights have one column. None where no positions were recorded.
     """
     shares, cells, paths = _shares(frames, model), frames.cell_sizes(model), _sampled(frames, model)
     if not shares:
         return None
     epochs = sorted({epoch for epoch, _ in shares})
     others = _others(frames, model)
-    shown_epochs = sorted({epochs[0], epochs[-1]} if others else {epochs[0], epochs[len(epochs) // 2], epochs[-1]})
+    shown_epochs = sorted({epochs[0], epochs[-1]})
     whose = f"{frames.systems[model].method},\n" if others else ""
     columns = [
         (f"{whose}{epoch_title(frames, model, one)}", {stage: shares.get((one, stage)) for stage in cells})
@@ -57,8 +58,10 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
         columns.append((title, {stage: of_other.get((last, stage)) for stage in cells}))
     with_paths, maps = paths.epoch.nunique() > 1, frames.maps(model)
     figure, panels = stage_rows(len(cells), len(columns) + with_paths)
-    shown, scale = _scales([one for _, some in columns for one in some.values() if one is not None])
+    scale = _scale([one for _, some in columns for one in some.values() if one is not None])
     for row, (stage, cell) in zip(panels, cells.items(), strict=True):
+        there = [one for _, some in columns if (one := some[stage]) is not None]
+        shown = cells_to_show(map(_core, there)) if there else 0
         for axes, (_, some) in zip(row, columns, strict=False):
             _map(axes, some[stage], shown, cell, maps[stage], scale, labelled=axes is row[0])
         if with_paths:
@@ -71,16 +74,6 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
         panels[0, -1].set_title("paths of a sample", fontsize=8)
         theme.shared_legend(figure, "upper right")
     return figure
-
-
-def kernel_animation(frames: Frames, model: str) -> list[Figure]:
-    """A figure a recorded epoch, a panel a stage: the elements of all seeds, and the sample of the first seed's.
-
-    Empty where there are not at least two epochs.
-    """
-    shares, paths = _shares(frames, model), _sampled(frames, model)
-    epochs = sorted({epoch for epoch, _ in shares})
-    return [_frame(frames, model, epoch, shares, paths) for epoch in epochs if len(epochs) > 1]
 
 
 def outside_shares(frames: Frames, model: str) -> dict[int, float]:
@@ -100,23 +93,6 @@ def _others(frames: Frames, model: str) -> list[str]:
         if name != model and frames.backbone(name) == frames.backbone(model) and dcls and dcls.position_rate:
             found += [name] if frames.kernel_size(name) == frames.kernel_size(model) else []
     return found
-
-
-def _frame(frames: Frames, model: str, epoch: int, shares: Shares, paths: pd.DataFrame) -> Figure:
-    shown, scale = _scales(shares.values())
-    cells, maps = frames.cell_sizes(model), frames.maps(model)
-    figure = Figure(figsize=(theme.TWO_COLUMNS, 2.5), layout="constrained")
-    for axes, (stage, cell) in zip(figure.subplots(1, len(cells), squeeze=False)[0], cells.items(), strict=True):
-        _map(axes, shares.get((epoch, stage)), shown, cell, maps[stage], scale, labelled=True)
-        sample = paths[(paths.epoch == epoch) & (paths.stage == stage)]
-        look = {"color": "white", "edgecolor": "black", "s": 9, "linewidth": 1}
-        # from the corner of the map to the middle of its middle cell: shown + 0.5
-        sns.scatterplot(x=sample.column + shown + 0.5, y=sample.row + shown + 0.5, ax=axes, **look)
-        axes.set(title=f"stage {stage}", xlabel="", ylabel="")
-    figure.axes[0].set_ylabel("frequency offset (mel bands)")
-    figure.supxlabel("time offset (ms)", fontsize=8)
-    figure.suptitle(epoch_title(frames, model, epoch), fontsize=9)
-    return figure
 
 
 def _shares(frames: Frames, model: str) -> Shares:
@@ -139,18 +115,23 @@ def _sampled(frames: Frames, model: str) -> pd.DataFrame:
     return found
 
 
-def _scales(shares: Iterable[np.ndarray]) -> tuple[int, LogNorm]:
-    """Cells shown on each side of the centre, and colours from the fewest elements in a cell that has some."""
-    found = list(shares)
-    seen = np.concatenate([share[share > 0] for share in found])
-    scale = LogNorm(seen.min(), max(seen.max(), 1.01 * seen.min()))
-    return cells_to_show(share > 0 for share in found), scale
+def _scale(shares: Iterable[np.ndarray]) -> LogNorm:
+    """Colours from the fewest elements in a cell that has some."""
+    seen = np.concatenate([share[share > 0] for share in shares])
+    return LogNorm(seen.min(), max(seen.max(), 1.01 * seen.min()))
+
+
+def _core(share: np.ndarray) -> np.ndarray:
+    """Which cells of a share in percent lie in the smallest square around the centre that holds NEARLY_ALL of it."""
+    half = len(share) // 2
+    reach = np.abs(np.indices(share.shape) - half).max(axis=0)
+    return reach <= next(k for k in range(half + 1) if share[reach <= k].sum() >= NEARLY_ALL)
 
 
 def _map(
     axes: Axes, share: np.ndarray | None, shown: int, cell: Cell, inside: Map, scale: LogNorm, labelled: bool
 ) -> None:
-    """Cells without an element are white, or grey where they lie outside every map."""
+    """Cells without an element are white; those outside every map are shaded."""
     if share is None:
         axes.set_visible(False)
         return

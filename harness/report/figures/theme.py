@@ -27,7 +27,7 @@ STAGES = ("#440154", "#31688E", "#35B779", "#B8860B", "#7F7F7F")  # from dark to
 OUTSIDE = "#D9D9D9"  # cells of a kernel outside every feature map
 MARKERS = {"ConvFormer-S18": "o", "FastViT-SA24": "s", "ConvNeXt-T": "^"}
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches, the columns of most journals
-DPI, SCREEN_DPI = 300, 120  # of pictures and of animations
+DPI = 300
 COLOURS_IN_PNG = 128
 METADATA: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # else the bytes differ
 TICKS = {"color": GREY, "labelsize": 7, "major.width": 0.6, "major.size": 3, "minor.width": 0.4, "minor.size": 1.5}
@@ -94,19 +94,6 @@ def save(path: Path, draw: Callable[[], Figure | None], suffix: str = "png") -> 
         content = io.BytesIO()
         image.save(content, "PNG", dpi=(DPI, DPI), optimize=True)
     write_bytes(path.with_name(f"{path.name}.{suffix}"), content.getvalue())
-    return True
-
-
-def save_animation(path: Path, draw: Callable[[], list[Figure]]) -> bool:
-    """Draw in the theme and write the figures as `path`.gif, one a second. False where there are none."""
-    with theme():
-        images = [Image.open(_rendered(figure, SCREEN_DPI)) for figure in draw()]
-    if not images:
-        return False
-    first, *others = (one.convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS_IN_PNG) for one in images)
-    pauses, content = [1000] * len(others) + [2500], io.BytesIO()  # milliseconds
-    first.save(content, "GIF", save_all=True, append_images=others, duration=pauses, loop=0, optimize=False)
-    write_bytes(path.with_name(f"{path.name}.gif"), content.getvalue())
     return True
 
 

@@ -15,10 +15,11 @@ from harness.report.decisions import REFUTED, SUPPORTED
 from harness.report.frames import Frames, load_frames
 from harness.report.lead import lead
 from harness.report.made_by import files_in_words, made_by
+from harness.report.page.chart import map_chart
 from harness.report.page.classes import class_view
-from harness.report.page.embedding import MOST_FIGURE_BYTES, data_url, embedded_clips, embedded_figures
+from harness.report.page.embedding import MOST_FIGURE_BYTES, embedded_clips, embedded_figures
 from harness.report.page.positions import sampled_positions
-from harness.report.selection import Selection
+from harness.report.selection import Selection, selection_in
 from harness.report.tables import report_tables
 from harness.report.verdict import verdict
 
@@ -47,18 +48,27 @@ def write_page(chosen: Params | Selection) -> None:
 def _content(frames: Frames) -> dict[str, Any]:
     by, first = made_by(frames), lead(frames.preset)
     *tables, classes = report_tables(frames, by)
-    picture = data_url(first.picture, "image/png", "figures")
+    led = frames if first.preset == frames.preset else load_frames(selection_in(paths.results(first.preset)))
+    figures = embedded_figures(frames, MOST_FIGURE_BYTES)
+    of_kernels = {
+        frames.backbone(model): [one for one in figures if one["name"].endswith(f"_{model}")]
+        for model in frames.main.values()
+    }
+    folded = [one["name"] for some in of_kernels.values() for one in some]
     return {
         "preset": frames.preset,
         "by": by,
         "lead": first,
-        "lead_picture": picture,
+        "chart": map_chart(led),
+        "seeds": f"{len(led.seeds)} {led.repeats if len(led.seeds) > 1 else led.repeats[:-1]}",
+        "caveats": made_by(led).warnings,
         "claims": verdict(frames),
         "marks": MARKS,
         "tables": tables,
         "classes": class_view(frames, classes),
         "class_notes": classes.notes,
-        "figures": embedded_figures(frames, MOST_FIGURE_BYTES - len(picture)),
+        "figures": [one for one in figures if one["name"] not in folded],
+        "kernel_figures": of_kernels,
         "positions": sampled_positions(frames),
         "clips": embedded_clips(frames),
         "records": files_in_words(frames)[["file", "code", "torch", "device"]].to_numpy().tolist(),

@@ -11,10 +11,9 @@ from harness.base.errors import UserError
 from harness.base.files import read_json
 from harness.report.examples import recorded_examples
 from harness.report.frames import Frames
-from harness.report.lead import PICTURE
 
 MOST_FIGURE_BYTES = 1_600_000  # of all figures as text; those that do not fit are named
-ELSEWHERE = ("example_clips", PICTURE)  # what the page has as a section of its own, with sound, and at its top
+ELSEWHERE = "example_clips"  # which the page has as a section of its own, with sound
 
 
 def embedded_figures(frames: Frames, room: int) -> list[dict[str, Any]]:
@@ -24,7 +23,7 @@ def embedded_figures(frames: Frames, room: int) -> list[dict[str, Any]]:
     """
     folder, left, found = paths.results(frames.preset) / "figures", room, []
     for figure in read_json(folder / "figures.json"):
-        if figure["name"] not in ELSEWHERE:
+        if figure["name"] != ELSEWHERE:
             source = data_url(folder / f"{figure['name']}.png", "image/png", "figures")
             fits = len(source) <= left
             left -= len(source) if fits else 0

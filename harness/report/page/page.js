@@ -88,21 +88,26 @@ function panel(run, stage, parent) {
   const caption = document.createElement("figcaption");
   const half = run.side / 2;
   const svg = drawn("svg", { viewBox: `${-half - 2.4} ${-half - 0.6} ${run.side + 3} ${run.side + 3}`, role: "img" }, figure);
-  const [high, wide] = stage.map.map((cells) => Math.min(half, cells - 0.5));
+  // the panel reaches as far as its elements ever get, and a cell more
+  const far = Math.max(...stage.time.flat().map(Math.abs), ...stage.frequency.flat().map(Math.abs));
+  const reach = Math.min(half, Math.ceil(far) + 1.5);
+  const scale = half / reach;
+  const [high, wide] = stage.map.map((cells) => Math.min(half, scale * (cells - 0.5)));
   drawn("rect", { x: -half, y: -half, width: run.side, height: run.side, class: "outside" }, svg);
   drawn("rect", { x: -wide, y: -high, width: 2 * wide, height: 2 * high, class: "inside" }, svg);
   drawn("rect", { x: -half, y: -half, width: run.side, height: run.side, class: "frame" }, svg);
   drawn("line", { x1: -half, y1: 0, x2: half, y2: 0, class: "axis" }, svg);
   drawn("line", { x1: 0, y1: -half, x2: 0, y2: half, class: "axis" }, svg);
-  drawn("text", { x: 0, y: half + 1.7, "text-anchor": "middle" }, svg).textContent = "time offset (cells) →";
+  drawn("text", { x: 0, y: half + 1.7, "text-anchor": "middle" }, svg).textContent = `time offset → (±${reach} cells)`;
   const side = drawn("text", { x: 0, y: -half - 0.9, "text-anchor": "middle", transform: "rotate(-90)" }, svg);
-  side.textContent = "frequency offset (cells) →";
+  side.textContent = `frequency offset → (±${reach} cells)`;
+  const plot = drawn("g", { transform: `scale(${scale})` }, svg);
   const elements = stage.time[0].map((_, element) => {
     const place = (epoch) => [stage.time[epoch][element], -stage.frequency[epoch][element]];
     const [x, y] = place(0);
-    const trail = drawn("polyline", { class: "trail" }, svg);
-    drawn("circle", { cx: x, cy: y, r: 0.34, class: "start" }, svg);
-    const now = drawn("circle", { cx: x, cy: y, r: 0.3, class: "now" }, svg);
+    const trail = drawn("polyline", { class: "trail", style: `stroke-width: ${0.12 / scale}` }, plot);
+    drawn("circle", { cx: x, cy: y, r: 0.34 / scale, class: "start", style: `stroke-width: ${0.1 / scale}` }, plot);
+    const now = drawn("circle", { cx: x, cy: y, r: 0.3 / scale, class: "now" }, plot);
     return { place, trail, now };
   });
   figure.append(caption);

@@ -17,14 +17,12 @@ NUMBERS = ("mean", "sd", "low", "high", "clips_low", "clips_high")  # in percent
 COLUMNS = ("backbone", "model", "baseline", *NUMBERS, "n", "outcome", "in_words", "seeds_to_decide")
 FLAT = 1.0  # points: a curve is flat where it rises by less over the last quarter of its epochs (docs/protocol.md)
 RULE = (
-    "That a system has the higher mAP is supported where the 95% interval of the paired difference lies above 0, "
-    "refuted where it lies below, and undecided otherwise; then it stands there how many seeds would decide a "
-    "difference of this size, from the spread seen and these test clips. The interval takes in seeds and clips, as "
-    "under table 1."
+    "That a system scores higher is supported where the 95% interval of the difference lies above 0, refuted where it "
+    "lies below, else undecided. How many seeds would decide it follows from the spread that was seen."
 )
 CURVE = (
-    f"A curve is flat where the validation mAP, mean over the seeds, rises by less than {FLAT:g} point over the last "
-    "quarter of the epochs. The interval of a system's mAP is Student's t over its seeds alone."
+    f"A validation curve is flat where it rises by less than {FLAT:g} point over the last quarter of the epochs. The "
+    "interval of a system's mAP is over its seeds alone."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -33,24 +34,20 @@ COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is DCLS over
 ASKED_FOR = ("model", "backbone", "method", "preset", "seeds", "repeats")  # from the parameters: no result
 NOTES = (
     "mAP is in percent; ± is the standard deviation over n seeds, or over folds.",
-    "Parameters and throughput are those of the full-size models, whatever was trained; the published parameters "
-    "count the 1000-class heads.",
-    "Throughput is in clips (128x1001 log-mel) a second, the median of the timed rounds with its 95% interval. The "
-    "published one is from the authors' GPU: only the ratios compare. The ratio is taken within rounds, in which DCLS "
-    "model and baseline take turns; there is no difference where it is no further from 1 than the noise, which is what "
-    "the baseline timed against itself shows (throughput.md has all devices and conditions).",
+    "Parameters and throughput are those of the full-size models, whatever was trained. The published parameters are "
+    "of models with 1000 classes.",
+    "Throughput is in clips of 10 s a second: the median of the timed rounds, with its 95% interval. The published one "
+    "is from the authors' GPU, so that only ratios compare.",
+    "DCLS model and baseline take turns in a round, and the ratio is that of a round. The noise is what the baseline "
+    "timed against itself shows: a ratio no further from 1 is no difference (throughput.md has all conditions).",
 )
 RULE = (
-    "A system is called higher or lower than its baseline only where the 95% interval of the mAP difference leaves "
-    "out 0. It is paired: by seed, and by clip, since every draw of the bootstrap (bias-corrected) takes the same test "
-    "clips for both models and for all seeds that share them. Each arm is the root of the summed squares of Student's "
-    "t interval over the seeds' differences and of the arm of the bootstrap interval of their mean. One seed alone "
-    "decides nothing but for these weights, by the clips."
+    "A system is called higher or lower than its baseline only where the 95% interval of the difference leaves out 0. "
+    "The interval combines seed and clip uncertainty, of the same seeds and clips for both; with one seed, clips only."
 )
 FOLDS_RULE = (
-    "The seeds test on folds, and the bootstrap draws within each fold. The choice of clips then counts twice, in the "
-    "folds' differences and in the bootstrap, which makes the interval too wide; that the folds share training clips, "
-    "which makes Student's t interval too narrow, is left out."
+    "Each seed tests on a fold of its own. The interval counts the choice of clips twice, which makes it too wide, "
+    "and leaves out that folds share training clips, which makes it too narrow."
 )
 PUBLISHED: dict[str, Recipe] = {
     "kernel_size_published": "kernel_size",
@@ -149,7 +146,15 @@ def table1_cells(frames: Frames) -> pd.DataFrame:
         (every, ("evaluation_file",), {name: each_once(name) for name in ("data", "data_fingerprint")}),
         (runs, ("evaluation_file",), {"clip_seconds": "clip_seconds"}),
         (linear, ("evaluation_file",), {"training_device": each_once("evaluation_device"), "code": _code}),
-        (pairs, ("source",), {**DIFFERENCE, "map_difference_seeds": "n", "map_difference_in_words": _in_words}),
+        (
+            pairs,
+            ("source",),
+            {
+                **DIFFERENCE,
+                "map_difference_seeds": "n",
+                "map_difference_in_words": partial(_in_words, repeats=frames.repeats),
+            },
+        ),
         (timed, ("source",), TIMING),
         (coded, ("training_file", "evaluation_file", "source"), {"code": _code}),
     ]
@@ -187,13 +192,15 @@ def _kernel_count(lines: pd.DataFrame) -> int:
     return int(one.kernel_size**2 if pd.isna(one.kernel_count) else one.kernel_count)
 
 
-def _in_words(pairs: pd.DataFrame) -> str:
+def _in_words(pairs: pd.DataFrame, repeats: str) -> str:
     """The verdict on a pair; that of one seed is on its weights alone."""
     pair = pairs.iloc[0]
     if pair.unfair:
         return f"{pair.verdict}: {pair.unfair}"
     said = str(pair.verdict if pair.n > 1 else pair.verdict_for_these_weights)
-    return f"{said} for these weights" if pair.n == 1 and said in ("higher", "lower") else said
+    if said in ("higher", "lower"):
+        return f"{said} for these weights" if pair.n == 1 else said
+    return f"{said} with {pair.n} {repeats if pair.n > 1 else repeats[:-1]}"
 
 
 def _code(lines: pd.DataFrame) -> str:

@@ -19,11 +19,11 @@ COLUMNS = (
 )
 KEY = COLUMNS[: COLUMNS.index("status")]
 NOTES = (
-    "A ratio is the speed of a model over its baseline's: above 1, the model is the faster one. It is the median "
-    "over rounds, in which the two take turns, with its 95% interval.",
-    "Noise is how far from 1 that interval of the baseline's ratio to itself reaches: a smaller difference is none.",
-    "Of each condition the largest batch that ran is shown; the CSV beside this page has all, and what did not run.",
-    "The published ratio is one number a pair, from the authors' GPU; under which condition it was taken is not known.",
+    "A ratio is the speed of a model over its baseline's: above 1, the model is the faster one. The two take turns, "
+    "and the median over the rounds has a 95% interval.",
+    "Noise: how far from 1 the baseline's ratio to itself gets. A smaller difference is none.",
+    "Each condition is shown at the largest batch that ran. The CSV beside this page has all.",
+    "The published ratio is from the authors' GPU; under which condition is not known.",
     "How fast DCLS is against the published package is measured by `make bench`: see dcls/README.md.",
 )
 HIGH_END = "H100|H200|GH200"
