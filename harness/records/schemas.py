@@ -22,17 +22,8 @@ LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}  # qua
 HISTORY = ("epoch", "learning_rate", "train_loss", "val_mAP")
 LIVE_HISTORY = ("backbone", "method", "seed", "epoch", "train_loss", "val_mAP_percent")  # plots/history.csv
 POSITIONS = (  # displacement and spread in cells; support, moved and at_border are shares
-    "epoch",
-    "stage",
-    "layer",
-    "elements",
-    "mean_displacement",
-    "mean_distance_from_centre",
-    "mean_spread",
-    "at_border",
-    "mean_support",
-    "moved",
-    "gradient",
+    *("epoch", "stage", "layer", "elements", "mean_displacement", "mean_distance_from_centre", "mean_spread"),
+    *("at_border", "mean_support", "moved", "gradient"),
     *(f"{name}_{level}" for name in ("displacement", "spread", "support") for level in LEVELS),
 )
 POSITION_DENSITY = ("epoch", "stage", "row", "column", "count")

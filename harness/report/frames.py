@@ -67,11 +67,8 @@ class Frames:
     @cached_property
     def records(self) -> dict[str, schemas.Record]:
         """By file, of every result but the timings."""
-        found: dict[str, schemas.Record] = {}
-        for row in self.runs.itertuples():
-            for name in (row.training_file, row.evaluation_file):
-                if isinstance(name, str):
-                    found[name] = self.files.record(Path(name))
+        named = [name for row in self.runs.itertuples() for name in (row.training_file, row.evaluation_file)]
+        found = {name: self.files.record(Path(name)) for name in named if isinstance(name, str)}
         for name in ("comparison.run.json", "parameters.run.json"):
             path = paths.results(self.preset) / name
             if self.files.read(path) is not None:
@@ -122,8 +119,8 @@ class Frames:
         path = paths.results(self.preset) / "comparison.json"
         maps = {model: self.maps_of(model) / 100 for model in self.models}
         pairs = checked_pairs(self.files, path, self.systems, maps)
-        found = pd.DataFrame([pair.model_dump(exclude={"differences"}) for pair in pairs], columns=[*PAIR])
-        found = found.assign(source=str(path))
+        rows = [pair.model_dump(exclude={"differences"}) for pair in pairs]
+        found = pd.DataFrame(rows, columns=[*PAIR]).assign(source=str(path))
         return self._named(found.astype(dict.fromkeys(("sd", "low", "high"), float)))  # None where there is one seed
 
     @cached_property
@@ -170,9 +167,8 @@ class Frames:
 
     @cached_property
     def timed_device(self) -> str:
-        if self.files.read(paths.TIMED_DEVICE) is None:
-            return "no device"
-        return self.files.json(paths.TIMED_DEVICE, schemas.TimedDevice).device
+        there = self.files.read(paths.TIMED_DEVICE) is not None
+        return self.files.json(paths.TIMED_DEVICE, schemas.TimedDevice).device if there else "no device"
 
     @cached_property
     def published(self) -> pd.DataFrame:

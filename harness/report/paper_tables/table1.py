@@ -127,7 +127,7 @@ def table1_cells(frames: Frames) -> pd.DataFrame:
     first = trained.groupby("model", sort=False).head(1).convert_dtypes()  # whole numbers as such
     timed = frames.shown_timings.convert_dtypes()
     coded = trained.merge(timed[["model", "revision", "source"]], on="model", how="left")
-    pairs = frames.to_baselines
+    pairs, said = frames.to_baselines, partial(_in_words, repeats=frames.repeats)
     pairs = pairs.assign(**{name: 100 * pairs[name].where(pairs.unfair == "") for name in DIFFERENCE.values()})
     clips = clips_tested(frames)
     parts: list[tuple[pd.DataFrame, tuple[str, ...], Mapping[str, Recipe]]] = [
@@ -146,15 +146,7 @@ def table1_cells(frames: Frames) -> pd.DataFrame:
         (every, ("evaluation_file",), {name: each_once(name) for name in ("data", "data_fingerprint")}),
         (runs, ("evaluation_file",), {"clip_seconds": "clip_seconds"}),
         (linear, ("evaluation_file",), {"training_device": each_once("evaluation_device"), "code": _code}),
-        (
-            pairs,
-            ("source",),
-            {
-                **DIFFERENCE,
-                "map_difference_seeds": "n",
-                "map_difference_in_words": partial(_in_words, repeats=frames.repeats),
-            },
-        ),
+        (pairs, ("source",), {**DIFFERENCE, "map_difference_seeds": "n", "map_difference_in_words": said}),
         (timed, ("source",), TIMING),
         (coded, ("training_file", "evaluation_file", "source"), {"code": _code}),
     ]
