@@ -54,7 +54,6 @@ FORMS: dict[str, tuple[str, Encode]] = {  # what is measured: the form, and the 
     "folder, wav 44.1 kHz stereo": ("folder", encoder("WAV", 44_100, 2)),
     "folder, flac 44.1 kHz stereo": ("folder", encoder("FLAC", 44_100, 2)),
     "folder, mp3 44.1 kHz stereo": ("folder", encoder("MP3", 44_100, 2)),
-    "folder, opus 48 kHz stereo": ("folder", encoder("OGG", 48_000, 2, "OPUS")),
 }
 
 
