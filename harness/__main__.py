@@ -50,7 +50,9 @@ COMMANDS = {
 def main() -> int:
     arguments = _parser().parse_args()
     try:
-        return _run(arguments)
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -25,6 +25,7 @@ from harness.data.featurize import featurize
 from harness.data.fetching.fetch import fetch
 from harness.evaluation.evaluate import evaluate
 from harness.models.build import build_model
+from harness.predicting.weights import open_file
 from harness.running.processes import World
 from harness.scoring.scores import score
 from harness.training import published
@@ -149,6 +150,9 @@ def test_from_zenodo_to_scores(
         assert (result / "history.csv").read_text() == "epoch,learning_rate,train_loss,val_mAP\n"
         lines = (result / "positions.csv").read_text().splitlines()
         assert len(lines) == 5 and all(line.startswith("0,") for line in lines[1:])
+        taken, about = open_file(paths.run(params.preset, NAME, 0) / "model.safetensors")
+        assert list(about.labels) == clips.labels and about.model.start == "published"
+        assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in taken.state_dict().items())
         evaluation = json.loads((result.parent / "evaluation" / "evaluation.json").read_text())
         assert evaluation["parameters"]["model"] == record["parameters"]["model"]
         site.pages.clear()

@@ -50,6 +50,7 @@ class Watch:
         """Before the first step: what an interrupted run has done, and the steps it has taken in all."""
         if not self.world.is_first:
             return
+        self.begun = self.written = time.perf_counter()
         if history:
             self._histories(history)
         if self.params.execution.tensorboard:
@@ -83,10 +84,12 @@ class Watch:
         """After an epoch, `number` steps in all."""
         if not self.world.is_first:
             return
-        self._histories(history)
         last = history[-1]
-        self.seen |= {"epochs_done": len(history), "train_loss": last["train_loss"], "val_mAP": last["val_mAP"]}
+        self.seen |= {"train_loss": last["train_loss"], "val_mAP": last["val_mAP"]}
         self._scalars(number, {"epoch/train_loss": last["train_loss"], "epoch/val_mAP": last["val_mAP"]})
+        if self.events is not None:
+            self.events.flush()  # else a killed run loses what it wrote in the last two minutes
+        self._histories(history)
         self._status("running")
 
     def end(self, state: str, why: str = "") -> None:

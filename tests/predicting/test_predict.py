@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from harness.data.clips.manifest import read_manifest
 from harness.predicting.weights import open_run
 from harness.records.description import KEY
 from harness.running.checkpoint import save_weights
+from tests.conftest import ROOT
 from tests.predicting.conftest import NAMES
 
 CLASSES = ["low", "middle", "high"]
@@ -120,6 +123,15 @@ def test_what_cannot_be_is_said(
         assert run(monkeypatch, "predict", "sounds/3.wav", *arguments) == 2
         said = capsys.readouterr().err
         assert words in said and said.count("\n") == 1, said
+
+
+def test_who_reads_what_is_printed_may_stop(here: Path) -> None:
+    command = [sys.executable, "-m", "harness", "predict", "sounds/3.wav"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert started.stdout is not None and started.stderr is not None
+    started.stdout.close()
+    assert "Broken" not in started.stderr.read() and started.wait() == 128 + 13
 
 
 def test_a_run_of_before_weights_described_themselves_is_described_by_its_record(here: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def wait_for(holds: Callable[[], object]) -> None:
     end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -69,11 +69,13 @@ def test_a_run_is_seen_while_it_goes_on_and_resumed_and_is_the_same(
     ):
         started, before = nursery.start(watched, *TRAIN), len(rows_of(plotted))
         wait_for(lambda before=before: len(rows_of(plotted)) > before + 2)  # type: ignore[misc]
+        os.kill(started.pid, signal.SIGSTOP)  # or it might end before it is looked at
         assert len(rows_of(history)) >= before + 3 and not (watched / RESULTS / "run.json").exists()
         _, running, epoch, *_, checkpoint = row(watched)
         assert running == "running" and epoch.endswith("/12") and int(epoch[:-3]) >= before + 3
         assert " ago, step " in checkpoint
         os.kill(started.pid, stop)
+        os.kill(started.pid, signal.SIGCONT)
         assert started.wait() == code
         assert row(watched)[1] == state and words in row(watched)[-1]
     nursery.run(watched, *TRAIN)
