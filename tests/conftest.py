@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("TRITON_INTERPRET", "0" if Path("/dev/nvidiactl").exists() else "1")  # before Triton is imported
+
 from harness.config.params import Params, load
 from harness.config.systems import PAPER, Model
 from harness.data.fetching.npm_files import PACKAGES, tarball
