@@ -30,7 +30,7 @@ from harness.models.build import full_size
 from harness.models.device import device_name
 from harness.records.provenance import benchmark_record
 from harness.running.processes import single_process
-from harness.training import augment, batches
+from harness.training import augment, batches, reading
 from harness.training.loop import SessionTimes, waiting
 from harness.training.run import new_run
 from harness.training.step import optimizer_step
@@ -109,12 +109,12 @@ def parts(params: Params, clips: Clips) -> dict[str, Callable[[], int]]:
     train, front_end, order = params.train, FrontEnd(), batches.epoch_order(0, 0, len(clips))
     division = batches.divide(train.model_copy(update={"batch": BATCH, "micro_batch": None}), len(clips))
     numbers = batches.numbers_of(division, 0, 0)[:8]
-    raw_batches = list(batches.read(clips, order, BATCH, numbers, 0))
+    raw_batches = list(reading.read(clips, order, BATCH, numbers, 0))
     waveform = raw_batches[0].waveform
     draws = [augment.draw(train, augment.generator(0, 0, index), 513, 1001) for index in raw_batches[0].indices]
 
     def read() -> int:
-        return sum(len(raw.indices) for raw in batches.read(clips, order, BATCH, numbers, 0))
+        return sum(len(raw.indices) for raw in reading.read(clips, order, BATCH, numbers, 0))
 
     def change() -> int:
         return len(augment.roll_and_speed(waveform, draws))
@@ -154,7 +154,7 @@ def steps(params: Params, clips: Clips, size: str, workers: int) -> list[float |
     order, numbers = batches.epoch_order(0, 0, len(clips)), batches.numbers_of(division, 0, 0)
     numbers = numbers[: 12 if size == "reduced" else 7]
     pace, rates = SessionTimes(), []
-    raw_batches = waiting(batches.read(clips, order, BATCH, numbers, workers), pace)
+    raw_batches = waiting(reading.read(clips, order, BATCH, numbers, workers), pace)
     for step in tqdm(range(len(numbers)), desc=f"{size} model, {workers} workers"):
         if step == 2:  # the first steps make what later ones reuse, and start the workers
             pace.waited = 0.0

@@ -25,7 +25,7 @@ from harness.models.build import full_size
 from harness.models.device import device_name
 from harness.records.provenance import benchmark_record
 from harness.running.processes import single_process
-from harness.training import batches
+from harness.training import batches, reading
 from harness.training.run import Run, new_run
 from harness.training.step import optimizer_step
 
@@ -101,7 +101,7 @@ def run_of(name: str, batch: int, full: bool) -> Run:
     return run
 
 
-def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division, Iterator[batches.RawBatch]]:
+def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division, Iterator[reading.RawBatch]]:
     """The same clips for every option, whatever its micro-batch."""
     train, random = params.train, np.random.default_rng(0)
     division = batches.divide(train, steps * train.batch)
@@ -114,7 +114,7 @@ def noise(params: Params, steps: int, seconds: float) -> tuple[batches.Division,
         for number in range(steps * division.parts)
     ]
     raw_batches = (
-        batches.RawBatch(number, list(those), waveform[those.start : those.stop], targets[those.start : those.stop])
+        reading.RawBatch(number, list(those), waveform[those.start : those.stop], targets[those.start : those.stop])
         for number, those in enumerate(indices)
     )
     return division, raw_batches

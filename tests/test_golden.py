@@ -18,7 +18,7 @@ from harness.config.params import Params
 from harness.data.clips.clips import PackedClips
 from harness.data.clips.manifest import Row
 from harness.running.processes import World
-from harness.training import batches, recipe
+from harness.training import batches, reading, recipe
 from harness.training.run import new_run
 from harness.training.step import optimizer_step
 from tests.conftest import DATA, MODELS, SYSTEMS
@@ -59,7 +59,7 @@ def losses_of(params: Params, name: str) -> list[float]:
     run.trainee.model.train()
     division = batches.divide(train, len(packed))
     order, numbers = batches.epoch_order(SEED, 0, len(packed)), batches.numbers_of(division, 0, 0)
-    raw_batches = batches.read(packed, order, division.micro_batch, numbers, 0)
+    raw_batches = reading.read(packed, order, division.micro_batch, numbers, 0)
     rates = recipe.learning_rates(schedule.learning_rate, train.final_learning_rate, 2, 0.25, division.steps)
     steps = (optimizer_step(run, raw_batches, division, 0, float(rates[step]), False) for step in range(STEPS))
     return [float(np.mean(losses)) for losses, _ in steps]

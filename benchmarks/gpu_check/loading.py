@@ -20,7 +20,7 @@ from harness.data.clips.hdf5 import Hdf5Reader
 from harness.models import build as models
 from harness.running.processes import World
 from harness.throughput.rounds import timed
-from harness.training import augment, batches
+from harness.training import augment, batches, reading
 from harness.training.loop import SessionTimes, waiting
 from harness.training.run import Run, new_run
 from harness.training.step import optimizer_step
@@ -66,7 +66,7 @@ def run(check: Check) -> None:
             waited, rate = waiting_share(made, source, division, workers)
             check.note(**{f"workers_{workers}": {"waiting_share": waited, "clips_per_s": rate}})
             check.say(f"{workers} workers: {rate:.0f} clips/s, {waited:.0%} of the time waiting for clips")
-        raw = next(batches.read(source, np.arange(clips), batch, [0], 0))
+        raw = next(reading.read(source, np.arange(clips), batch, [0], 0))
         pinned = raw.waveform.is_pinned() and raw.targets.is_pinned()
         milliseconds = parts(made, source, raw, division, check.device)
         check.note(milliseconds=milliseconds, pinned=pinned)
@@ -99,7 +99,7 @@ def waiting_share(made: Run, source: Hdf5Clips, division: batches.Division, work
     """Of the time of some steps, the share that waits for clips; and clips a second."""
     numbers = list(islice(cycle(batches.numbers_of(division, 0, 0)), WARM + STEPS))
     times, order, started = SessionTimes(), batches.epoch_order(SEED, 0, len(source)), 0.0
-    raw_batches = waiting(batches.read(source, order, division.micro_batch, numbers, workers), times)
+    raw_batches = waiting(reading.read(source, order, division.micro_batch, numbers, workers), times)
     for step in range(WARM + STEPS):
         if step == WARM:
             times.waited, started = 0.0, time.perf_counter()
@@ -111,7 +111,7 @@ def waiting_share(made: Run, source: Hdf5Clips, division: batches.Division, work
 
 
 def parts(
-    made: Run, source: Hdf5Clips, raw: batches.RawBatch, division: batches.Division, device: torch.device
+    made: Run, source: Hdf5Clips, raw: reading.RawBatch, division: batches.Division, device: torch.device
 ) -> dict[str, float]:
     """Milliseconds of a batch's stages, each begun and ended with the device idle."""
     train, front_end, samples = made.params.train, made.front_end, raw.waveform.shape[1]

@@ -14,7 +14,7 @@ from benchmarks.options_bench import CLASSES, noise
 from harness.config.params import Params
 from harness.running.processes import World
 from harness.throughput.outcome import attempt
-from harness.training import batches
+from harness.training import batches, reading
 from harness.training.run import new_run
 from harness.training.step import optimizer_step
 
@@ -78,7 +78,7 @@ def trained(
     return losses, [tensor.detach().cpu() for tensor in run.trainee.model.state_dict().values()]
 
 
-def own_raw_batches(params: Params, steps: int, division: batches.Division, world: World) -> Iterator[batches.RawBatch]:
+def own_raw_batches(params: Params, steps: int, division: batches.Division, world: World) -> Iterator[reading.RawBatch]:
     """The micro-batches of this process."""
     own = set(batches.numbers_of(division, world.rank, 0))
     return (raw for raw in noise(params, steps, SECONDS)[1] if raw.number in own)

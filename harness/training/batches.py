@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from harness.audio.front_end import FrontEnd, few_at_once
 from harness.base.errors import UserError
 from harness.config.params import Train
-from harness.data.clips.clips import Clips
-from harness.running import signals
 from harness.training import augment, recipe
+from harness.training.reading import RawBatch
 
 ORDER, STEP = 2**32 - 1, 2**32 - 2  # third parts of generator keys that no sample index reaches
 
@@ -48,23 +45,6 @@ class Division:
         return f"batch {self.batch} = {parts}, {self.steps} steps an epoch"
 
 
-@dataclass(frozen=True)
-class RawBatch:
-    """A micro-batch as read: its number in the epoch, the clips' indices, float32 (clips, samples) and targets."""
-
-    number: int
-    indices: list[int]
-    waveform: Tensor
-    targets: Tensor
-
-    def pin_memory(self) -> RawBatch:
-        """The same in page-locked memory, from which a GPU copies on its own.
-
-        torch's DataLoader calls this by its name: of what it does not know it pins nothing else.
-        """
-        return replace(self, waveform=self.waveform.pin_memory(), targets=self.targets.pin_memory())
-
-
 def divide(train: Train, clips: int, processes: int = 1) -> Division:
     """A ragged last batch is left out, as in the paper; the order changes every epoch.
 
@@ -92,41 +72,6 @@ def numbers_of(division: Division, rank: int, first_step: int) -> list[int]:
     """The micro-batches of a process in an epoch from a step on, by number, in the order they are taken."""
     own = range(rank * division.accumulation, (rank + 1) * division.accumulation)
     return [step * division.parts + part for step in range(first_step, division.steps) for part in own]
-
-
-class _RawBatches(Dataset[RawBatch | UserError]):
-    """Micro-batches by number; an error is handed over as it is, to be raised where it is one line."""
-
-    def __init__(self, clips: Clips, order: np.ndarray, micro_batch: int) -> None:
-        self._clips, self._order, self._micro_batch = clips, order, micro_batch
-
-    def __getitem__(self, number: int) -> RawBatch | UserError:
-        indices = self._order[number * self._micro_batch : (number + 1) * self._micro_batch].tolist()
-        try:
-            waveform = torch.from_numpy(np.stack([self._clips.waveform(index) for index in indices]))
-        except UserError as error:
-            return error
-        targets = torch.from_numpy(np.asarray(self._clips.targets[indices], np.float32))
-        return RawBatch(number, indices, waveform, targets)
-
-
-def read(clips: Clips, order: np.ndarray, micro_batch: int, numbers: list[int], workers: int) -> Iterator[RawBatch]:
-    """The numbered micro-batches, read by this process or ahead of it by `workers` others.
-
-    Raises UserError where a clip cannot be read.
-    """
-    loader = DataLoader(
-        _RawBatches(clips, order, micro_batch),
-        batch_size=None,
-        sampler=numbers,
-        num_workers=workers,
-        worker_init_fn=signals.reader,
-        pin_memory=torch.cuda.is_available(),
-    )
-    for raw in loader:
-        if isinstance(raw, UserError):
-            raise raw
-        yield raw
 
 
 def prepare(train: Train, raw: RawBatch, key: tuple[int, int], front_end: FrontEnd) -> tuple[Tensor, Tensor]:

@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from harness.base.errors import Stopped, UserError
 from harness.data.clips.clips import open_clips
-from harness.running import resume
+from harness.running import resume, signals
 from harness.running.processes import World
 from harness.running.resume import Progress
 from harness.running.watch import Watch
 from harness.scoring.metrics import mean_average_precision
 from harness.scoring.scores import score
-from harness.training import batches, nonfinite, positions, recipe
+from harness.training import batches, nonfinite, positions, reading, recipe
 from harness.training.run import Run
 from harness.training.step import optimizer_step
 
@@ -91,7 +91,7 @@ def _epoch(
     )
     order = batches.epoch_order(run.seed, epoch, len(clips))
     numbers = batches.numbers_of(division, world.rank, progress.step)
-    raw_batches = waiting(batches.read(clips, order, division.micro_batch, numbers, execution.workers), times)
+    raw_batches = waiting(reading.read(clips, order, division.micro_batch, numbers, execution.workers), times)
     run.trainee.model.train()
     first, started, stop = progress.step, time.perf_counter(), False
     for step in tqdm(
@@ -159,11 +159,12 @@ def _refuse(
     )
 
 
-def waiting(raw_batches: Iterator[batches.RawBatch], times: SessionTimes) -> Iterator[batches.RawBatch]:
+def waiting(raw_batches: Iterator[reading.RawBatch], times: SessionTimes) -> Iterator[reading.RawBatch]:
     """The same, with the time noted that they take to come."""
     while True:
         started = time.perf_counter()
-        raw = next(raw_batches, None)
+        with signals.may_take_long():
+            raw = next(raw_batches, None)
         times.waited += time.perf_counter() - started
         if raw is None:
             return

@@ -21,7 +21,7 @@ from harness.models.build import build_model
 from harness.records.provenance import data_fingerprint, stage_parameters
 from harness.running.checkpoint import load_weights, save_weights
 from harness.running.processes import World, single_process
-from harness.training import batches
+from harness.training import batches, reading
 
 
 def write_dump(params: Params, name: str, seed: int, model: nn.Module, where: dict[str, Any]) -> Path:
@@ -57,7 +57,7 @@ def replay(params: Params, folder: Path) -> None:
     numbers = [one["number"] for one in dump["micro_batches"]]
     front_end = FrontEnd().to(world.device)
     print(f"{name}-{seed}, epoch {dump['epoch']}, step {dump['step']}, learning rate {dump['learning_rate']:g}")
-    for raw, then in zip(batches.read(clips, order, micro_batch, numbers, 0), dump["micro_batches"], strict=True):
+    for raw, then in zip(reading.read(clips, order, micro_batch, numbers, 0), dump["micro_batches"], strict=True):
         loss, first = _loss(params, model, raw, (seed, epoch), front_end, world)
         print(f"micro-batch {raw.number}: loss {loss:g}, was {then['loss']}; clips {', '.join(then['ids'])}")
         if first:
@@ -65,7 +65,7 @@ def replay(params: Params, folder: Path) -> None:
 
 
 def _loss(
-    params: Params, model: nn.Module, raw: batches.RawBatch, key: tuple[int, int], front_end: FrontEnd, world: World
+    params: Params, model: nn.Module, raw: reading.RawBatch, key: tuple[int, int], front_end: FrontEnd, world: World
 ) -> tuple[float, str]:
     """A micro-batch's loss, and what first is not finite: `waveform`, `log_mel`, a parameter, a module, or nothing."""
     log_mel, targets = batches.prepare(params.train, raw, key, front_end)

@@ -11,12 +11,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dcls import clamp_positions
 from harness.models import precision
-from harness.training import batch_norm, batches, recipe
+from harness.training import batch_norm, batches, reading, recipe
 from harness.training.run import Run
 
 
 def optimizer_step(
-    run: Run, raw_batches: Iterator[batches.RawBatch], division: batches.Division, epoch: int, rate: float, stop: bool
+    run: Run, raw_batches: Iterator[reading.RawBatch], division: batches.Division, epoch: int, rate: float, stop: bool
 ) -> tuple[list[float], bool]:
     """A step at a learning rate: the losses of all its micro-batches by number, and whether any process is to stop.
 

@@ -27,7 +27,7 @@ from harness.running import resume, signals
 from harness.running.checkpoint import save_weights, with_metadata
 from harness.running.processes import World, joined, use_threads
 from harness.running.watch import Watch, watching
-from harness.training import positions
+from harness.training import positions, reading
 from harness.training.loop import SessionTimes, remaining_epochs, say
 from harness.training.published import import_checkpoint
 from harness.training.run import Run, new_run
@@ -45,7 +45,12 @@ def train(params: Params, model_name: str, seed: int) -> None:
     if start.start == "published":
         import_checkpoint(params, start.weights, model_name, seed)
         return
-    with joined() as world, signals.stop_requests() as requests, watching(params, model_name, seed, world) as watch:
+    with (
+        joined() as world,
+        signals.stop_requests() as requests,
+        watching(params, model_name, seed, world) as watch,
+        reading.readers(),
+    ):
         _train(params, model_name, seed, world, requests, watch)
 
 

@@ -113,7 +113,7 @@ def epoch(params):
 
     from harness.data.clips.clips import open_clips
     from harness.audio.front_end import FrontEnd
-    from harness.training import batches
+    from harness.training import batches, reading
 
     torch.set_num_threads(1)
     front_end = FrontEnd()
@@ -121,7 +121,7 @@ def epoch(params):
     division = batches.divide(params.train, len(clips))
     order = batches.epoch_order(0, 0, len(clips))
     numbers = batches.numbers_of(division, 0, 0)
-    for piece in batches.read(clips, order, division.micro_batch, numbers, 0):
+    for piece in reading.read(clips, order, division.micro_batch, numbers, 0):
         log_mel, targets = batches.prepare(params.train, piece, (0, 0), front_end)
     assert log_mel.shape[0] == 256 and targets.shape == (256, 527) and len(numbers) > 50
     return len(clips)

@@ -14,7 +14,7 @@ from harness.config.params import Params
 from harness.data.clips.clips import PackedClips
 from harness.data.clips.manifest import Row
 from harness.models.build import build_model
-from harness.training import batches
+from harness.training import batches, reading
 
 COUNT, SAMPLES, SEED, EPOCH = 26, 48_000, 3, 1
 
@@ -38,14 +38,14 @@ def divided(params: Params, batch: int, micro_batch: int | None, processes: int 
 
 def raw_batches(
     clips: PackedClips, division: batches.Division, numbers: list[int], workers: int = 0
-) -> list[batches.RawBatch]:
+) -> list[reading.RawBatch]:
     order = batches.epoch_order(SEED, EPOCH, COUNT)
-    return list(batches.read(clips, order, division.micro_batch, numbers, workers))
+    return list(reading.read(clips, order, division.micro_batch, numbers, workers))
 
 
-def piece_of(clips: PackedClips, indices: list[int]) -> batches.RawBatch:
+def piece_of(clips: PackedClips, indices: list[int]) -> reading.RawBatch:
     waveform = torch.from_numpy(np.stack([clips.waveform(index) for index in indices]))
-    return batches.RawBatch(0, indices, waveform, torch.from_numpy(clips.targets[indices]))
+    return reading.RawBatch(0, indices, waveform, torch.from_numpy(clips.targets[indices]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -69,7 +69,7 @@ def test_torch_pins_a_piece_by_its_own_method(clips: PackedClips, monkeypatch: p
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     raw = piece_of(clips, [3, 1])
     found = pin_memory(raw)
-    assert isinstance(found, batches.RawBatch) and (found.number, found.indices) == (0, [3, 1])
+    assert isinstance(found, reading.RawBatch) and (found.number, found.indices) == (0, [3, 1])
     assert found.waveform is pinned[0] and found.targets is pinned[1]
     torch.testing.assert_close((found.waveform, found.targets), (raw.waveform, raw.targets), rtol=0, atol=0)
 
