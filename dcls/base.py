@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from . import operators
 from .arguments import CONVOLUTIONS, Size, padding_per_side, to_tuple, warn_once
-from .cache import cached, forget, is_readable, is_transformed
+from .cache import cached, forget, in_forward_mode, is_readable
 from .construct import ConstructKernel, ConstructKernel1d, ConstructKernel2d, ConstructKernel3d, placed
 from .convolution import convolve
 from .elements import SPREAD_VERSIONS, axis_of, cached_elements, check_version, needs_derivatives
@@ -225,12 +225,12 @@ class DclsNd(nn.Module):
         """The same, with these cells of padding before and after each axis."""
         if self.transposed:
             raise NotImplementedError("transposed=True is for a forward of your own, as in the published package")
-        if self.__dict__.get("_said_version", self.version) != self.version:
-            warn_once(
-                f"layer.version was set to {self._said_version!r}, but layer.DCK.version is {self.version!r}, and "
-                "alone decides, as in the published package"
-            )
         version, size = self.version, self.dilated_kernel_size
+        if self.__dict__.get("_said_version", version) != version:
+            warn_once(
+                f"layer.version was set to {self._said_version!r}, but layer.DCK.version is {version!r}, and alone "
+                "decides, as in the published package"
+            )
         SIG = SIG if version in SPREAD_VERSIONS else None
         sources = (weight, P, SIG)
         learning = torch.is_grad_enabled() and any(s is not None and s.requires_grad for s in sources)
@@ -243,7 +243,7 @@ class DclsNd(nn.Module):
         elif torch.compiler.is_dynamo_compiling() and not learning:
             kernel = operators.cached_kernel(weight, placed(P, size, version, self.centred), SIG, size, version)
             kernel = kernel.reshape(*weight.shape[:2], *self.kernel_size)
-        elif torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed(*sources):
+        elif torch.compiler.is_compiling() or torch.jit.is_tracing() or in_forward_mode():
             kernel = self._kernel(weight, P, SIG)
         elif learning:
             kernel, pads = build()
@@ -254,8 +254,9 @@ class DclsNd(nn.Module):
 
     def _has_own_kernel(self) -> bool:
         """Whether ``DCK`` is as it was made: neither of a class with a forward of its own, nor with hooks."""
-        hooked = self.DCK._forward_hooks or self.DCK._forward_pre_hooks
-        return type(self.DCK).forward is ConstructKernel.forward and not hooked
+        construct = self.DCK
+        hooked = construct._forward_hooks or construct._forward_pre_hooks
+        return type(construct).forward is ConstructKernel.forward and not hooked
 
     def kernel_and_pads(self) -> tuple[Tensor, list[tuple[int, int]]]:
         """Dense kernel and padding, both without the outer cells that no element touches, often most of the kernel."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
+from torch.autograd import forward_ad
 from torch.utils.weak import WeakIdKeyDictionary
 
 Result = TypeVar("Result")
@@ -88,7 +88,14 @@ def is_ordinary(tensor: Tensor) -> bool:
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether ``torch.func``, forward-mode differentiation or a tensor subclass needs torch's own operations."""
     given = [tensor for tensor in tensors if tensor is not None]
-    return not all(map(is_ordinary, given)) or any(unpack_dual(tensor).tangent is not None for tensor in given)
+    if not all(map(is_ordinary, given)):
+        return True
+    return in_forward_mode() and any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in given)
+
+
+def in_forward_mode() -> bool:
+    """Whether tensors may carry tangents; the level is private in torch, and asking each tensor is slow."""
+    return getattr(forward_ad, "_current_level", 0) >= 0
 
 
 def is_on_cpu(tensor: Tensor) -> bool:

@@ -35,7 +35,7 @@ def convolve(
     ``use_convolution`` says. ``constant`` says that this kernel tensor never changes.
     """
     dimensions = len(pads)
-    if padding_mode == "zeros" and is_spectral(input, kernel, bias, stride, pads, groups):
+    if padding_mode == "zeros" and is_spectral(input, kernel, bias, stride, pads, groups, constant):
         return spectral.convolve(input, kernel, bias, pads[0], constant)
     if padding_mode != "zeros" or any(before != after for before, after in pads):
         amounts = [amount for pad in reversed(pads) for amount in pad]
@@ -52,7 +52,7 @@ def convolve(
         transformed = not compiling and is_transformed(input, kernel, bias)  # of torch.func, forward mode, fake tensors
         if transformed or not has_backends(input, kernel, stride, padding, groups):
             return PLAIN[dimensions](input, kernel, bias, stride, padding, 1, groups)
-        depthwise = operators.depthwise if compiling else DepthwiseConvolution.apply
+        depthwise = operators.depthwise if compiling else quick_depthwise
         if dimensions == 1:
             row = depthwise(input.unsqueeze(2), kernel.unsqueeze(2), bias, (0, *padding))
             return row.squeeze(2)
@@ -60,7 +60,13 @@ def convolve(
 
 
 def is_spectral(
-    input: Tensor, kernel: Tensor, bias: Tensor | None, stride: tuple[int, ...], pads: Pads, groups: int
+    input: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    pads: Pads,
+    groups: int,
+    constant: bool = False,
 ) -> bool:
     """Whether ``dcls.spectral`` computes this convolution: between all channels over time, where that is faster."""
     return (
@@ -75,7 +81,7 @@ def is_spectral(
         and not torch.jit.is_tracing()
         and not torch.is_autocast_enabled("cpu")
         and min(pads[0]) >= 0
-        and spectral.is_faster(input.shape[0], kernel.shape, input.shape[-1] + sum(pads[0]))
+        and spectral.is_faster(input.shape[0], kernel.shape, input.shape[-1] + sum(pads[0]), constant)
         and not is_transformed(input, kernel, bias)
     )
 
@@ -94,17 +100,24 @@ def has_backends(input: Tensor, kernel: Tensor, stride: tuple[int, ...], padding
     )
 
 
+def quick_depthwise(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
+    """Input (N, C, H, W); with a backward where gradients are on."""
+    if not torch.is_grad_enabled():
+        return choice.convolve(input, kernel, bias, padding, memory_format_of(input))
+    output: Tensor = DepthwiseConvolution.apply(input, kernel, bias, padding)
+    return output
+
+
 class DepthwiseConvolution(torch.autograd.Function):
     """Depthwise convolution of stride 1; the output has the memory format of the input."""
 
-    @staticmethod
-    def forward(input: Tensor, kernel: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-        return choice.convolve(input, kernel, bias, padding, memory_format_of(input))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        input, kernel, _, ctx.padding = inputs
+    @staticmethod  # without setup_context, for which torch looks up a signature at every call, as slow as a small layer
+    def forward(  # type: ignore[override]
+        ctx: Any, input: Tensor, kernel: Tensor, bias: Tensor | None, padding: tuple[int, int]
+    ) -> Tensor:
         ctx.save_for_backward(input, kernel)
+        ctx.padding = padding
+        return choice.convolve(input, kernel, bias, padding, memory_format_of(input))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]

@@ -85,9 +85,12 @@ def cropped_kernel(
             axes = crop(axes_of_elements(P, SIG, size, version, derivatives=False), margins)
             kernel = combine(weight, [axis.height for axis in axes], version)
         else:
-            # the backward gets a copy, so that P may change before it, through .data too, as in the published package
-            copy = P.clone() if torch.is_grad_enabled() else P
-            kernel = DenseKernel.apply(weight, copy, SIG, tuple(size), version, margins, needs_derivatives(P, SIG), P)
+            arguments = (tuple(size), version, margins, needs_derivatives(P, SIG), P)
+            if torch.is_grad_enabled():
+                # P is copied, so that it may change before the backward, through .data too, as in the published package
+                kernel = DenseKernel.apply(weight, P.clone(), SIG, *arguments)
+            else:
+                kernel = built(weight, P, SIG, *arguments)
     return kernel.to(dtype)
 
 
@@ -134,33 +137,34 @@ def grid_sum(heights: list[Tensor]) -> Tensor:
     return total
 
 
+def built(
+    weight: Tensor,
+    P: Tensor,
+    SIG: Tensor | None,
+    size: tuple[int, ...],
+    version: str,
+    margins: tuple[int, ...],
+    derivatives: bool,
+    owner: Tensor,
+) -> Tensor:
+    """The kernel; ``owner`` is what all layers of these positions have in common, for the cache."""
+    if is_ordinary(weight) and is_fused(weight, P, size) and not any(margins):
+        from .triton_kernel import dense  # here, since only CUDA builds of torch come with Triton
+
+        return dense(weight, P, SIG, size, version)
+    axes = crop(cached_elements(P, SIG, size, version, derivatives, owner).axes, margins)
+    return combine(weight, [axis.height for axis in axes], version)
+
+
 class DenseKernel(torch.autograd.Function):
     """``dense_kernel`` with a backward that reuses the heights, which the layers of a stage share."""
 
     @staticmethod
-    def forward(
-        weight: Tensor,
-        P: Tensor,
-        SIG: Tensor | None,
-        size: tuple[int, ...],
-        version: str,
-        margins: tuple[int, ...],
-        derivatives: bool,
-        owner: Tensor,
-    ) -> Tensor:
-        """``owner`` is what all layers of these positions have in common, for the cache."""
-        if is_ordinary(weight) and is_fused(weight, P, size) and not any(margins):
-            from .triton_kernel import dense  # here, since only CUDA builds of torch come with Triton
-
-            return dense(weight, P, SIG, size, version)
-        axes = crop(cached_elements(P, SIG, size, version, derivatives, owner).axes, margins)
-        return combine(weight, [axis.height for axis in axes], version)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        weight, P, SIG, ctx.size, ctx.version, ctx.margins, _, owner = inputs
+    def forward(ctx: Any, weight: Tensor, P: Tensor, SIG: Tensor | None, *arguments: Any) -> Tensor:  # type: ignore[override]
+        ctx.size, ctx.version, ctx.margins, _, owner = arguments
         ctx.owner = weakref.ref(owner)  # no more than a key: what is on a leaf would make a circle
         ctx.save_for_backward(weight, P, SIG)
+        return built(weight, P, SIG, *arguments)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]

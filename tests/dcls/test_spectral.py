@@ -58,7 +58,7 @@ def layer_of_delays():
     torch.manual_seed(0)
     layer = dcls.Dcls1d(48, 48, 1, dilated_kernel_size=25, causal=True)
     torch.nn.init.uniform_(layer.P, -12, 12)
-    return layer, torch.randn(16, 48, 100)
+    return layer, torch.randn(32, 48, 100)
 
 
 def test_remembered_spectra_follow_the_parameters():
@@ -68,7 +68,7 @@ def test_remembered_spectra_follow_the_parameters():
         change()
         for steps in (100, 90):
             with torch.no_grad():
-                assert convolution.is_spectral(input[..., :steps], layer.kernel(), None, (1,), layer.pads, 1)
+                assert convolution.is_spectral(input[..., :steps], layer.kernel(), None, (1,), layer.pads, 1, True)
                 output = layer(input[..., :steps])
             expected = F.conv1d(F.pad(input[..., :steps], (24, 0)), layer.kernel(), layer.bias)
             assert torch.allclose(output, expected, atol=1e-5)
@@ -86,9 +86,10 @@ def test_a_named_convolution_is_obeyed():
 
 @pytest.mark.parametrize(
     ("samples", "kernel", "length"),
-    [(1, (256, 256, 25), 124), (64, (256, 256, 5), 124), (64, (2, 2, 25), 124), (64, (256, 256, 25), 10**6)],
-    ids=["one sample", "short", "two channels", "spectra that do not fit"],
+    [(8, (256, 256, 25), 124), (64, (256, 256, 5), 124), (64, (2, 2, 25), 124), (64, (256, 256, 25), 10**6)],
+    ids=["few samples", "short", "two channels", "spectra that do not fit"],
 )
 def test_where_the_direct_sum_stays(samples, kernel, length):
-    assert not spectral.is_faster(samples, kernel, length)
-    assert spectral.is_faster(64, (256, 256, 25), 124)
+    assert not spectral.is_faster(samples, kernel, length, constant=False)
+    assert spectral.is_faster(64, (256, 256, 25), 124, constant=False)
+    assert spectral.is_faster(8, (256, 256, 25), 124, constant=True)
