@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,15 @@ def code_revision() -> dict[str, Any]:
         revision = git("rev-parse", "HEAD").decode().strip()
         unchanged = (f":!{name}" for name in (*WRITTEN_BY_RUNS, RECORDED))
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *unchanged)
-    except UserError:
+    except UserError as error:
+        _say_once(str(error))
         return {"revision": None, "dirty": None}
     return {"revision": revision, "dirty": bool(changed)}
+
+
+@cache
+def _say_once(why: str) -> None:
+    print(f"{why}; what is recorded names no commit", file=sys.stderr)
 
 
 def revision_with(stage: str, fingerprint: str, root: Path = Path()) -> str | None:
@@ -77,7 +85,12 @@ def git(*arguments: str, given: bytes = b"", root: Path = Path()) -> bytes:
             raise UserError(f"{root.resolve()}: no Git history here; the repository around it is {top}")
         return _run(*arguments, given=given, root=root)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = " ".join(getattr(error, "stderr", b"").decode(errors="replace").split())[:200] or str(error)
+        said = getattr(error, "stderr", b"").decode(errors="replace").strip().split("\n")[0] or str(error)
+        if "dubious ownership" in said:  # in a container, say, whose user is another
+            raise UserError(
+                f"{root.resolve()}: belongs to another user, so that Git does not read its history; "
+                f"`git config --global --add safe.directory {root.resolve()}` allows it"
+            ) from error
         raise UserError(f"{root.resolve()}: no Git history here, or not this commit ({said})") from error
 
 

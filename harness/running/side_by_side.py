@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 
 from dvc.exceptions import DvcException
-from dvc.repo import Repo, lock_repo
+from dvc.repo import lock_repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.utils.serialize import modify_yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
@@ -25,6 +25,7 @@ from harness.base.paths import PARAMS
 from harness.config.params import load
 from harness.running.schedule import makespan, next_stage, seconds_to_end
 from harness.running.stage_process import LOGS, StageProcess, in_use
+from harness.running.without_git import open_repo
 
 LOCK = Path("dvc.lock")
 SECONDS = LOGS / "seconds.json"  # how long each stage took here
@@ -83,7 +84,7 @@ class Pipeline:
 
     def __init__(self, received: list[int]) -> None:
         self.received = received
-        self.repo = Repo(_wait_for_lock=True)
+        self.repo = open_repo()
         self.needs: dict[str, set[str]] = {}
         self.alone: set[str] = set()  # those with `meta: {alone: true}`, which time something
         self.state: dict[str, str] = {}

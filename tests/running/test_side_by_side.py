@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -271,3 +272,20 @@ def processes_in(folder: Path) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             found += [process] if process.cwd() == str(folder) else []
     return found
+
+
+@pytest.mark.parametrize("trouble", ["no Git", "linked data"])
+def test_without_git_it_works_and_says_so_once(tmp_path: Path, trouble: str) -> None:
+    """An unpacked ZIP has no .git, and of what lies behind a link DVC says "outside of git repository"."""
+    command = "mkdir -p data/x && echo 1 > data/x/made"
+    folder = repository(tmp_path / "here", {"a": {"cmd": command, "deps": ["source"], "outs": ["data/x"]}})
+    if trouble == "no Git":
+        shutil.rmtree(folder / ".git")
+    else:
+        (tmp_path / "disk").mkdir()
+        (folder / "data").symlink_to(tmp_path / "disk")
+    said = run(folder, *REPRO)
+    assert said.count(".dvc/config.local: DVC now works without Git, as") == 1 and "delete the file to undo" in said
+    assert (folder / "data/x/made").read_text() == "1\n"
+    assert run(folder, *REPRO) == "every stage is up to date\n"
+    assert "up to date" in run(folder, "dvc", "status")
