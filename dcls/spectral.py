@@ -33,7 +33,8 @@ def is_faster(samples: int, kernel: Sequence[int], length: int, constant: bool) 
     pairs, frequencies = outputs * inputs, length // 2 + 1
     products = 8 * samples * pairs * frequencies
     of_kernels = pairs * frequencies * (64 if constant else 64 + 4 * size)  # reading memory takes time too
-    of_signals = 128 * samples * (inputs + outputs) * length
+    # torch's own backward to few channels is slow, so that transforms of the signals may cost twice as much there
+    of_signals = (128 if constant else 64) * samples * (inputs + outputs) * length
     direct = 2 * samples * pairs * size * (length - size + 1)
     return pairs * frequencies <= MOST_SPECTRA and direct >= GAIN * (products + of_kernels + of_signals)
 
