@@ -57,6 +57,7 @@ def _content(frames: Frames) -> dict[str, Any]:
     folded = [one["name"] for some in of_kernels.values() for one in some]
     return {
         "preset": frames.preset,
+        "own": frames.kind == "folder",  # a user's clips
         "by": by,
         "lead": first,
         "chart": map_chart(led),

@@ -35,8 +35,10 @@ def map_chart(frames: Frames) -> dict[str, Any]:
         places = {"left": low, "width": high - low, "at": 100 * row["mean"] / most}
         row |= {key: round(value, 2) for key, value in places.items()}
         row["seeds"] = [round(100 * one / most, 2) for one in row["seeds"]] if len(row["seeds"]) > 1 else []
+    step = STEP if most <= 5 * STEP else 2 * STEP  # so that numbers do not meet on a phone
+    ticks = [(round(100 * one / most, 2), one) for one in range(0, most + 1, step)]
     lines = {row["name"]: row["at"] for row in shown[-1][1]}
-    return {"groups": shown, "lines": lines, "ticks": [(100 * one / most, one) for one in range(0, most + 1, STEP)]}
+    return {"groups": shown, "lines": lines, "ticks": ticks}
 
 
 def _row(name: str, colour: str, maps: pd.Series) -> dict[str, Any]:
