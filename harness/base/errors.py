@@ -1,4 +1,4 @@
-"""The exceptions that end `python -m harness` with one line on stderr and without a traceback, and what keeps it short."""
+"""The exceptions that end `python -m harness` with one line on stderr and no traceback, and what keeps it short."""
 
 from collections.abc import Iterable
 
