@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.base import paths
-from harness.base.errors import Stopped, UserError
+from harness.base.errors import Stopped, UserError, one_line
 from harness.options import predict_options, submit_options, throughput_options
 from harness.records.code_closure import STAGES
 
@@ -54,7 +54,7 @@ def main() -> int:
         sys.stdout.flush()
         return status
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:  # the wrong Python, most likely
         if str(error.name).partition(".")[0] in ("harness", "dcls"):

@@ -16,7 +16,7 @@ import torch
 from harness.audio.front_end import MEAN, STD, FrontEnd
 from harness.audio.units import HOP
 from harness.base import paths
-from harness.base.errors import UserError
+from harness.base.errors import UserError, some
 from harness.base.files import write_bytes, write_json
 from harness.comparison.paired import read_predictions
 from harness.config.params import Params
@@ -151,4 +151,4 @@ def _credits(params: Params, clips: Clips, index: int) -> list[dict[str, str]]:
             known = {row["id"]: row for row in csv.DictReader(file)}
         return [{name: known[recording][name] for name in CREDITS} for recording in wanted]
     except (OSError, KeyError) as error:
-        raise UserError(f"{path}: does not say whose {', '.join(wanted)} are ({error}); featurize again") from error
+        raise UserError(f"{path}: does not say whose {some(wanted)} are ({error}); featurize again") from error

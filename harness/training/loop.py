@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from harness.base.errors import Stopped, UserError
+from harness.base.errors import Stopped, UserError, some
 from harness.data.clips.clips import open_clips
 from harness.running import resume, signals
 from harness.running.processes import World
@@ -154,7 +154,7 @@ def _refuse(
         raise SystemExit(2)
     raise UserError(
         f"{run.title}: loss is {losses[bad]} at epoch {epoch + 1}, step {step + 1}, learning rate {rate:g}, clips "
-        f"{', '.join(names[bad])}; lower systems.{run.name}.schedule.learning_rate, or look closer with "
+        f"{some(names[bad])}; lower systems.{run.name}.schedule.learning_rate, or look closer with "
         f"`python -m harness replay {folder}`"
     )
 

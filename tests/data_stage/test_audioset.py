@@ -302,23 +302,3 @@ def test_impossible_sources_are_named(tmp_path: Path, make: MakeParams, data: di
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(plain))
     with pytest.raises(UserError, match=message):
         load(tmp_path / "params.yaml")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("hhhhhhhhhhh_390.0:400.0.wav", r"4 of 4 files there are named as 'a.*_390\.0:400\.0\.wav', which gives no"),
-        ("part-hhhhhhhhhhh.tar", r"understood are <id>, Y<id> .* tar, parquet and HDF5 files go into"),
-        ("zzzzzzzzzz{}.wav", r"none of the 4 recordings, such as zzzzzzzzzz0\.wav, is listed in the segment CSVs"),
-        (".hidden{}", r"no recording is there that is listed in the segment CSVs; name the folders"),
-    ],
-)
-def test_a_folder_in_which_nothing_matches_is_said(tmp_path: Path, make: MakeParams, name: str, message: str) -> None:
-    (tmp_path / "audio").mkdir()
-    for number in range(4):
-        own = name.format(number) if "{" in name else f"{'abcd'[number]}{name}"
-        (tmp_path / "audio" / own).write_bytes(b"RIFF")
-    write_segments(tmp_path / "eval.csv", LISTED["eval.csv"])
-    with pytest.raises(UserError, match=message) as raised:
-        run(tmp_path, of_files(make, 1.0, {"audio": ("audio",), "test_segments": ("eval.csv",)}))
-    assert "\n" not in str(raised.value)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from harness.base.errors import UserError
+from harness.base.errors import UserError, one_line
 from harness.config.params import Params
 from harness.data.clips import hdf5
 
@@ -146,3 +146,15 @@ def test_a_stated_rate_is_believed_and_an_odd_length_is_said(
                     run(tmp_path, params)
         run(tmp_path, params)
     assert "train.h5: states" not in capsys.readouterr().err
+
+
+def test_what_is_said_of_a_file_with_thousands_of_data_sets_stays_short(tmp_path: Path, make: MakeParams) -> None:
+    with h5py.File(tmp_path / "test.h5", "w") as file:
+        for number in range(4000):
+            file[f"clip-{number:012d}"] = 0
+    message = r"no data set `audio_name` \(it has: clip-0{12}, .* and 3990 more\); pack it as PANNs does"
+    with pytest.raises(UserError, match=message) as raised:
+        run(tmp_path, of_files(make, train=None, val=None))
+    assert len(str(raised.value)) < 400
+    long = one_line(f"{'x' * 70_000} y\nz; run it again")
+    assert len(long) < 1010 and long.endswith("xxx y z; run it again") and "\n" not in long

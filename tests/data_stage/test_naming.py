@@ -7,13 +7,15 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
+from harness.base.errors import UserError
 from harness.data.clips.clips import open_clips
 from harness.data.clips.manifest import read_manifest
 
 from .conftest import MakeParams
-from .test_audioset import PACKED, SPEECH, of_tree, run, tone, tree, write_segments
+from .test_audioset import LISTED, PACKED, SPEECH, of_files, of_tree, run, tone, tree, write_segments
 
 __all__ = ["tree"]  # the fixture
 
@@ -46,3 +48,23 @@ def test_every_naming_scheme_is_found_and_linked_folders_once(tree: Path, make: 
     with contextlib.chdir(tree):
         found = open_clips(of_tree(make), "test").waveform(4)
     np.testing.assert_allclose(found[:16_000], tone(4), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hhhhhhhhhhh_390.0:400.0.wav", r"4 of 4 files there are named as 'a.*_390\.0:400\.0\.wav', which gives no"),
+        ("part-hhhhhhhhhhh.tar", r"understood are <id>, Y<id> .* tar, parquet and HDF5 files go into"),
+        ("zzzzzzzzzz{}.wav", r"none of the 4 recordings, such as zzzzzzzzzz0\.wav, is listed in the segment CSVs"),
+        (".hidden{}", r"no recording is there that is listed in the segment CSVs; name the folders"),
+    ],
+)
+def test_a_folder_in_which_nothing_matches_is_said(tmp_path: Path, make: MakeParams, name: str, message: str) -> None:
+    (tmp_path / "audio").mkdir()
+    for number in range(4):
+        own = name.format(number) if "{" in name else f"{'abcd'[number]}{name}"
+        (tmp_path / "audio" / own).write_bytes(b"RIFF")
+    write_segments(tmp_path / "eval.csv", LISTED["eval.csv"])
+    with pytest.raises(UserError, match=message) as raised:
+        run(tmp_path, of_files(make, 1.0, {"audio": ("audio",), "test_segments": ("eval.csv",)}))
+    assert "\n" not in str(raised.value)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from harness.base import paths
-from harness.base.errors import UserError
+from harness.base.errors import UserError, some
 from harness.config.params import Params
 from harness.data.clips import mixtures
 from harness.data.clips.indexed import open_indexed
@@ -157,7 +157,7 @@ def open_clips(params: Params, split: str, epoch: int = 0, seed: int = 0) -> Cli
         return packed
     empty = [label.name for label, count in zip(labels, packed.targets.sum(axis=0), strict=True) if not count]
     if empty:
-        raise UserError(f"{folder / 'manifest.csv'}: no {split} recording of {', '.join(empty)}; featurize again")
+        raise UserError(f"{folder / 'manifest.csv'}: no {split} recording of {some(empty)}; featurize again")
     data = params.data
     count = {"train": data.train_mixtures, "val": data.val_mixtures, "test": data.test_mixtures}[split]
     return MixtureClips(packed, split, data.mixture_seed, epoch * count if split == "train" else 0, count)

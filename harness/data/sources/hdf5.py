@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from harness.base.errors import UserError
+from harness.base.errors import UserError, some
 from harness.data.clips.decoding import LOUDEST
 from harness.data.clips.hdf5 import Files, opened, require_unchanged
 from harness.data.clips.manifest import Row, printable
@@ -68,9 +68,7 @@ def rows_of(path: Path, classes: int, samples: int) -> int:
     with opened(path) as file:
         for name in SETS:
             if not isinstance(file.get(name), h5py.Dataset):
-                raise UserError(
-                    f"{path}: no data set `{name}` (it has: {', '.join(file) or 'none'}); pack it as PANNs does"
-                )
+                raise UserError(f"{path}: no data set `{name}` (it has: {some(file)}); pack it as PANNs does")
         names, waveforms, targets = (file[name] for name in SETS)
         text = names.dtype.kind == "S" or h5py.check_string_dtype(names.dtype) is not None
         long_enough = waveforms.ndim == 2 and waveforms.shape[1] >= samples

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from harness.base.errors import UserError
+from harness.base.errors import UserError, some
 from harness.data.clips.hdf5 import opened
 from harness.data.packing import blocks
 from harness.data.sources.encoded import Encoded
@@ -21,8 +21,7 @@ def pieces(path: Path, classes: int) -> list[tuple[int, int]]:
     with opened(path) as file:
         for name in SETS:
             if not isinstance(file.get(name), h5py.Dataset):
-                there = ", ".join(file)[:200]
-                raise UserError(f"{path}: no data set `{name}` (it has: {there}); it needs {', '.join(SETS)}")
+                raise UserError(f"{path}: no data set `{name}` (it has: {some(file)}); it needs {', '.join(SETS)}")
         names, sounds, targets = (file[name] for name in SETS)
         width = (classes + 7) // 8
         if h5py.check_vlen_dtype(sounds.dtype) != np.uint8 or sounds.ndim != 1:
