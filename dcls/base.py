@@ -1,7 +1,7 @@
 """What all DCLS layers share: parameters, dense kernel, forward."""
 
 import math
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from .kernels import cropped_kernel
 
 POSITION_STD = 0.5  # cells: the standard deviation of the first positions (arXiv 2309.13972, section 3)
 CONSTRUCT: dict[int, type[ConstructKernel]] = {1: ConstructKernel1d, 2: ConstructKernel2d, 3: ConstructKernel3d}
+Layer = TypeVar("Layer", bound="DclsNd")  # Python 3.10 has no Self
 
 
 class DclsNd(nn.Module):
@@ -276,7 +277,7 @@ class DclsNd(nn.Module):
         pads = [(pad[0] - m, pad[1] - m) for m, pad in zip(margins, pads, strict=True)]
         return kernel, pads
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self: Layer, mode: bool = True) -> Layer:
         """As torch's. Clears the cached kernel too, since on a GPU writes through ``.data`` go unnoticed."""
         forget(self.weight)
         return super().train(mode)
