@@ -106,7 +106,7 @@ def _sounds(data: Data) -> Iterator[str]:
 def _fill(folder: Path, files: Iterable[Path]) -> None:
     """A link to each file that is there, named after it and by its path, and a list, as DVC warns of empty folders."""
     folder.mkdir()
-    files = [path.absolute() for path in files if path.is_file()]
+    files = [path.absolute() for path in files if os.path.isfile(path)]  # which raises for no name
     for path in files:
         plain = re.sub(r"[^A-Za-z0-9._-]", "_", path.name)[:80]
         name = f"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"  # no end that .dvcignore lists

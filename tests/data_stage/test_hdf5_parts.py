@@ -15,6 +15,7 @@ import pytest
 from harness.base.errors import UserError, one_line
 from harness.config.params import Params
 from harness.data.clips import hdf5
+from harness.data.sources.hdf5_parts import files_behind
 
 from . import test_hdf5
 from .conftest import MakeParams
@@ -116,6 +117,27 @@ def test_a_part_that_lost_rows_is_named(tmp_path: Path, make: MakeParams) -> Non
     write_hdf5(tmp_path / "p1.h5", names("u", 6), 11)
     with pytest.raises(UserError, match=r"p1\.h5: its data set `\w+` lacks rows that are taken from it \(shape \(6"):
         run(tmp_path, params)
+
+
+def test_parts_of_selections_without_an_end_and_of_counted_names_are_found(tmp_path: Path) -> None:
+    """A data set that grows with its part, and one of all files that there are of a numbered name."""
+    endless = h5py.h5s.UNLIMITED
+    for name in ("grows.h5", "b0.h5", "b1.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file.create_dataset("waveform", data=np.ones((4, 5), np.int16), maxshape=(None, 5))
+    layout = h5py.VirtualLayout((4, 5), np.int16, maxshape=(None, 5))
+    layout[:endless, :] = h5py.VirtualSource("grows.h5", "waveform", (4, 5), maxshape=(None, 5))[:endless, :]
+    settings, blocks = h5py.h5p.create(h5py.h5p.DATASET_CREATE), h5py.h5s.create_simple((8, 5), (endless, 5))
+    blocks.select_hyperslab((0, 0), (endless, 1), stride=(4, 5), block=(4, 5))
+    settings.set_virtual(blocks, b"b%b.h5", b"waveform", h5py.h5s.create_simple((4, 5)))
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file.create_virtual_dataset("waveform", layout)
+        h5py.h5d.create(file.id, b"target", h5py.h5t.NATIVE_INT16, blocks, dcpl=settings)
+    found = files_behind(tmp_path / "whole.h5", ("waveform", "target"))
+    assert {path.name for path in found} == {"whole.h5", "grows.h5", "b0.h5", "b1.h5"}
+    (tmp_path / "b0.h5").unlink()
+    with pytest.raises(UserError, match=r"its part .*b0\.h5 is missing"):
+        files_behind(tmp_path / "whole.h5", ("waveform", "target"))
 
 
 def test_every_command_that_reads_samples_checks_them(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,13 +87,17 @@ def _mapped(path: Path, source: Any) -> Iterator[Source]:
     """A virtual data set's source; where its name has a `%b`, which counts blocks, all files that there are."""
     if "%b" not in source.file_name:
         space, whole = source.src_space, source.src_space.get_select_type() == h5py.h5s.SEL_ALL
-        used = source.vspace.get_select_npoints() if whole else space.get_select_bounds()[1]
+        try:
+            used = source.vspace.get_select_npoints() if whole else space.get_select_bounds()[1]
+        except (RuntimeError, ValueError):  # a selection without an end, which takes what there is
+            used = 1
         yield source.file_name, source.dset_name, used
         return
-    number = 0
-    while _place(path, source.file_name.replace("%b", str(number))).is_file():
+    pattern = re.compile(re.escape(Path(source.file_name).name).replace("%b", r"(\d+)"))
+    folder = (path.parent / source.file_name).parent
+    found = [int(match[1]) for each in os.listdir(folder) if (match := pattern.fullmatch(each))]
+    for number in range(max(found, default=0) + 1):  # one that lacks among them is named
         yield source.file_name.replace("%b", str(number)), source.dset_name.replace("%b", str(number)), 1
-        number += 1
 
 
 def _place(path: Path, link: str) -> Path:
