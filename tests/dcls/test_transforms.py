@@ -82,6 +82,8 @@ def test_onnx(groups, version, dynamo, tmp_path):
     """Both exporters, of a layer that is not fused first."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    if dynamo and torch.__version__.startswith("2.5."):
+        pytest.skip("torch 2.5's newer exporter keeps operators of a library, and cannot translate them")
     layer, _ = make(groups, version)
     input, path = torch.randn(2, 4, 7, 6), tmp_path / "layer.onnx"
     logging.disable(logging.WARNING)
