@@ -64,7 +64,8 @@ def take_screenshot(page: Path, target: Path) -> None:
         about = PngInfo()
         about.add_text(SOURCE, sha256_of(page))
         with Image.open(picture) as image:
-            small = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+            # rare hues, such as those of the systems, count too
+            small = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             write_atomic(target, lambda file: small.save(file, format="PNG", pnginfo=about, optimize=True))
 
 
