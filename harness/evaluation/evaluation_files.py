@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,15 +17,21 @@ from harness.scoring.metrics import summarize
 
 
 def write_evaluation(
-    params: Params, clips: Clips, scores: np.ndarray, predictions: Path, result: Path, record: dict[str, Any]
+    params: Params,
+    clips: Clips,
+    scores: np.ndarray,
+    predictions: Path,
+    result: Path,
+    record: dict[str, Any],
+    made_from: str = "",
 ) -> dict[str, Any]:
     """Predictions, then metrics.json (numbers only: same run, same bytes), per_class.csv, calibration.csv and, last,
-    evaluation.json."""
-    ids = np.array(clips.ids)
+    evaluation.json. `made_from` is a fingerprint of all that the scores depend on, for `kept_scores`."""
+    ids, labels, made_of = np.array(clips.ids), np.array(clips.labels), np.array(made_from)
     write_atomic(
         predictions,
         lambda file: np.savez_compressed(
-            file, ids=ids, targets=clips.targets, scores=scores, labels=np.array(clips.labels)
+            file, ids=ids, targets=clips.targets, scores=scores, labels=labels, made_from=made_of
         ),
     )
     metrics, rows = summarize(clips.targets, scores, clips.labels, params.evaluate.bootstrap)
@@ -35,3 +42,13 @@ def write_evaluation(
     write_csv(result / "calibration.csv", CALIBRATION, bins)
     write_json(result / "evaluation.json", record)
     return metrics
+
+
+def kept_scores(predictions: Path, made_from: str) -> np.ndarray | None:
+    """The scores of a file that `write_evaluation` wrote, if they are made from just this; else None."""
+    try:
+        with np.load(predictions) as file:
+            scores: np.ndarray = file["scores"]
+            return scores if str(file["made_from"]) == made_from else None
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return None
