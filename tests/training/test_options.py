@@ -83,9 +83,10 @@ def test_fixed_spacings_stay_where_they_began(nursery: Nursery, new_folder: Fold
         folder = new_folder(f"rate {rate:g}", **SHORT, **more)
         losses[rate], _ = trained(nursery, folder, name)
         recorded = np.load(folder / "runs" / "folder" / f"{name}-0" / "positions.npz")
-        later = [key for key in recorded if key.endswith(("|P", "|SIG")) and not key.startswith("0|")]
+        every = [key for key in recorded if key.endswith(("|P", "|SIG"))]
+        later = [key for key in every if not key.startswith("0|")]
         stayed = [np.array_equal(recorded[key], recorded[f"0|{key.partition('|')[2]}"]) for key in later]
-        assert len(later) == 2 * 4 * 3 and set(stayed) == {rate == 0}
+        assert len(later) == 3 * (len(every) - len(later)) > 0 and set(stayed) == {rate == 0}  # 3 epochs
         result = folder / "results" / "folder" / "runs" / f"{name}-0" / "training"
         assert json.loads((result / "run.json").read_text())["parameters"]["model"]["dcls"].items() >= dcls.items()
         rows = list(csv.DictReader((result / "positions.csv").open()))
