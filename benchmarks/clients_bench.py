@@ -1,7 +1,7 @@
 """Times `dcls` against the published package in the layers that its users have, by kind of model.
 
 `make bench-clients` runs it, on the GPU if there is one, and writes benchmarks/results/clients-DEVICE.csv, from which
-dcls/README.md has its table (`python -m benchmarks.clients_bench --table`). Shapes are those of published models; none
+dcls/README.md has its table (`python -m benchmarks.table`). Shapes are those of published models; none
 of their code is needed. Both layers hold the same values and take turns in one process; a ratio is the median over
 rounds of times taken in the same round. Where outputs differ by more than rounding, nothing is timed.
 """
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 
 import dcls
 from benchmarks import published  # noqa: F401  (keeps the package from logging two lines a layer)
+from benchmarks.table import RESULTS
 from harness.base.files import write_csv, write_json
 from harness.models.precision import exact_float32
 from harness.records.provenance import benchmark_record
@@ -32,7 +31,6 @@ from harness.throughput.rounds import LEAST, take_turns
 
 from DCLS.construct import modules as DCLS  # isort: skip
 
-RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
     "kind",
     "layer",
@@ -91,10 +89,7 @@ CLIENTS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", action="store_true", help="print the committed results as Markdown")
-    if parser.parse_args().table:
-        print("\n\n".join(f"{path.name}\n\n{table(path)}" for path in sorted(RESULTS.glob("clients-*.csv"))))
-        return
+    parser.parse_args()
     machine = this_machine()
     exact_float32(True)
     torch.manual_seed(0)
@@ -145,17 +140,6 @@ def compare(client: Client, device: torch.device) -> list[tuple]:
         )
         print(f"{client.kind} | {client.words} | {step}: {ours_ms:.2f} ms, {np.median(ratios):.1f} times", flush=True)
     return rows
-
-
-def table(path: Path) -> str:
-    """Markdown of a CSV that this wrote: a line a layer, with the ratio in training and in evaluation."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    lines = ["| models of | layer and input (batch first) | training | evaluation |", "|---|---|---:|---:|"]
-    for training, evaluation in zip(rows[::2], rows[1::2], strict=True):
-        cells = [f"{float(row['times_as_fast']):.3g} times" for row in (training, evaluation)]
-        lines.append(f"| {training['kind']} | {training['layer']} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines)
 
 
 def _pair(client: Client, device: torch.device) -> tuple[nn.Module, nn.Module]:

@@ -1,4 +1,4 @@
-"""The table of dcls/README.md, made from the committed results: `python -m benchmarks.table`."""
+"""The tables of dcls/README.md, made from the committed results: `python -m benchmarks.table`."""
 
 from __future__ import annotations
 
@@ -52,6 +52,17 @@ def table(path: Path) -> str:
     return "\n".join(lines)
 
 
+def clients_table(path: Path) -> str:
+    """Markdown of a CSV that `benchmarks.clients_bench` wrote: a line a layer, with the ratio in training and in evaluation."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = ["| models of | layer and input (batch first) | training | evaluation |", "|---|---|---:|---:|"]
+    for training, evaluation in zip(rows[::2], rows[1::2], strict=True):
+        cells = [f"{float(row['times_as_fast']):.3g} times" for row in (training, evaluation)]
+        lines.append(f"| {training['kind']} | {training['layer']} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
 def _times(goal: int | None) -> str:
     return "" if goal is None else f"{goal} times"
 
@@ -83,3 +94,5 @@ def _line(*cells: str) -> str:
 if __name__ == "__main__":
     for result in sorted(RESULTS.glob("dcls-*.csv")):
         print(f"{result.name}\n\n{table(result)}\n")
+    for result in sorted(RESULTS.glob("clients-*.csv")):
+        print(f"{result.name}\n\n{clients_table(result)}\n")
