@@ -53,7 +53,7 @@ def table(path: Path) -> str:
 
 
 def clients_table(path: Path) -> str:
-    """Markdown of a CSV that `benchmarks.clients_bench` wrote: a line a layer, with the ratio in training and in evaluation."""
+    """Markdown of a CSV that `benchmarks.clients_bench` wrote: a line a layer, with both ratios."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     lines = ["| models of | layer and input (batch first) | training | evaluation |", "|---|---|---:|---:|"]
