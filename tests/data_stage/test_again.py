@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_a_full_disk_ends_in_one_line(tmp_path: Path, make: MakeParams, place: s
     script = f"""
         mount -t tmpfs -o size=1m none {place} && mkdir -p data && cp -r raw data/raw || exit 9
         [ {place} = results ] && head -c 2m /dev/zero > results/other 2> /dev/null
-        exec {sys.executable} -m harness featurize
+        exec {shlex.quote(sys.executable)} -m harness featurize
     """
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import shlex
 import subprocess
 import sys
 import threading
@@ -91,7 +92,7 @@ def test_little_shared_memory_changes_no_bit(new_folder: Folder, megabytes: int)
         script = f"""
             mount -t tmpfs -o size=1m none /dev/shm || exit 9
             [ {megabytes} = 0 ] && head -c 2m /dev/zero > /dev/shm/full 2> /dev/null
-            exec {sys.executable} -m harness train --model {MODEL} --seed 0
+            exec {shlex.quote(sys.executable)} -m harness train --model {MODEL} --seed 0
         """
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
