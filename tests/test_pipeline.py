@@ -103,8 +103,11 @@ def commit(clone: Path, message: str) -> None:
 def new_clone(clone: Path) -> Path:
     """A clone of this checkout, with what is not committed yet; of an unpacked archive, a copy in a new repository."""
     if not (ROOT / ".git").exists():
-        left_out = shutil.ignore_patterns(".venv", ".cache", "data", "runs", "predictions", "__pycache__", ".*_cache")
-        shutil.copytree(ROOT, clone, ignore=left_out)
+        made = shutil.ignore_patterns(".venv", ".cache", "data", "runs", "predictions", ".*_cache")
+        below = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(
+            ROOT, clone, ignore=lambda folder, names: (made if Path(folder) == ROOT else below)(folder, names)
+        )
         run(clone, "git", "init", "--quiet")
         commit(clone, "the archive")
         return clone

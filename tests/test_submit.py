@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -232,7 +233,7 @@ def test_the_sbatch_file(root: Path) -> None:
         "wckey=submitit",
     }
     srun = f"srun --unbuffered --output {root}/.cache/slurm/%A_%a_%t_log.out --cpus-per-task=96 --kill-on-bad-exit=1 "
-    assert lines[-1] == f"{srun}{sys.executable} -u -m submitit.core._submit {root}/.cache/slurm"
+    assert lines[-1] == f"{srun}{shlex.quote(sys.executable)} -u -m submitit.core._submit {root}/.cache/slurm"
     assert not (root / ".cache").exists()
 
 

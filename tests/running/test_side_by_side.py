@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -211,7 +212,7 @@ def test_bad_input_stops_with_one_line(tmp_path: Path) -> None:
 
 def test_on_a_terminal_there_is_a_line_a_stage_with_rate_and_time_left(tmp_path: Path) -> None:
     folder = repository(tmp_path, stage("train", "for i in 1 2 3 4; do echo epoch $i/4; sleep 0.8; done"))
-    shown = run(folder, "script", "--quiet", "--command", " ".join(REPRO), os.devnull)
+    shown = run(folder, "script", "--quiet", "--command", shlex.join(REPRO), os.devnull)
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert re.search(r"train +\S+ [34]/4 \d\.\d s each, 00:0\d left", plain), plain
     assert re.search(r"all stages +\S+ 0/1 +\d\d:\d\d left", plain), plain
