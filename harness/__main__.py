@@ -188,57 +188,57 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness",
         description="Stages of the pipeline that reproduces arXiv 2309.13972, run from the repository root. "
-        "`make repro` runs all that are out of date.",
-        epilog="A stage reads what the stage before it wrote; bad input stops with one line and exit status 2.",
+        "`make repro` runs every stage that is out of date.",
+        epilog="A stage reads what the stages before it wrote. Bad input stops it with one line and exit status 2.",
     )
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    _add(stages, "link", "link the files of yours that params.yaml names into data/linked, where DVC looks at them")
+    _add(stages, "link", "link your own files that params.yaml names into data/linked, where DVC watches them")
     _add(stages, "fetch", "get the recordings into data/raw, from the mirror folder, the cache or the network")
     _add(stages, "featurize", "write the manifest and the packed clips into data/packed")
-    _add(stages, "train", "train one model with one seed; an interrupted run goes on", "model", "seed")
-    _add(stages, "replay", "run a step again whose loss was not finite, and say where that comes from")
+    _add(stages, "train", "train one model with one seed; an interrupted run continues", "model", "seed")
+    _add(stages, "replay", "repeat a training step whose loss was not finite, and say where that comes from")
     stages.choices["replay"].add_argument("dump", type=Path, help="the folder that the message named")
-    _add(stages, "submit", "train and evaluate what the matrix lacks, as a Slurm job array (docs/cluster.md)")
+    _add(stages, "submit", "train and evaluate the runs still missing, as a Slurm job array (docs/cluster.md)")
     submit_options(stages.choices["submit"])
-    _add(stages, "import-checkpoint", "file the authors' trained weights of a model like a training run", "model")
+    _add(stages, "import-checkpoint", "take the authors' trained weights of a model in as a training run", "model")
     taken = stages.choices["import-checkpoint"]
     taken.add_argument("source", nargs="?", metavar="FILE_OR_URL", help="default: Zenodo's record 8370979")
-    taken.add_argument("--seed", type=int, default=0, help="seed under which it is filed (default: %(default)s)")
-    _add(stages, "evaluate", "predictions and metrics of a trained model on the test clips", "model", "seed")
-    _add(stages, "linear-baseline", "logistic regression on log-mel statistics of the same clips", "seed")
-    _add(stages, "compare-models", "each system minus those it is compared with, by seed and clip, with intervals")
-    _add(stages, "examples", "a few test clips with their predictions, and their sound where its licence allows it")
-    _add(stages, "count-parameters", "where the parameters of the full-size models are")
+    taken.add_argument("--seed", type=int, default=0, help="seed of the run that it becomes (default: %(default)s)")
+    _add(stages, "evaluate", "compute a trained model's predictions and metrics on the test clips", "model", "seed")
+    _add(stages, "linear-baseline", "fit logistic regression to log-mel statistics of the same clips", "seed")
+    _add(stages, "compare-models", "compare each system with its `compared_with`, by seed and clip, with intervals")
+    _add(stages, "examples", "write a few test clips with their predictions, and their sound if its licence allows it")
+    _add(stages, "count-parameters", "count the parameters of the full-size models, part by part")
     _add(stages, "throughput", "time the full-size models, each in turn with its baseline")
     throughput_options(stages.choices["throughput"])
-    _add(stages, "tables", "the paper's table beside the reproduced numbers, into paper_tables")
-    _add(stages, "figures", "learning curves, kernel positions, calibration and more, into results")
+    _add(stages, "tables", "write the paper's table beside the reproduced numbers into paper_tables")
+    _add(stages, "figures", "draw learning curves, kernel positions, calibration and more into results")
     text = "file type (default: %(default)s); svg and pdf write the figures alone, which Git ignores"
     stages.choices["figures"].add_argument("--format", choices=("png", "svg", "pdf"), default="png", help=text)
-    _add(stages, "page", "the whole report in one HTML file, into results")
-    text = "show what this folder, say results/instruments, holds, whatever params.yaml is; needs no data, no training"
+    _add(stages, "page", "write the whole report as one HTML file into results")
+    text = "show results of this folder, say results/instruments, whatever params.yaml says; no data or training needed"
     for name in ("tables", "figures", "page"):
         stages.choices[name].add_argument("--from", dest="results", type=Path, metavar="FOLDER", help=text)
-    _add(stages, "show", "print the results table and where the report lies")
-    _add(stages, "status", "print how far each run of the matrix is, and why one failed; status 1 where one did")
-    _add(stages, "verify", "say whether the results here equal those of the commit; status 1 where one differs")
-    stages.choices["verify"].add_argument("--summary", action="store_true", help="print one line in all")
+    _add(stages, "show", "print the results table and where the report is")
+    _add(stages, "status", "print how far each run is, and why one failed; exit status 1 if any failed or was lost")
+    _add(stages, "verify", "say whether the results here equal the committed ones; exit status 1 if any differs")
+    stages.choices["verify"].add_argument("--summary", action="store_true", help="print a single line")
     _add(stages, "predict", "tag recordings with a trained model (docs/predict.md)")
     predict_options(stages.choices["predict"])
-    _add(stages, "export", "write a trained run as safetensors, ONNX and a model card, ready to be published")
+    _add(stages, "export", "write a trained run as safetensors, ONNX and a model card, ready to publish")
     stages.choices["export"].add_argument("--run", required=True, metavar="NAME", help="a trained run, MODEL-SEED")
-    text = "a new folder to write"
+    text = "the folder to write, which must be new or empty"
     stages.choices["export"].add_argument("--to", required=True, type=Path, metavar="FOLDER", help=text)
     stages.add_parser("hardware", help="write runs/hardware.json, which timings depend on")
-    text = "what changed between two commits, as Markdown; status 1 where a metric fell by more than its interval"
+    text = "say in Markdown what changed between two commits; exit status 1 if a metric fell by more than its interval"
     compare = stages.add_parser("compare", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=COMPARE)
     compare.add_argument("a", metavar="REV_A", help="commit, tag or branch to compare with")
     compare.add_argument("b", metavar="REV_B", help="commit, tag or branch that is compared")
-    text = "run what is out of date of the pipeline, stages that do not depend on each other side by side"
+    text = "run every stage that is out of date; stages that do not depend on each other run side by side"
     repro = stages.add_parser("repro", help=text, description=f"{text[0].upper() + text[1:]}.", epilog=REPRO)
-    text = "stages at a time (default: one for each GPU, or for each core where there is no GPU)"
+    text = "how many stages run at a time (default: one for each GPU, or for each core where there is no GPU)"
     repro.add_argument("--jobs", type=int, metavar="N", help=text)
-    preset = stages.add_parser("preset", help="make presets/NAME.yaml the params.yaml")
+    preset = stages.add_parser("preset", help="copy presets/NAME.yaml to params.yaml")
     preset.add_argument("name", help="a file in presets/, without .yaml")
     return parser
 

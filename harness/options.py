@@ -25,21 +25,22 @@ def throughput_options(stage: argparse.ArgumentParser) -> None:
 
 
 def predict_options(stage: argparse.ArgumentParser) -> None:
-    text = "sound files, and folders with them at any depth; long ones are scored in windows of the model's clip length"
+    text = "sound files, and folders of them at any depth; long files are scored in windows of the model's clip length"
     stage.add_argument("recordings", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help=text)
     choice = stage.add_mutually_exclusive_group()
     text = "a trained run, MODEL-SEED (default: the run with the highest validation mAP)"
     choice.add_argument("--run", metavar="NAME", help=text)
-    choice.add_argument("--weights", type=Path, metavar="FILE", help="weights that `train` or `export` wrote")
-    text = "how many classes to print, those with the highest scores (default: %(default)s)"
+    text = "weights that `train`, `import-checkpoint` or `export` wrote"
+    choice.add_argument("--weights", type=Path, metavar="FILE", help=text)
+    text = "print only the N classes with the highest scores (default: %(default)s)"
     stage.add_argument("--top", type=int, default=10, metavar="N", help=text)
-    text = "text: a recording's scores, the highest of its windows; csv and json: of each window (default: %(default)s)"
+    text = "text: each class's highest score in any window; csv, json: the scores of each window (default: %(default)s)"
     stage.add_argument("--format", choices=("text", "csv", "json"), default="text", help=text)
-    text = "from the start of a window to that of the next (default: a window's length)"
+    text = "time from the start of one window to the start of the next (default: a window's length)"
     stage.add_argument("--hop", type=float, metavar="SECONDS", help=text)
-    text = "write what enters the classifier, a vector a window, as an .npz with files, start_seconds and embeddings"
+    text = "also write what enters the classifier, a vector per window: an .npz of files, start_seconds and embeddings"
     stage.add_argument("--embeddings", type=Path, metavar="FILE", help=text)
-    text = "draw each recording's scores over time, a PNG each"
+    text = "also draw each recording's scores over time, one PNG per recording"
     stage.add_argument("--pictures", type=Path, metavar="FOLDER", help=text)
 
 
