@@ -47,7 +47,6 @@ class DclsNd(nn.Module):
     learned_axes: ClassVar[int | None] = None  # as many as there are sizes, for a subclass as in the published package
     dense_axes: ClassVar[int] = 0
     dense_kernel_size: tuple[int, ...] = ()  # layers with dense axes set it before they call ``__init__`` below
-
     whole: bool = False  # inside ``dcls.whole_positions``
 
     DCK: ConstructKernel

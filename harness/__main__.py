@@ -127,6 +127,9 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
         raise UserError(f"--model: {arguments.model} is no system of {arguments.params}, which has {known}")
     given: tuple[Any, ...] = ()
     if command in ("train", "evaluate"):
+        from harness.running.memory import keep_freed_memory
+
+        keep_freed_memory()
         given = arguments.model, arguments.seed
     elif command == "linear-baseline":
         given = (arguments.seed,)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -57,7 +56,7 @@ def prepare(
         built = models.build_model(settings, condition.classes).train(condition.mode == "training")
         spread_positions(built)
     if condition.baseline_depthwise == QUICK:
-        dcls.use_quick_backward(built, partial(models.is_replaced, kernel_size=settings.kernel_size))
+        dcls.use_quick_backward(built)
     built = change(built)
     fusion = fuse(settings, built) if condition.fused else ""
     layout = torch.channels_last if condition.channels_last else torch.contiguous_format

@@ -16,7 +16,7 @@ from dcls import use_quick_backward
 from harness.audio.front_end import FrontEnd
 from harness.config.params import Params
 from harness.models import precision
-from harness.models.build import build_model, is_replaced, start_weights
+from harness.models.build import build_model, start_weights
 from harness.running.processes import World
 from harness.running.resume import Trainee
 from harness.training import batch_norm, recipe
@@ -49,7 +49,7 @@ def new_run(params: Params, name: str, seed: int, classes: int, world: World) ->
     torch.manual_seed(seed)
     model = build_model(system.model, classes)
     start = start_weights(model, system.model)
-    use_quick_backward(model, partial(is_replaced, kernel_size=system.model.kernel_size))  # what DCLS layers have
+    use_quick_backward(model)  # what DCLS layers have
     layout = torch.channels_last if train.channels_last else torch.contiguous_format
     model = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     average = None

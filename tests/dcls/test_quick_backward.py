@@ -55,6 +55,9 @@ def test_gradients_are_torchs(pair, shape, layout):
         {"padding_mode": "circular"},
         {"kernel_size": (7, 3), "padding": (2, 1), "padding_mode": "reflect"},
         {"kernel_size": (1, 8), "padding": "same"},
+        {"kernel_size": 1, "padding": 0},
+        {"kernel_size": 1, "padding": 0, "bias": False},
+        {"kernel_size": 1, "padding": 1},
     ],
     ids=str,
 )
@@ -67,6 +70,13 @@ def test_every_padding(pair, more):
         output_and_gradients(quick, input, grad), output_and_gradients(plain, input, grad), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_one_cell_has_the_dtype_that_autocast_gives(pair):
+    plain, quick = pair(4, kernel_size=1, padding=0)
+    input = torch.randn(3, 4, 12, 11)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert quick(input).dtype == plain(input).dtype == torch.bfloat16
 
 
 def test_it_is_the_convolution_of_dcls_layers(pair):
@@ -109,6 +119,8 @@ class Own(nn.Conv2d):
     [
         nn.Conv2d(4, 4, 3, groups=4),  # where torch's own backward is quicker
         nn.Conv2d(4, 4, 7, stride=2, groups=4),
+        nn.Conv2d(4, 8, 1, groups=4),
+        nn.Conv2d(4, 4, 1),
         nn.Conv2d(4, 4, 7, dilation=2, groups=4),
         nn.Conv2d(4, 8, 7, groups=4),
         nn.Conv2d(4, 4, 7),
