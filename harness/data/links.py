@@ -22,7 +22,7 @@ from harness.base.names import spelled_out
 from harness.config.params import Data, Lists, Params
 from harness.data.clips.forms import form_of, sound_files
 from harness.data.clips.manifest import SPLITS
-from harness.data.fetching.user_tables import fetch_tables
+from harness.data.fetching.user_tables import BESIDE_FSD50K, fetch_tables, labels_beside
 from harness.data.packing.pack import locate
 from harness.data.sources import hdf5, mp3_hdf5
 from harness.data.sources.catalog import walked
@@ -65,11 +65,11 @@ def tables(data: Data) -> list[Path]:
             found += _named(f"data.audioset.{split}_segments", names)
     elif isinstance(data.csv, Lists):
         lists = [path for split, names in data.csv.files().items() for path in _named(f"data.csv.{split}", names)]
-        found += [each for path in lists for each in (path, path.with_name("text"), path.with_suffix(".lbl"))]
+        found += [each for path in lists for each in (path, labels_beside(path))]
     else:
         found += _named("data.csv", [str(data.csv)])
         if data.kind == "fsd50k":
-            found += [Path(str(data.csv)).with_name(name) for name in ("eval.csv", "vocabulary.csv")]
+            found += [Path(str(data.csv)).with_name(name) for name in BESIDE_FSD50K]
     return found
 
 

@@ -15,6 +15,7 @@ from harness.config.params import Audioset, Data, Lists
 
 ESC50 = "https://github.com/karolpiczak/ESC-50"
 VOCABULARY = ("index", "display_name", "mid")  # the columns of FSD50K's vocabulary.csv, which has no header
+BESIDE_FSD50K = ("eval.csv", "vocabulary.csv")  # the tables that lie beside its dev.csv
 
 
 def fetch_tables(data: Data, folder: Path) -> None:
@@ -92,9 +93,13 @@ def fetch_lists(lists: Lists, folder: Path) -> None:
         for number, path in enumerate(spelled_out(key, names)):
             copy = folder / paths.fetched_list(split, number)
             copy_table(key, str(path), copy)
-            labels = path.with_name("text") if path.suffix == ".scp" else path.with_suffix(".lbl")
-            if labels.exists():
+            if (labels := labels_beside(path)).exists():
                 copy_table(key, str(labels), copy.with_suffix(".labels"))
+
+
+def labels_beside(listing: Path) -> Path:
+    """Where the labels of a list lie that has none itself: Kaldi's in `text`, EAT's in a file of its own name."""
+    return listing.with_name("text") if listing.suffix == ".scp" else listing.with_suffix(".lbl")
 
 
 def _sizes(files: Audioset) -> Iterator[tuple[str, str, int]]:

@@ -102,6 +102,11 @@ def finish(
     write_json(block_path(work, number).with_suffix(".json"), {"key": key, "digest": digest, "rates": rates or {}})
 
 
+def spans(rows: int) -> list[tuple[int, int]]:
+    """The first row of each block of so many rows, and that after its last."""
+    return [(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS)]
+
+
 def key_of_finished(work: Path, number: int) -> str:
     return read_json(block_path(work, number).with_suffix(".json"))["key"]
 

@@ -13,7 +13,7 @@ from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.names import spelled_out
 from harness.config.params import Data
-from harness.data.clips.encoded import IN_PLACE, SOURCES, EncodedReader, as_it_is
+from harness.data.clips.encoded import IN_PLACE, SOURCES, EncodedReader
 from harness.data.clips.forms import form_of, sound_files
 from harness.data.clips.hdf5 import Files, Hdf5Reader
 from harness.data.clips.labels import Label, audioset, read_label_list
@@ -23,11 +23,9 @@ from harness.data.clips.splits import is_held_out
 from harness.data.packing import blocks
 from harness.data.packing.listed import Plan
 from harness.data.packing.pack import listed_key, pack_block
-from harness.data.sources import mp3_hdf5
 from harness.data.sources.catalog import catalog
-from harness.data.sources.contained import Piece, key_of_piece, pack_piece, pieces_of
+from harness.data.sources.contained import Piece, key_of_piece, pack_piece, pieces_of, states_of
 from harness.data.sources.hdf5 import Part, index_block, key_of_part, made_of, parts, rows_of
-from harness.data.sources.hdf5_parts import states_behind
 from harness.data.sources.segments import Segment, read_segments
 
 ORDER = ("test", "val", "train")  # of a clip listed twice the first stays: what tests never trains
@@ -87,16 +85,18 @@ def _plan_folders(data: Data, raw: Path, work: Path, labels: list[Label]) -> Pla
             f"data.audioset.audio: {there} listed in the segment CSVs; name the folders that hold those clips, or the "
             "CSVs that list these"
         )
-    if not data.audioset_files.in_place:
-        tasks = [partial(pack_block, work, roots, number) for number in range(len(sources))]
-        keys = [partial(listed_key, work, roots, number) for number in range(len(sources))]
-        return Plan(labels, tasks, keys, sources, CREDIT)
-    return Plan(
+    in_place = data.audioset_files.in_place
+    plan = Plan(
         labels,
-        [partial(pack_block, work, roots, number, in_place=True) for number in range(len(sources))],
-        [partial(listed_key, work, roots, number, in_place=True) for number in range(len(sources))],
+        [partial(pack_block, work, roots, number, in_place=in_place) for number in range(len(sources))],
+        [partial(listed_key, work, roots, number, in_place=in_place) for number in range(len(sources))],
         sources,
         CREDIT,
+    )
+    if not in_place:
+        return plan
+    return dataclasses.replace(
+        plan,
         reader=lambda folder, split: EncodedReader("files", (folder / SOURCES, *roots), ()),
         keeps_paths=True,
         extra={"in_place": dict.fromkeys(SPLITS, "files")},
@@ -129,12 +129,7 @@ def _plan_files(data: Data, raw: Path, work: Path, labels: list[Label]) -> Plan:
     listed = _Listed(data, raw)
     encoded = {part.split: part.form for part in todo if isinstance(part, Piece) and part.file is not None}
 
-    encoded_files = {
-        split: [
-            states_behind(path, mp3_hdf5.SETS) if form == "mp3_hdf5" else as_it_is(path) for path in paths_of[split]
-        ]
-        for split, form in encoded.items()
-    }
+    encoded_files = {split: [states_of(form, path) for path in paths_of[split]] for split, form in encoded.items()}
 
     def reader(folder: Path, split: str) -> Callable[[int, int, int], np.ndarray]:
         place = given.split_with_files(split)

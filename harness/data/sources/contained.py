@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base.errors import UserError
-from harness.base.files import state_of
+from harness.data.clips.encoded import as_it_is
+from harness.data.clips.hdf5 import Files
 from harness.data.clips.labels import Label
 from harness.data.clips.manifest import Row, printable
 from harness.data.clips.splits import is_held_out
@@ -18,7 +19,7 @@ from harness.data.packing.pack import Packed, index_block, pack, write_block
 from harness.data.sources import mp3_hdf5, parquet, tars
 from harness.data.sources.catalog import ytid_of
 from harness.data.sources.encoded import Encoded, Form
-from harness.data.sources.hdf5_parts import files_behind
+from harness.data.sources.hdf5_parts import states_behind
 
 FORMS: dict[str, Form] = {"mp3_hdf5": mp3_hdf5, "parquet": parquet, "tar": tars}
 
@@ -78,13 +79,20 @@ def _unchanged(piece: Piece, key: str, packed: Iterable[Packed]) -> Iterator[Pac
 
 def key_of_piece(piece: Piece) -> str:
     """The key of the block when it is packed; in a tar there may be m4a, which only ffmpeg reads."""
-    files = files_behind(piece.path, mp3_hdf5.SETS) if piece.form == "mp3_hdf5" else (piece.path,)
-    states = [(str(path), state_of(path)) for path in files]
+    states = [(str(path), state) for path, state in states_of(piece.form, piece.path)]
     where = [str(piece.path), states, piece.first, piece.last, piece.split, piece.file]
     ffmpeg = piece.form == "tar" and shutil.which("ffmpeg") is not None
     return blocks.key_of(
         where, [label.mid for label in piece.labels], [label.name for label in piece.labels], piece.held_out, ffmpeg
     )
+
+
+def states_of(form: str, path: Path) -> Files:
+    """The files that its recordings lie in, as they are now: an HDF5 file may have its data sets in others.
+
+    Raises UserError where one is gone.
+    """
+    return states_behind(path, mp3_hdf5.SETS) if form == "mp3_hdf5" else as_it_is(path)
 
 
 def _packed(piece: Piece, lookup: Mapping[str, str], each: Encoded, rates: Counter[int]) -> Packed:

@@ -66,10 +66,7 @@ def rows_of(path: Path, classes: int, samples: int) -> int:
     `samples` is the shortest waveform allowed: packed at another rate, ten seconds would have another length.
     """
     with opened(path) as file:
-        for name in SETS:
-            if not isinstance(file.get(name), h5py.Dataset):
-                raise UserError(f"{path}: no data set `{name}` (it has: {some(file)}); pack it as PANNs does")
-        names, waveforms, targets = (file[name] for name in SETS)
+        names, waveforms, targets = data_sets(path, file, SETS)
         text = names.dtype.kind == "S" or h5py.check_string_dtype(names.dtype) is not None
         long_enough = waveforms.ndim == 2 and waveforms.shape[1] >= samples
         checks = [
@@ -89,12 +86,31 @@ def rows_of(path: Path, classes: int, samples: int) -> int:
             if not good:
                 found = f"{dataset.dtype} {dataset.shape}"
                 raise UserError(f"{path}: data set `{dataset.name[1:]}` is {found}, {rule}")
-        if not len(names) == len(waveforms) == len(targets):
-            counts = ", ".join(f"{name} {len(file[name])}" for name in SETS)
-            raise UserError(f"{path}: its data sets differ in their number of rows ({counts}); pack it anew")
-        if not len(names):
-            raise UserError(f"{path}: no row in it; give the whole file")
-        return len(names)
+        return common_length(path, file, SETS)
+
+
+def data_sets(path: Path, file: h5py.File, names: Sequence[str]) -> list[h5py.Dataset]:
+    """Those of an open file. Raises UserError, naming file and data set, where one is missing."""
+    for name in names:
+        if not isinstance(file.get(name), h5py.Dataset):
+            raise UserError(f"{path}: no data set `{name}` (it has: {some(file)}); it needs {', '.join(names)}")
+    return [file[name] for name in names]
+
+
+def common_length(path: Path, file: h5py.File, names: Sequence[str]) -> int:
+    """The number of rows of each of these data sets. Raises UserError where they differ, or there is none."""
+    lengths = {name: len(file[name]) for name in names}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UserError(f"{path}: its data sets differ in their number of rows ({counts}); give the whole file")
+    if not lengths[names[0]]:
+        raise UserError(f"{path}: no row in it; give the whole file")
+    return lengths[names[0]]
+
+
+def text_of(name: bytes | str) -> str:
+    """A name as HDF5 holds it: padded with zeros or spaces, perhaps not UTF-8."""
+    return (name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name).rstrip("\0 ")
 
 
 @dataclass(frozen=True)
@@ -154,8 +170,7 @@ def key_of_part(part: Part) -> str:
 
 
 def _row(part: Part, number: int, name: bytes | str, target: np.ndarray, length: int) -> Row:
-    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-    text = printable(text.rstrip("\0 "))
+    text = printable(text_of(name))
     clip = ytid_of(text) or text
     labels = ";".join(part.mids[column] for column in np.flatnonzero(target))
     split = "val" if part.split == "train" and is_held_out(clip, part.held_out) else part.split
@@ -199,5 +214,5 @@ def parts(
 ) -> Iterator[Part]:
     """The blocks of a split's files, given with what they are made of and their rows; all with number 0."""
     for file, (path, all_of, rows) in enumerate(files):
-        for start in range(0, rows, blocks.ROWS):
-            yield Part(work, 0, path, file, start, min(rows, start + blocks.ROWS), split, held_out, mids, all_of)
+        for first, last in blocks.spans(rows):
+            yield Part(work, 0, path, file, first, last, split, held_out, mids, all_of)

@@ -16,6 +16,7 @@ from harness.config.params import Lists
 from harness.data.clips.labels import Label
 from harness.data.clips.manifest import Row
 from harness.data.clips.splits import is_held_out
+from harness.data.fetching.user_tables import labels_beside
 from harness.data.packing.listed import Plan
 from harness.data.sources.folder import closed_list, plan_rows, row_of, unrepeated
 
@@ -65,9 +66,9 @@ def _entries(copy: Path, name: str, closed: Sequence[Label] | None) -> Iterator[
         elif first.split("\t")[0].strip() == "filename":
             found = _ced(file, name, closed)
         elif name.endswith(".scp"):
-            found = _with_labels(_kaldi(file, name), labels, name, "text", " ")
+            found = _with_labels(_kaldi(file, name), labels, name, " ")
         elif "\t" not in first and first.strip():
-            found = _with_labels(_eat(file, name), labels, name, f"{Path(name).stem}.lbl", ",")
+            found = _with_labels(_eat(file, name), labels, name, ",")
         else:
             raise UserError(f"{name}: is no list that is known; give {KINDS}")
         for entry in found:
@@ -152,12 +153,12 @@ def _kaldi(file: TextIO, name: str) -> Iterator[tuple[str, str]]:
         yield path.strip(), key
 
 
-def _with_labels(files: Iterator[tuple[str, str]], copy: Path, name: str, beside: str, mark: str) -> Iterator[Entry]:
+def _with_labels(files: Iterator[tuple[str, str]], copy: Path, name: str, mark: str) -> Iterator[Entry]:
     """Files and ids with the labels in a file of its own: a line for each, an id, then labels with `mark` between."""
-    other = str(Path(name).with_name(beside))
+    other = labels_beside(Path(name))
     if not copy.exists():
-        raise UserError(f"{name}: no {beside} beside it; its labels must stand there")
-    with _opened(copy, other) as lines:
+        raise UserError(f"{name}: no {other.name} beside it; its labels must stand there")
+    with _opened(copy, str(other)) as lines:
         for number, (path, key) in enumerate(files, 1):
             own, _, labels = lines.readline().strip().replace("\t", " ").partition(" ")
             if not own or key not in ("", own):

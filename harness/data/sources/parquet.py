@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from harness.base.errors import UserError
+from harness.base.errors import UserError, some
 from harness.data.packing import blocks
 from harness.data.sources.encoded import Encoded
 
@@ -49,8 +49,7 @@ def _require_columns(path: Path, schema: pyarrow.Schema) -> None:
     types = pyarrow.types
     for name in COLUMNS:
         if name not in schema.names:
-            there = ", ".join(schema.names)[:200]
-            raise UserError(f"{path}: no column {name} (it has: {there}); it needs {', '.join(COLUMNS)}")
+            raise UserError(f"{path}: no column {name} (it has: {some(schema.names)}); it needs {', '.join(COLUMNS)}")
     audio, labels = schema.field("audio").type, schema.field("labels").type
     encoded = types.is_struct(audio) and audio.get_field_index("bytes") >= 0
     if not encoded or not (
