@@ -14,7 +14,6 @@ Needs torch and matplotlib, and about 20 seconds on one core. From the root of t
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import dcls
-from examples.learn_where_to_look import DCLS, GREY, PLAIN, STYLE
+from examples.learn_where_to_look import DCLS, GREY, PLAIN, STYLE, begin
 
 CLASSES, CHANNELS, SIZE, STEPS = 4, 8, 25, 60
 FURTHEST = 20  # steps from the first to the last spike of a pattern
@@ -51,20 +50,7 @@ class Spike(torch.autograd.Function):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400, help="training steps (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of patterns, delays and noise (default: %(default)s)")
-    parser.add_argument(
-        "--picture",
-        type=Path,
-        default=Path(__file__).with_suffix(".png"),
-        help="PNG file to write (default: %(default)s)",
-    )
-    arguments = parser.parse_args()
-    if arguments.steps < 1:
-        parser.error(f"--steps must be positive, but is {arguments.steps}")
-    torch.set_num_threads(1)
-    torch.manual_seed(arguments.seed)
+    arguments = begin(__doc__, __file__, steps=400)
     offsets = torch.randint(0, FURTHEST + 1, (CLASSES, CHANNELS))
     layer = dcls.Dcls1d(CHANNELS, CLASSES, 1, dilated_kernel_size=SIZE, bias=False, causal=True)
     nn.init.ones_(layer.weight).requires_grad_(False)

@@ -44,21 +44,24 @@ STYLE = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600, help="training steps of each student (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of initial values and inputs (default: %(default)s)")
+def begin(about: str | None, file: str, steps: int) -> argparse.Namespace:
+    """An example's arguments, `steps`, `seed` and `picture`, after which torch uses one thread and this seed."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=steps, help="training steps (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
     parser.add_argument(
-        "--picture",
-        type=Path,
-        default=Path(__file__).with_suffix(".png"),
-        help="PNG file to write (default: %(default)s)",
+        "--picture", type=Path, default=Path(file).with_suffix(".png"), help="PNG file to write (default: %(default)s)"
     )
     arguments = parser.parse_args()
     if arguments.steps < 1:
         parser.error(f"--steps must be positive, but is {arguments.steps}")
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
+    return arguments
+
+
+def main() -> None:
+    arguments = begin(__doc__, __file__, steps=600)
     students = {
         "DCLS": dcls.Dcls2d(1, 1, ELEMENTS, dilated_kernel_size=SIZE),
         "3x3": nn.Conv2d(1, 1, 3),
