@@ -96,6 +96,22 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in kept if path.is_file()}
 
 
+def test_a_frozen_stage_does_not_run_and_those_after_it_do(tmp_path: Path) -> None:
+    """`dvc freeze throughput`: the tables do not wait for timings that somebody does not want."""
+    stages = stage("parameters", "cat source > out/parameters") | stage("throughput", "true", "parameters")
+    folder = repository(tmp_path, stages | stage("tables", "cat out/parameters > out/tables", "throughput", "parameters"))
+    run(folder, *REPRO)
+    assert runs(folder) == ["parameters", "tables", "throughput"]
+    run(folder, "dvc", "freeze", "throughput")
+    (folder / "source").write_text("2")
+    run(folder, *REPRO)
+    assert runs(folder) == ["parameters", "tables"]
+    assert (folder / "out" / "tables").read_text() == "2"
+    run(folder, "dvc", "unfreeze", "throughput")
+    run(folder, *REPRO)
+    assert runs(folder) == ["throughput"]
+
+
 def test_four_at_a_time_leave_the_bytes_of_a_plain_dvc_repro(tmp_path: Path) -> None:
     """dvc.lock with its order, outputs, cache and run cache; and each finds nothing to do after the other."""
     plain, beside = repository(tmp_path / "plain", diamond()), repository(tmp_path / "beside", diamond())
