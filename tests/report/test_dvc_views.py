@@ -74,6 +74,26 @@ def test_plots_show_the_result_files(repository: Path) -> None:
     assert all(title in (repository / "dvc_plots" / "index.html").read_text() for title in ("Validation mAP", "AP by"))
 
 
+def _encodings(spec: Any, channel: str) -> list[dict[str, Any]]:
+    below = spec.values() if isinstance(spec, dict) else spec if isinstance(spec, list) else ()
+    own = [spec[channel]] if isinstance(spec, dict) and channel in spec else []
+    return own + [one for each in below for one in _encodings(each, channel)]
+
+
+def test_plots_of_two_revisions_tell_them_apart(repository: Path) -> None:
+    """By dashes, which the legend shows, or by where and in what shape a point stands."""
+    for table in ("history", "positions", "class_differences"):
+        path = RESULTS / "plots" / f"{table}.csv"
+        path.write_text(path.read_text().rstrip("\n").rpartition("\n")[0] + "\n")
+    shown = json.loads(_run("dvc", "plots", "diff", "--json", "HEAD"))
+    for name in PLOTS:
+        content = shown["data"][name][0]["content"]
+        assert {one["rev"] for one in content["data"]["values"]} == {"HEAD", "workspace"}
+        dashes, shapes = _encodings(content, "strokeDash"), _encodings(content, "shape")
+        assert any(one.get("field") == "rev" for one in [*dashes, *shapes])
+        assert all(one["legend"]["symbolType"] == "stroke" for one in dashes if one.get("field") == "rev")
+
+
 def test_plots_without_a_network(repository: Path) -> None:
     offline_plots.main()
     _run("dvc", "plots", "show", "--html-template", str(offline_plots.PAGE))
