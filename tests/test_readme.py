@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from PIL import Image
 
 from harness.base import paths
 from harness.base.errors import UserError
+from harness.comparison.paired import read_predictions
 from harness.report.readme import PRESET, README, SCREENSHOT, SOURCE, renewed, take_screenshot
+from harness.scoring.metrics import mean_average_precision
 from tests.browser import find_chromium
 from tests.conftest import ROOT
 
@@ -77,3 +81,16 @@ def test_without_a_page_or_a_browser_it_says_so(tmp_path: Path, monkeypatch: pyt
     page.write_text("")
     with pytest.raises(UserError, match=r"page.png: needs one of chromium"):
         take_screenshot(page, picture)
+
+
+def test_the_kept_predictions_of_the_study_are_those_that_were_scored(committed: Path, tmp_path: Path) -> None:
+    """With them a run can be added to the study, or its statistics redone, without training all others again."""
+    results = committed / "results" / "study"
+    with zipfile.ZipFile(results / "predictions.zip") as archive:
+        archive.extractall(tmp_path)
+    runs = {folder.name for folder in (results / "runs").iterdir()}
+    assert runs == {path.stem for path in tmp_path.iterdir()}
+    for run in runs:
+        kept = read_predictions(tmp_path / f"{run}.npz")
+        metrics = json.loads((results / "runs" / run / "evaluation" / "metrics.json").read_text())
+        assert mean_average_precision(kept.targets, kept.scores) == pytest.approx(metrics["mAP"], abs=1e-12)
