@@ -13,6 +13,7 @@ from harness.config.systems import LINEAR_BASELINE, PAPER
 from harness.records.schemas import Record, TrainingRecord
 from harness.report import geometry
 from harness.report.frames import Frames
+from harness.report.reading import WORKING_TREE as FILES
 from harness.report.run_rows import code_name
 
 PAPER_EPOCHS = 60
@@ -93,7 +94,7 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
 
 def counted_by(frames: Frames) -> tuple[tuple[str, str], ...]:
     """Facts on what counted the parameters."""
-    record = frames.files.record(paths.results(frames.preset) / "parameters.run.json")
+    record = FILES.record(paths.results(frames.preset) / "parameters.run.json")
     return (
         ("Counted", f"full-size models: {_all(frames.parameters.convolution)}"),
         ("Code", f"{code_name(record)}; torch {record.versions['torch']}"),
@@ -138,7 +139,7 @@ def unlike_the_paper(frames: Frames) -> tuple[str, ...]:
 
 def _geometry(frames: Frames) -> list[tuple[str, str]]:
     """Where there are DCLS models: the maps under their kernels."""
-    found = [geometry.in_words(name, frames.clip_seconds, frames.kernel_size(one)) for name, one in frames.main.items()]
+    found = [geometry.in_words(frames, model) for model in frames.main.values()]
     return [("Feature maps", f"cells along frequency x time of the four stages: {'; '.join(found)}")] if found else []
 
 

@@ -14,9 +14,8 @@ from scipy import stats
 from harness.config.params import Params
 from harness.report import geometry
 from harness.report.figures import theme
-from harness.report.figures.kernel_motion import kernel_motion
-from harness.report.figures.kernel_positions import kernel_positions, outside_shares
-from harness.report.figures.learning_curves import differences_by_epoch
+from harness.report.figures.by_epoch import differences_by_epoch, kernel_motion
+from harness.report.figures.kernels import kernel_positions, outside_shares
 from harness.report.figures.systems import systems
 from harness.report.frames import Frames, load_frames
 from harness.report.lead import lead

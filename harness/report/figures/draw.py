@@ -13,18 +13,13 @@ from matplotlib.figure import Figure
 from harness.base import paths
 from harness.base.files import read_text, write_json, write_text
 from harness.config.params import Params
-from harness.report.examples import recorded_examples
 from harness.report.figures import theme
-from harness.report.figures.accuracy_and_cost import accuracy_and_cost
-from harness.report.figures.calibration import FEWEST, calibration
-from harness.report.figures.class_differences import class_differences
+from harness.report.figures.by_epoch import differences_by_epoch, kernel_motion, learning_curves, position_gradients
+from harness.report.figures.classes import FEWEST, calibration, class_differences
 from harness.report.figures.example_clips import example_clips
-from harness.report.figures.kernel_maps import dense_kernels
-from harness.report.figures.kernel_motion import kernel_motion, position_gradients
-from harness.report.figures.kernel_positions import kernel_positions, outside_shares
-from harness.report.figures.learning_curves import differences_by_epoch, learning_curves
+from harness.report.figures.kernels import dense_kernels, kernel_positions, outside_shares
 from harness.report.figures.speed import step_time, throughput_by_batch
-from harness.report.figures.systems import systems
+from harness.report.figures.systems import accuracy_and_cost, systems
 from harness.report.frames import Frames, load_frames
 from harness.report.lead import PICTURE, lead
 from harness.report.made_by import made_by
@@ -175,6 +170,6 @@ def not_recorded(frames: Frames) -> list[str]:
         "paths of elements": frames.trajectories,
         "dense kernels": frames.kernels,
         "calibration": frames.calibration,
-        "example clips": recorded_examples(frames),
+        "example clips": frames.examples,
     }
     return [name for name, rows in found.items() if not len(rows)]

@@ -44,5 +44,5 @@ def map_chart(frames: Frames) -> dict[str, Any]:
 def _row(name: str, colour: str, maps: pd.Series) -> dict[str, Any]:
     """In percent of mAP; of one seed there is no interval."""
     mean = float(maps.mean())
-    ends = seed_interval(mean, float(maps.std()), len(maps)) if len(maps) > 1 else (mean, mean)
+    ends = seed_interval(maps) if len(maps) > 1 else (mean, mean)
     return {"name": name, "colour": colour, "mean": mean, "ends": ends, "seeds": maps.tolist()}

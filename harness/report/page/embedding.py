@@ -9,7 +9,6 @@ from typing import Any
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import read_json
-from harness.report.examples import recorded_examples
 from harness.report.frames import Frames
 
 MOST_FIGURE_BYTES = 1_600_000  # of all figures as text; those that do not fit are named
@@ -37,7 +36,7 @@ def embedded_clips(frames: Frames) -> list[dict[str, Any]]:
     Raises UserError where examples.json is malformed, or a sound file is missing.
     """
     folder, found = paths.results(frames.preset) / "examples", []
-    for clip in recorded_examples(frames):
+    for clip in frames.examples:
         audio = data_url(folder / clip.audio, "audio/flac", "examples") if clip.audio else None
         predictions = [(model, clip.predictions[model]) for model in frames.models if model in clip.predictions]
         found.append(clip.model_dump() | {"audio": audio, "predictions": predictions})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.report.frames import Frames
+from harness.report.geometry import maps_under
 
 
 def sampled_positions(frames: Frames) -> list[dict[str, Any]]:
@@ -16,7 +17,7 @@ def sampled_positions(frames: Frames) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for (model, seed), run in frames.trajectories.groupby(["model", "seed"], sort=False):
-        system, inside, stages = frames.systems[model], frames.maps(model), []
+        system, inside, stages = frames.systems[model], maps_under(frames, model), []
         shown = model in frames.main.values() or seed == frames.seeds[0]
         if not shown or not system.model.dcls or not system.model.dcls.position_rate:
             continue

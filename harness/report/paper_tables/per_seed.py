@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from harness.data.clips.splits import folds_of
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
@@ -25,18 +23,15 @@ def per_seed(frames: Frames, by: MadeBy) -> Table:
         map_low=100 * frames.runs.mAP_low,
         map_high=100 * frames.runs.mAP_high,
     )
-    scores = {"test_clips": "clips", "map": "map", "map_low": "map_low", "map_high": "map_high"}
-    asked_for = cells_from(runs, "run", (), {name: name for name in ("model", "seed", "fold")})
-    text = runs.assign(text=[_in_a_cell(one) for one in runs.itertuples()]).pivot(
-        index="model", columns="seed", values="text"
-    )
+    runs = runs.assign(text=[_in_a_cell(one) for one in runs.itertuples()], test_clips=runs.clips)
+    text = runs.pivot(index="model", columns="seed", values="text")
     text = text.reindex(index=runs.model.unique(), columns=list(frames.seeds)).fillna(NONE)
     header = ("model", *(", ".join(filter(None, (fold[seed], f"seed {seed}"))) for seed in frames.seeds))
     caption = "Test mAP in percent (95% interval over clips) by seed"
     return Table(
         name="per_seed",
         title="Test mAP in percent by seed",
-        cells=pd.concat([asked_for, cells_from(runs, "run", ["metrics_file"], scores)]),
+        cells=cells_from("run", (runs, (), COLUMNS[:3]), (runs, ["metrics_file"], COLUMNS[3:])),
         columns=COLUMNS,
         views=(View(caption, header, tuple(text.itertuples(name=None))),),
         facts=(("Results", by.line),),

@@ -11,6 +11,8 @@ import pandas as pd
 
 # What a cell is made of: the name of a column, for its value in the first line, or a function of all lines
 Recipe = str | Callable[[pd.DataFrame], Any]
+# Lines, which of their columns name files, and what is made of them: columns by their recipes, or taken as they are
+Part = tuple[pd.DataFrame, Sequence[str], Mapping[str, Recipe] | Iterable[str]]
 # Of a view: the heading, and the name of a row's attribute that is the text, or a function of the row
 Column = tuple[str, str | Callable[[Any], str]]
 
@@ -57,18 +59,20 @@ class Table:
         return found
 
 
-def cells_from(lines: pd.DataFrame, by: str, files: Sequence[str], recipes: Mapping[str, Recipe]) -> pd.DataFrame:
+def cells_from(by: str, *parts: Part) -> pd.DataFrame:
     """Cells by column, of the rows that are called by the values of `by`, each made from the lines of its row.
 
-    Their files are those that the columns `files` of the same lines name. A cell of None, NaN or no text is left out.
+    Their files are those that the named columns of the same lines name. A cell of None, NaN or no text is left out.
     """
     found = []
-    for row, group in lines.groupby(by, sort=False):
-        named = tuple(sorted({file for name in files for file in group[name].dropna()}))
-        for column, recipe in recipes.items():
-            value = group[recipe].iloc[0] if isinstance(recipe, str) else recipe(group)
-            if not pd.isna(value) and value != "":
-                found.append((str(row), column, value, named))
+    for lines, files, recipes in parts:
+        made = recipes if isinstance(recipes, Mapping) else {name: name for name in recipes}
+        for row, group in lines.groupby(by, sort=False):
+            named = tuple(sorted({file for name in files for file in group[name].dropna()}))
+            for column, recipe in made.items():
+                value = group[recipe].iloc[0] if isinstance(recipe, str) else recipe(group)
+                if not pd.isna(value) and value != "":
+                    found.append((str(row), column, value, named))
     return pd.DataFrame(found, columns=["row", "column", "value", "files"], dtype=object)
 
 

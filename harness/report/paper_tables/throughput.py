@@ -46,16 +46,12 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
     """A row a condition and architecture of a system with a baseline, on every device that was timed."""
     found = _pairs(frames)
     timed = found[found.ratio.notna()]
-    measured = {name: name for name in COLUMNS if name != "ratio_published"}
-    parts = [
-        cells_from(found, "row", ["source"], measured),
-        cells_from(found, "row", ["published_file"], {"ratio_published": "ratio_published"}),
-    ]
+    measured = [name for name in COLUMNS if name != "ratio_published"]
     devices = (_device(str(device), one) for device, one in timed.groupby("device", sort=False))
     return Table(
         name="throughput",
         title="Throughput against the baseline, on every device that was timed",
-        cells=pd.concat(parts),
+        cells=cells_from("row", (found, ["source"], measured), (found, ["published_file"], ["ratio_published"])),
         columns=COLUMNS,
         views=(*devices, _goals(timed)),
         facts=tuple(fact for fact in by.facts if fact[0] == "Timing"),
