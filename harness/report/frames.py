@@ -6,7 +6,6 @@ Every row says which file it comes from: in `source`, or in `<what>_file` where 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -18,12 +17,12 @@ import pandas as pd
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.config.params import FOLDED, Params
-from harness.config.systems import BACKBONES, LINEAR_BASELINE, System
+from harness.config.systems import LINEAR_BASELINE
 from harness.data.clips.splits import folds_of
 from harness.records import schemas
 from harness.report import paper_frames, timing_frames
 from harness.report.reading import WORKING_TREE as FILES
-from harness.report.run_rows import checked_pairs, run_row, training_record
+from harness.report.run_rows import checked_pairs, run_row
 from harness.report.selection import Selection, in_order
 
 LINEAR_METHOD = "linear baseline"
@@ -35,30 +34,25 @@ IN_POINTS = ("mean", "sd", "low", "high", "clips_low", "clips_high")  # of a pai
 def load_frames(chosen: Params | Selection) -> Frames:
     """Raises UserError, naming the file, where a run's metrics or records are missing, damaged or of other runs."""
     systems = in_order({name: chosen.systems[name] for name in chosen.models})
-    frames = Frames(chosen.preset, systems, tuple(chosen.seeds), tuple(chosen.linear_baseline_seeds))
+    frames = Frames(chosen.preset, (*systems,), (*chosen.seeds,), (*chosen.linear_baseline_seeds,), systems)
     for name in ("published", "runs", "comparisons", "coverage"):  # the others are read when they are asked for
         getattr(frames, name)
     FILES.record(paths.results(chosen.preset) / "comparison.run.json")
     return frames
 
 
-@dataclass(frozen=True)
-class Frames:
+class Frames(Selection):
     """What was found of a preset's systems, by backbone, and seeds, in the order of the parameters."""
-
-    preset: str
-    systems: dict[str, System]
-    seeds: tuple[int, ...]
-    linear_seeds: tuple[int, ...]
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        return tuple(self.systems)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """A row a run, and a row a run of the linear baseline: metrics.json and what its records say."""
         return self._named(pd.DataFrame([run_row(self.preset, *run) for run in self._runs(linear=True)]))
+
+    @property
+    def first_runs(self) -> pd.DataFrame:
+        """The first run of each model, by its name."""
+        return self.runs.drop_duplicates("model").set_index("model", drop=False)
 
     @cached_property
     def records(self) -> dict[str, schemas.Record]:
@@ -185,12 +179,16 @@ class Frames:
         return str(self.runs.data.iloc[0])
 
     @property
+    def tested(self) -> pd.DataFrame:
+        """The runs of the first model: the test clips are the same for all."""
+        return self.runs[self.runs.model == self.models[0]]
+
+    @property
     def folds(self) -> dict[str, int]:
         """Test clips by fold where seeds test on folds; empty where all test on the same clips."""
         if self.kind not in FOLDED:
             return {}
-        first = self.runs[self.runs.model == self.models[0]]
-        return {name: row.clips for row in first.itertuples() for name in folds_of("test", row.seed)}
+        return {name: row.clips for row in self.tested.itertuples() for name in folds_of("test", row.seed)}
 
     @property
     def repeats(self) -> str:
@@ -204,44 +202,19 @@ class Frames:
     @property
     def chance(self) -> float:
         """mAP in percent of scores that know nothing: the mean share of positives."""
-        return 100 * float(self.runs[self.runs.model == self.models[0]].prevalence.mean())
+        return 100 * float(self.tested.prevalence.mean())
 
     def maps_of(self, model: str) -> pd.Series:
         """mAP in percent by seed; empty where the model has no run."""
         found = self.runs[self.runs.model == model]
         return pd.Series(100 * found.mAP.to_numpy(), index=found.seed.to_numpy(), dtype=float)
 
-    def backbone(self, model: str) -> str:
-        return BACKBONES[self.systems[model].model.backbone]
-
-    def baseline(self, model: str) -> str | None:
-        """The first that it is compared with, where that is here."""
-        return next((name for name in self.systems[model].compared_with[:1] if name in self.systems), None)
-
-    @cached_property
-    def by_backbone(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for model in self.models:
-            found.setdefault(self.backbone(model), []).append(model)
-        return found
-
-    @cached_property
-    def main(self) -> dict[str, str]:
-        """By backbone the DCLS model that the others are there for: that which is compared with most of them."""
-        dcls = {name: [one for one in some if self.systems[one].is_dcls] for name, some in self.by_backbone.items()}
-        others = {model: len(system.compared_with) for model, system in self.systems.items()}
-        return {name: max(some, key=lambda one: others[one]) for name, some in dcls.items() if some}
-
-    def learns_spacings(self, model: str) -> bool:
-        dcls = self.systems[model].model.dcls
-        return dcls is not None and dcls.position_rate > 0
-
     @property
     def points(self) -> pd.DataFrame:
         """`comparisons` in percentage points, NaN where a pair is not fair, and the method of the `baseline`."""
-        found, methods = self.comparisons, {name: system.method for name, system in self.systems.items()}
+        found = self.comparisons
         percent = {name: 100 * found[name].where(found.unfair == "") for name in IN_POINTS}
-        return found.assign(**percent, baseline_method=found.baseline.map(methods))
+        return found.assign(**percent, baseline_method=found.baseline.map(self.method))
 
     @property
     def to_baselines(self) -> pd.DataFrame:
@@ -275,19 +248,12 @@ class Frames:
 
     def kernel_size(self, model: str) -> int:
         """Cells along a side of the dense kernel of a DCLS model."""
-        return int(self._training(model).parameters["model"]["dcls"]["dilated_kernel_size"])
-
-    def is_published(self, model: str) -> bool:
-        """Whether the weights are the authors', which have no epochs here."""
-        return self._training(model).parameters["model"]["start"] == "published"
-
-    def _training(self, model: str) -> schemas.TrainingRecord:
-        """Of the first seed."""
-        return training_record(self.preset, model, self.seeds[0])
+        return int(self.first_runs.dilated_kernel_size[model])
 
     def _runs(self, linear: bool) -> list[tuple[str, int]]:
         """Models with their seeds, last the linear baseline."""
-        return [*product(self.models, self.seeds), *(product([LINEAR_BASELINE], self.linear_seeds) if linear else ())]
+        runs = [*product(self.models, self.seeds)]
+        return runs + [(LINEAR_BASELINE, seed) for seed in self.linear_baseline_seeds if linear]
 
     def _of_runs(
         self, name: str, columns: tuple[str, ...], text: tuple[str, ...] = (), needed: bool = True, linear: bool = False
@@ -304,5 +270,5 @@ class Frames:
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """With the backbone's name and the method beside the model."""
         backbones = {name: self.backbone(name) for name in self.models}
-        methods = {name: system.method for name, system in self.systems.items()} | {LINEAR_BASELINE: LINEAR_METHOD}
+        methods = {LINEAR_BASELINE: LINEAR_METHOD} | {name: self.method(name) for name in self.models}
         return frame.assign(backbone=frame.model.map(backbones), method=frame.model.map(methods))

@@ -33,11 +33,12 @@ def run_row(preset: str, model: str, seed: int) -> dict[str, Any]:
     }
     if model == LINEAR_BASELINE:
         return row
-    trained = training_record(preset, model, seed)
+    training = paths.training_results(preset, model, seed) / "run.json"
+    trained = FILES.json(training, schemas.TrainingRecord)
     built = trained.parameters["model"]
     return {
         **row,
-        "training_file": str(paths.training_results(preset, model, seed) / "run.json"),
+        "training_file": str(training),
         **{"training_code": code_name(trained), "training_device": trained.device, "precision": trained.precision},
         **{name: built[name] for name in BUILT},
         **(dict.fromkeys(KERNELS, math.nan) | (built["dcls"] or {})),
@@ -45,10 +46,6 @@ def run_row(preset: str, model: str, seed: int) -> dict[str, Any]:
         **{"batch": trained.parameters["train"]["batch"], "threads": trained.threads},
         **{"classes_trained": trained.classes, "trained_parameters": trained.trained_parameters},
     }
-
-
-def training_record(preset: str, model: str, seed: int) -> schemas.TrainingRecord:
-    return FILES.json(paths.training_results(preset, model, seed) / "run.json", schemas.TrainingRecord)
 
 
 def code_name(record: schemas.Record) -> str:

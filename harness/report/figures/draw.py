@@ -21,9 +21,9 @@ from harness.report.figures.kernels import dense_kernels, kernel_positions, outs
 from harness.report.figures.speed import step_time, throughput_by_batch
 from harness.report.figures.systems import accuracy_and_cost, systems
 from harness.report.frames import Frames, load_frames
-from harness.report.lead import PICTURE, lead
 from harness.report.made_by import made_by
 from harness.report.selection import Selection
+from harness.report.show import PICTURE, lead
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Picture:
 def pictures(frames: Frames) -> list[Picture]:
     """All figures, in the order in which the report shows them; captions of at most two sentences."""
     several, over, seed = len(frames.seeds) > 1, f"over {frames.repeats}", frames.seeds[0]
-    main = " and ".join(dict.fromkeys(frames.systems[one].method for one in frames.main.values()))
+    main = " and ".join(dict.fromkeys(frames.method(one) for one in frames.main.values()))
     cost = "throughput and parameters" if frames.full_size else "the parameters that were trained"
     found = [
         Picture(

@@ -35,7 +35,7 @@ def example_clips(frames: Frames) -> Figure | None:
     if not shown:
         return None
     models, palette = [name for some in shown.values() for name in some], theme.of_methods(frames)
-    colours = {name: palette[frames.systems[name].method] for name in models}
+    colours = {name: palette[frames.method(name)] for name in models}
     figure = Figure(figsize=(theme.TWO_COLUMNS, 0.7 + 1.35 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1 + len(shown), squeeze=False)
     highest = max(float(one["score"]) for clip in clips for name in models for one in clip.predictions[name])
@@ -49,7 +49,7 @@ def example_clips(frames: Frames) -> Figure | None:
         axes.set_title(backbone)
     for axes, label in zip(panels[-1], ["time (ms)", *("score" for _ in shown)], strict=True):
         axes.set_xlabel(label)
-    methods = dict.fromkeys(frames.systems[one].method for one in models)
+    methods = dict.fromkeys(frames.method(one) for one in models)
     handles = [Patch(color=palette[one], label=f"{one}, class in the clip") for one in methods]
     handles.append(Patch(facecolor="white", edgecolor=theme.GREY, label="class not in the clip"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)

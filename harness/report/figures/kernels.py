@@ -74,13 +74,13 @@ def kernel_positions(frames: Frames, model: str) -> Figure | None:
         return None
     size, rivals = frames.kernel_size(model), frames.by_backbone[frames.backbone(model)]
     others = [one for one in rivals if one != model and frames.learns_spacings(one) and frames.kernel_size(one) == size]
-    whose = f"{frames.systems[model].method},\n" if others else ""
+    whose = f"{frames.method(model)},\n" if others else ""
     ends = sorted({min(shares), max(shares)})
     columns = [(f"{whose}{_epoch_title(frames, model, epoch)}", shares[epoch]) for epoch in ends]
     for other in others:
         of_other = _shares(frames, other)
         last = max(of_other, default=0)
-        title = f"{frames.systems[other].method},\n{_epoch_title(frames, other, last)}"
+        title = f"{frames.method(other)},\n{_epoch_title(frames, other, last)}"
         columns.append((title, of_other.get(last, {})))
     with_paths, maps = paths.epoch.nunique() > 1, maps_under(frames, model)
     figure, panels = _stage_rows(len(cells), len(columns) + with_paths)
@@ -164,7 +164,8 @@ def _paths(axes: Axes, elements: pd.DataFrame, cell: Cell, inside: Map) -> None:
 
 def _epoch_title(frames: Frames, model: str, epoch: int) -> str:
     """`start` for epoch 0, but `published` where the weights are the authors', which have no epochs here."""
-    return f"epoch {epoch}" if epoch else "published" if frames.is_published(model) else "start"
+    published = frames.first_runs.start[model] == "published"
+    return f"epoch {epoch}" if epoch else "published" if published else "start"
 
 
 def _cells_to_show(used: Iterable[np.ndarray]) -> int:

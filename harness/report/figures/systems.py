@@ -28,12 +28,12 @@ def systems(frames: Frames) -> Figure:
     panels = figure.subplots(len(heights), 2, squeeze=False, sharex="col", height_ratios=heights)
     for (left, right), (backbone, models) in zip(panels, frames.by_backbone.items(), strict=True):
         left.set_title(backbone, loc="left")
-        _from_the_top(left, [frames.systems[name].method for name in models])
+        _from_the_top(left, [frames.method(name) for name in models])
         for place, name in enumerate(models):
             maps = frames.maps_of(name)
-            _line(left, place, maps, maps.mean(), seed_interval(maps), palette[frames.systems[name].method])
-        for _, value, style in theme.held_against(frames):
-            left.axvline(value, color=theme.GREY, linewidth=0.9, linestyle=style, zorder=0.5)
+            _line(left, place, maps, maps.mean(), seed_interval(maps), palette[frames.method(name)])
+        for _, maps, style in theme.held_against(frames):
+            left.axvline(maps.mean(), color=theme.GREY, linewidth=0.9, linestyle=style, zorder=0.5)
         _from_the_top(right, [theme.minus(pair) for pair in pairs[backbone]])
         for place, pair in enumerate(pairs[backbone]):
             _difference(right, place, pair, frames, palette[pair.method])
@@ -93,8 +93,8 @@ def accuracy_and_cost(frames: Frames) -> Figure:
         axes.set(title="", xlabel="throughput (clips/s)" if cost == "throughput" else parameters)
         axes.margins(0.12)
         axes.set_ylabel(f"test mAP{which} (%)" if here else "published mAP,\nAudioSet (%)")
-        for name, height, style in theme.held_against(frames) if here else ():
-            axes.axhline(height, color=theme.GREY, linewidth=1.2, linestyle=style, label=name)
+        for name, maps, style in theme.held_against(frames) if here else ():
+            axes.axhline(maps.mean(), color=theme.GREY, linewidth=1.2, linestyle=style, label=name)
         if here:
             axes.set_ylim(bottom=0)
     theme.shared_legend(grid.figure, "lower center", order=(*palette, *theme.MARKERS))
@@ -105,7 +105,7 @@ def _costs(frames: Frames) -> pd.DataFrame:
     """A row a point: x with the ends of its interval, mAP in percent with its standard deviation (0 of one seed)."""
     found = []
     for model in frames.models:
-        run, maps = frames.runs[frames.runs.model == model].iloc[0], frames.maps_of(model)
+        run, maps = frames.first_runs.loc[model], frames.maps_of(model)
         here = (maps.mean(), maps.std() if len(maps) > 1 else 0.0)
         costs = [("reproduced", "parameters", *[run.trained_parameters / 1e6] * 3, *here)]
         timings = frames.shown_timings[frames.shown_timings.model == model]

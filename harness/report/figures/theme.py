@@ -139,11 +139,11 @@ def shortened(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: longest - 3].rstrip(' ,')}..."
 
 
-def held_against(frames: Frames) -> list[tuple[str, float, str]]:
-    """What systems are held against: name, test mAP in percent and style of the line."""
+def held_against(frames: Frames) -> list[tuple[str, pd.Series, str]]:
+    """What systems are held against: name, test mAPs in percent and style of the line of their mean."""
     linear = frames.maps_of(LINEAR_BASELINE)
-    found = [("logistic regression", float(linear.mean()), "--")] if len(linear) else []
-    return [*found, ("chance", frames.chance, ":")]
+    found = [("logistic regression", linear, "--")] if len(linear) else []
+    return [*found, ("chance", pd.Series([frames.chance]), ":")]
 
 
 def minus(pair: Any) -> str:

@@ -50,7 +50,7 @@ def comparisons(frames: Frames, by: MadeBy) -> Table:
 def _views(frames: Frames, lines: pd.DataFrame) -> list[View]:
     over, found = frames.repeats, []
     systems: list[Column] = [
-        ("system", lambda row: frames.systems[row.model].method),
+        ("system", lambda row: frames.method(row.model)),
         ("convolution", lambda row: frames.systems[row.model].model.convolution),
         ("mAP (%)", reproduced),
         (f"95% interval ({over})", lambda row: span(row.map_low, row.map_high)),

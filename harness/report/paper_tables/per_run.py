@@ -1,4 +1,4 @@
-"""Average precision class by class: every model's mean over its runs, and the difference to its baseline's."""
+"""What table 1 is the mean of: the mAP of every run, and average precision class by class."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from harness.base.errors import UserError
 from harness.data.clips.splits import folds_of
 from harness.report.frames import DIFFERENCE, Frames
 from harness.report.made_by import MadeBy
-from harness.report.paper_tables.numbers import mean_sd, number, span
+from harness.report.paper_tables.numbers import NONE, mean_sd, number, span
 from harness.report.paper_tables.table import Part, Table, View, as_frame, cells_from
 
+PER_SEED = ("model", "seed", "fold", "test_clips", "map", "map_low", "map_high")
 NOTES = (
     "Average precision in percent, the mean over the runs of a model that have a positive of the class; ± is the "
     "standard deviation over them. Positives are counted once for each set of test clips.",
@@ -22,6 +23,28 @@ NOTES = (
     "bootstrap, for these weights; none for a class of few positives). Where nothing differs, one interval in twenty "
     "leaves out 0 all the same.",
 )
+
+
+def per_seed(frames: Frames, by: MadeBy) -> Table:
+    """A row a run of the models and of the linear baseline: mAP in percent; `fold` is empty where there are none."""
+    fold = {seed: next(iter(folds_of("test", seed))) if frames.folds else "" for seed in frames.runs.seed}
+    percent = {name.lower(): 100 * frames.runs[name] for name in ("mAP", "mAP_low", "mAP_high")}
+    runs = frames.runs.assign(**percent, fold=frames.runs.seed.map(fold), test_clips=frames.runs.clips)
+    runs["run"] = runs.model + "-" + runs.seed.astype(str)
+    runs["text"] = [f"{one.map:.2f} ({span(one.map_low, one.map_high)})" for one in runs.itertuples()]
+    text = runs.pivot(index="model", columns="seed", values="text")
+    text = text.reindex(index=runs.model.unique(), columns=list(frames.seeds)).fillna(NONE)
+    header = ("model", *(", ".join(filter(None, (fold[seed], f"seed {seed}"))) for seed in frames.seeds))
+    caption = "Test mAP in percent (95% interval over clips) by seed"
+    return Table(
+        name="per_seed",
+        title="Test mAP in percent by seed",
+        cells=cells_from("run", (runs, (), PER_SEED[:3]), (runs, ["metrics_file"], PER_SEED[3:])),
+        columns=PER_SEED,
+        views=(View(caption, header, tuple(text.itertuples(name=None))),),
+        facts=(("Results", by.line),),
+        warnings=by.warnings,
+    )
 
 
 def per_class(frames: Frames, by: MadeBy) -> Table:
