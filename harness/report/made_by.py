@@ -31,6 +31,7 @@ RANDOM, PUBLISHED = "random", "the authors' published weights"  # what training 
 BEGUN = {"random": ", from scratch", "imagenet": ", from ImageNet weights", "published": ""}
 UNLIKE_THE_PAPER = "Not the paper's experiment ({}): the published and the reproduced mAP do not compare."
 NOT_TIMED = "none of these models yet, on the device that was timed last: run `python -m harness throughput`"
+OF_A_MODEL = {"scale and epochs": "trained_model", "starting weights": "start", "convolution": "convolution"}
 NAMED = 3  # records named where they disagree; of more, the count
 
 
@@ -72,7 +73,7 @@ def made_by(frames: Frames) -> MadeBy:
     )
     warnings = [UNLIKE_THE_PAPER.format("; ".join(reasons))] if (reasons := unlike_the_paper(frames)) else []
     said = tuple((heading, text) for heading, text in facts.items() if text)
-    return MadeBy(line, said, tuple(warnings), tuple(_disagreements(frames.models, files)))
+    return MadeBy(line, said, tuple(warnings), tuple(_disagreements(files)))
 
 
 def files_in_words(frames: Frames) -> pd.DataFrame:
@@ -161,16 +162,14 @@ def _code(files: pd.DataFrame) -> str:
     return ", ".join(f"{kind} {_all(some.code)}" for kind, some in files.groupby("kind", sort=False))
 
 
-def _disagreements(models: Iterable[str], files: pd.DataFrame) -> Iterable[str]:
+def _disagreements(files: pd.DataFrame) -> Iterable[str]:
     trained = files[files.kind == "training"]
     checked = [(f"{kind} code", some, "code") for kind, some in files.groupby("kind", sort=False)]
     checked += [("data fingerprint", files, "fingerprint"), ("data settings", files, "data")]
     checked += [("training device", trained, "device"), ("timing device", files, "timing")]
     checked += [("version of torch", files, "torch"), ("batch", trained, "batch")]
-    for model in models:  # may differ from backbone to backbone, but not between the seeds of a model
-        checked.append((f"scale and epochs of {model}", trained[trained.model == model], "trained_model"))
-        checked.append((f"starting weights of {model}", trained[trained.model == model], "start"))
-        checked.append((f"convolution of {model}", trained[trained.model == model], "convolution"))
+    for model, some in trained.groupby("model", sort=False):  # may differ from model to model, but not between seeds
+        checked += [(f"{what} of {model}", some, column) for what, column in OF_A_MODEL.items()]
     for what, some, column in checked:
         if some[column].nunique() > 1:
             named = some.groupby(column, sort=False).file.agg(list).items()

@@ -136,8 +136,9 @@ def _number(row: Any, repeats: str, published: pd.Series) -> str:
     if row.unfair:
         return f"{row.backbone}: {in_words(row, repeats)}"
     beside = f" (published {published[row.model]:+.2f})" if row.model in published.dropna() else ""
-    which, ends = (" over clips alone", ("clips_low", "clips_high")) if row.n == 1 else ("", ("low", "high"))
-    interval = f"95% interval{which} {span(*(getattr(row, end) for end in ends), '+')}, {so_many(row.n, repeats)}"
+    alone = (row.clips_low, row.clips_high, " over clips alone")
+    low, high, which = alone if row.n == 1 else (row.low, row.high, "")
+    interval = f"95% interval{which} {span(low, high, '+')}, {so_many(row.n, repeats)}"
     return f"{row.backbone}: {row.mean:+.2f} points{beside}, {interval}: {in_words(row, repeats)}"
 
 

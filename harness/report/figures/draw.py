@@ -139,17 +139,14 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     results = paths.results(chosen.preset)
     names = ("table1", "comparisons") if frames.kind == "audioset" else ("comparisons", "table1")
     tables = [read_text(paths.tables(chosen.preset) / f"{name}.md").rstrip() for name in names]
-    folder, drawn, written = results / "figures", [], set()
-    for one in pictures(frames):
-        if theme.save(folder / one.name, partial(one.draw, frames), file_format):
-            drawn.append(one)
-            written.add(f"{one.name}.{file_format}")
+    folder = results / "figures"
+    saved = partial(theme.save, suffix=file_format)
+    drawn = [one for one in pictures(frames) if saved(folder / one.name, partial(one.draw, frames))]
     if file_format != "png":
         print(f"{folder}: {len(drawn)} figures as {file_format}")
         return
-    for stale in {*folder.glob("*.png"), *folder.glob("*.gif")}:
-        if stale.name not in written:
-            stale.unlink()
+    for stale in {*folder.glob("*.png"), *folder.glob("*.gif")} - {folder / f"{one.name}.png" for one in drawn}:
+        stale.unlink()
     index = [{"name": one.name, "heading": one.heading, "caption": one.caption} for one in drawn]
     write_json(folder / "figures.json", index)
     first, line = lead(chosen.preset), made_by(frames).line

@@ -59,14 +59,9 @@ FOLDS_RULE = (
     "and leaves out that folds share training clips, which makes it too narrow."
 )
 PUBLISHED: dict[str, Recipe] = {
-    "kernel_size_published": "kernel_size",
-    "kernel_count_published": "kernel_count",
-    "map_published": "mAP",
-    "map_sd_published": "sd",
-    "map_difference_published": "mAP_difference",
-    "parameters_published": "parameters",
-    "throughput_published": "throughput",
-    "speed_ratio_published": "speed_ratio",
+    **{f"{name}_published": name for name in ("kernel_size", "kernel_count")},
+    **{"map_published": "mAP", "map_sd_published": "sd", "map_difference_published": "mAP_difference"},
+    **{f"{name}_published": name for name in ("parameters", "throughput", "speed_ratio")},
 }
 SCORES: dict[str, Recipe] = {
     "map_mean": lambda lines: (100 * lines.mAP).mean(),
@@ -122,11 +117,10 @@ def table1_rows(frames: Frames) -> list[Any]:
 def table1_cells(frames: Frames) -> pd.DataFrame:
     runs = frames.runs
     trained, linear = runs[runs.model != LINEAR_BASELINE], runs[runs.model == LINEAR_BASELINE]
-    tested = trained[trained.model == frames.models[0]]  # the test clips are the same for all models
-    chance = tested.assign(model=CHANCE)
+    chance = frames.tested.assign(model=CHANCE)
     every = pd.concat([runs, chance])
     every = every.assign(preset=frames.preset, method=every.model.map(METHODS).fillna(every.method))
-    shared = every[["model"]].drop_duplicates().merge(tested[["metrics_file", "evaluation_file"]], how="cross")
+    shared = every[["model"]].drop_duplicates().merge(frames.tested[["metrics_file", "evaluation_file"]], how="cross")
     timed = frames.shown_timings.convert_dtypes()  # whole numbers as such
     coded = trained.merge(timed[["model", "revision", "source"]], on="model", how="left")
     differences: dict[str, Recipe] = {
@@ -193,8 +187,14 @@ def _code(lines: pd.DataFrame) -> str:
 
 def _views(frames: Frames, rows: list[Any]) -> list[View]:
     found = [_published_and_reproduced(rows, coverage(frames))]
+    references: list[Column] = [
+        ("system", "name"),
+        ("where from", "source"),
+        ("mAP", lambda one: mean_sd(100 * one.mAP, 100 * one.sd, "" if pd.isna(one.n) else f"n {one.n:.0f}")),
+    ]
     if len(frames.references):
-        found.append(_references(frames.references))
+        points = frames.references.itertuples()
+        found.append(view("Reference points: not produced by this run", points, references, words=2))
     if compared := [row for row in rows if row.model in frames.systems and frames.systems[row.model].compared_with]:
         found.append(_comparison(compared, frames.repeats))
     return [*found, _details([row for row in rows if row.model != CHANCE], frames.repeats)]
@@ -234,19 +234,13 @@ def reproduced(row: Any) -> str:
     return mean_sd(row.map_mean, row.map_sd, number_of_runs(row.map_seeds, row.repeats))
 
 
-def _references(references: pd.DataFrame) -> View:
-    columns: list[Column] = [
-        ("system", "name"),
-        ("where from", "source"),
-        ("mAP", lambda one: mean_sd(100 * one.mAP, 100 * one.sd, "" if pd.isna(one.n) else f"n {one.n:.0f}")),
-    ]
-    return view("Reference points: not produced by this run", references.itertuples(), columns, words=2)
-
-
 def _comparison(rows: list[Any], repeats: str) -> View:
     def difference(row: Any) -> str:
         over = number_of_runs(row.map_difference_seeds, repeats)
         return mean_sd(row.map_difference_mean, row.map_difference_sd, over, "+")
+
+    def alone(row: Any) -> str:
+        return span(row.map_difference_clips_low, row.map_difference_clips_high, "+")
 
     columns: list[Column] = [
         ("against its baseline", "model"),
@@ -254,10 +248,7 @@ def _comparison(rows: list[Any], repeats: str) -> View:
         ("mAP difference published", lambda row: number(row.map_difference_published, "+.2f")),
         ("reproduced", difference),
         (f"95% interval ({repeats} and clips)", lambda row: span(row.map_difference_low, row.map_difference_high, "+")),
-        (
-            "95% interval (clips alone)",
-            lambda row: span(row.map_difference_clips_low, row.map_difference_clips_high, "+"),
-        ),
+        ("95% interval (clips alone)", alone),
         ("speed ratio published", lambda row: number(row.speed_ratio_published, ".2f")),
         ("reproduced", lambda row: number(row.speed_ratio_527, ".2f")),
         ("95% interval", lambda row: span(row.speed_ratio_527_low, row.speed_ratio_527_high)),
