@@ -18,8 +18,8 @@ from harness.report.figures.by_epoch import differences_by_epoch, kernel_motion
 from harness.report.figures.kernels import kernel_positions, outside_shares
 from harness.report.figures.systems import systems
 from harness.report.frames import Frames, load_frames
-from harness.report.show import lead
 from harness.report.page.content import sampled_positions
+from harness.report.show import lead
 from harness.report.tables import tables
 from harness.report.verdict import answer, verdict
 

@@ -55,10 +55,16 @@ def differences_by_epoch(frames: Frames) -> Figure | None:
     found = _differences(frames)
     if found.empty:
         return None
-    palette, rows = theme.of_methods(frames), list(found["row"].unique())
-    layout = {"row": "row", "row_order": rows, "col": "backbone", "col_order": list(found.backbone.unique())}
+    rows = list(found["row"].unique())
+    layout: dict[str, Any] = {
+        "row": "row",
+        "row_order": rows,
+        "col": "backbone",
+        "col_order": list(found.backbone.unique()),
+    }
+    layout |= {"hue": "method", "palette": theme.of_methods(frames)}
     grid = theme.facets(found, 0.7 + 1.05 * len(rows), sharex="col", sharey="row", **layout)
-    grid.map_dataframe(_draw_difference, palette=palette)
+    grid.map_dataframe(_line_in_a_band)
     theme.label_rows(grid, rows)
     for axes in grid.axes.flat:
         if not axes.lines:
@@ -85,7 +91,7 @@ def kernel_motion(frames: Frames, backbone: str) -> Figure | None:
     palette, wanted = theme.of_methods(frames), list(data["quantity"].unique())
     layout = {"row": "quantity", "col": "stage", "sharey": "row", "hue": "method", "palette": palette}
     grid = theme.facets(data, 0.75 + 1.15 * len(wanted), **layout)
-    grid.map_dataframe(_draw_quantity)
+    grid.map_dataframe(_line_in_a_band)
     grid.set_axis_labels("epoch", "")
     theme.label_rows(grid, (QUANTITIES[name][1] for name in wanted))
     for name, row in zip(wanted, grid.axes, strict=True):
@@ -125,7 +131,7 @@ def _histories(frames: Frames) -> pd.DataFrame:
 
 
 def _differences(frames: Frames) -> pd.DataFrame:
-    """A row a fair pair and epoch: `row` that it belongs to, `mean`, `low` and `high`."""
+    """A row a fair pair and epoch: `row` that it belongs to, `middle`, `low` and `high`."""
     maps = _histories(frames).set_index(["model", "seed", "epoch"]).val_mAP_percent
     found, known = [], set(maps.index.unique("model"))
     fair = frames.points[frames.points.unfair == ""]
@@ -134,13 +140,7 @@ def _differences(frames: Frames) -> pd.DataFrame:
         if {pair.model, pair.baseline} <= known:
             for epoch, one in (maps[pair.model] - maps[pair.baseline]).unstack("seed").dropna().iterrows():
                 found.append((pair.backbone, theme.minus(pair), pair.method, epoch, one.mean(), *seed_interval(one)))
-    return pd.DataFrame(found, columns=["backbone", "row", "method", "epoch", "mean", "low", "high"])
-
-
-def _draw_difference(data: pd.DataFrame, palette: dict[str, str], **_: object) -> None:
-    axes, color = plt.gca(), palette[data.method.iloc[0]]
-    axes.fill_between(data.epoch, data.low, data.high, color=color, **BAND)
-    axes.plot(data.epoch, data["mean"], color=color)
+    return pd.DataFrame(found, columns=["backbone", "row", "method", "epoch", "middle", "low", "high"])
 
 
 def _quantities(frames: Frames, positions: pd.DataFrame) -> pd.DataFrame:
@@ -157,6 +157,6 @@ def _quantities(frames: Frames, positions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["quantity", "method", "stage", "epoch", "middle", "low", "high"])
 
 
-def _draw_quantity(data: pd.DataFrame, color: Any, label: str) -> None:
+def _line_in_a_band(data: pd.DataFrame, color: Any, label: str) -> None:
     plt.gca().fill_between(data.epoch, data.low, data.high, color=color, **BAND)
     plt.gca().plot(data.epoch, data.middle, color=color, label=label)

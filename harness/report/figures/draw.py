@@ -38,10 +38,10 @@ class Picture:
 
 def pictures(frames: Frames) -> list[Picture]:
     """All figures, in the order in which the report shows them; captions of at most two sentences."""
-    several, over, seed = len(frames.seeds) > 1, f"over {frames.repeats}", frames.seeds[0]
+    several, over = len(frames.seeds) > 1, f"over {frames.repeats}"
     main = " and ".join(dict.fromkeys(frames.method(one) for one in frames.main.values()))
     cost = "throughput and parameters" if frames.full_size else "the parameters that were trained"
-    found = [
+    return [
         Picture(
             *(PICTURE, "What was found", systems),
             f"Left: the test mAP of each system, with a 95% interval {over}. Right: the differences between systems, "
@@ -81,21 +81,18 @@ def pictures(frames: Frames) -> list[Picture]:
             f"How long each part of a forward pass and of a training step takes on {frames.timed_device}, as PyTorch's "
             "profiler has it, which slows steps down. The percentages are the share of the depthwise convolutions.",
         ),
-    ]
-    for model in frames.main.values():
-        found += _of_kernels(frames, model)
-    found.append(
+        *(picture for model in frames.main.values() for picture in _of_kernels(frames, model)),
         Picture(
             *("position_gradients", "What pulls at the elements", position_gradients),
             "How strongly training still pulls at the positions: the root mean square of their gradient at the last "
             "step of an epoch.",
-        )
-    )
-    caption = (
-        f"Log-mel spectrograms of a few test clips with their labels, and the classes that each model of seed {seed} "
-        "scores highest. The clips were chosen by their labels alone."
-    )
-    return [*found, Picture("example_clips", "Example clips", example_clips, caption)]
+        ),
+        Picture(
+            *("example_clips", "Example clips", example_clips),
+            "Log-mel spectrograms of a few test clips with their labels, and the classes that each model of seed "
+            f"{frames.seeds[0]} scores highest. The clips were chosen by their labels alone.",
+        ),
+    ]
 
 
 def _of_kernels(frames: Frames, model: str) -> list[Picture]:
