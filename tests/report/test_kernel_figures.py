@@ -224,7 +224,7 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
     monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", "results/instruments/"])
     assert not Path("params.yaml").exists() and cli.main() == 0
     assert (drawn[0].models, drawn[0].seeds) == ((BASELINE, DCLS), (1, 2))
-    assert drawn[0].linear_seeds == (0, 1, 2)
+    assert drawn[0].linear_baseline_seeds == (0, 1, 2)
     for folder, message in ((".", "is not a preset's folder"), ("results/other", "comparison.run.json: missing")):
         monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", folder])
         assert cli.main() == 2 and message in capsys.readouterr().err

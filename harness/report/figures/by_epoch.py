@@ -55,14 +55,8 @@ def differences_by_epoch(frames: Frames) -> Figure | None:
     found = _differences(frames)
     if found.empty:
         return None
-    rows = list(found["row"].unique())
-    layout: dict[str, Any] = {
-        "row": "row",
-        "row_order": rows,
-        "col": "backbone",
-        "col_order": list(found.backbone.unique()),
-    }
-    layout |= {"hue": "method", "palette": theme.of_methods(frames)}
+    rows, palette = list(found["row"].unique()), theme.of_methods(frames)
+    layout = {"row": "row", "col": "backbone", "hue": "method", "palette": palette}
     grid = theme.facets(found, 0.7 + 1.05 * len(rows), sharex="col", sharey="row", **layout)
     grid.map_dataframe(_line_in_a_band)
     theme.label_rows(grid, rows)

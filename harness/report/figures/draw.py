@@ -137,8 +137,10 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     names = ("table1", "comparisons") if frames.kind == "audioset" else ("comparisons", "table1")
     tables = [read_text(paths.tables(chosen.preset) / f"{name}.md").rstrip() for name in names]
     folder = results / "figures"
-    saved = partial(theme.save, suffix=file_format)
-    drawn = [one for one in pictures(frames) if saved(folder / one.name, partial(one.draw, frames))]
+    drawn = []
+    for one in pictures(frames):
+        if theme.save(folder / one.name, partial(one.draw, frames), file_format):
+            drawn.append(one)
     if file_format != "png":
         print(f"{folder}: {len(drawn)} figures as {file_format}")
         return
