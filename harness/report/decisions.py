@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
 from scipy.special import stdtrit
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
@@ -55,10 +56,10 @@ def over_backbones(outcomes: Iterable[str]) -> str:
     return SUPPORTED if found and set(found) == {SUPPORTED} else UNDECIDED
 
 
-def seed_interval(mean: float, sd: float, seeds: int) -> tuple[float, float]:
-    """Student's t, 95%; NaN of one seed."""
-    arm = _arm(seeds, sd) if seeds > 1 else math.nan
-    return mean - arm, mean + arm
+def seed_interval(values: pd.Series) -> tuple[float, float]:
+    """Student's t, 95%, of the mean of values by seed; NaN of one seed."""
+    arm = _arm(len(values), values.std()) if len(values) > 1 else math.nan
+    return float(values.mean()) - arm, float(values.mean()) + arm
 
 
 def _arm(seeds: int, sd: float) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-from harness.audio.units import HOP, MEL_BANDS, SAMPLE_RATE, STEM_KERNEL
+from harness.audio.units import HOP, MEL_BANDS, SAMPLE_RATE, STEM_KERNEL, cell_size
+from harness.report.frames import Frames
 
 STAGES = (1, 2, 3, 4)
 Map = tuple[int, int]  # cells along frequency and time
@@ -31,10 +34,29 @@ def outside(size: int, inside: Map) -> np.ndarray:
     return (offsets[:, None] >= inside[0]) | (offsets[None, :] >= inside[1])
 
 
-def in_words(backbone: str, clip_seconds: float, size: int) -> str:
-    """`64x31, 32x15, 16x7, 8x3 cells; of the 23x23 kernel 44% of the cells are outside every map at stage 3, ...`."""
-    maps = [map_size(backbone, stage, clip_seconds) for stage in STAGES]
-    shares = [100 * float(outside(size, one).mean()) for one in maps]
-    beyond = ", ".join(f"{share:.0f}% at stage {stage}" for stage, share in zip(STAGES, shares, strict=True) if share)
-    sizes = ", ".join(f"{one[0]}x{one[1]}" for one in maps)
+def in_words(frames: Frames, model: str) -> str:
+    """`ConvNeXt-T 64x31, 32x15, 16x7, 8x3 cells; of the 23x23 kernel 44% of the cells are outside at stage 3, ...`."""
+    backbone, size = frames.backbone(model), frames.kernel_size(model)
+    maps = {stage: map_size(backbone, stage, frames.clip_seconds) for stage in STAGES}
+    shares = {stage: 100 * float(outside(size, one).mean()) for stage, one in maps.items()}
+    beyond = ", ".join(f"{share:.0f}% at stage {stage}" for stage, share in shares.items() if share)
+    sizes = ", ".join(f"{bands}x{steps}" for bands, steps in maps.values())
     return f"{backbone} {sizes}" + (f" ({beyond} of the {size}x{size} cells outside)" if beyond else "")
+
+
+def maps_under(frames: Frames, model: str) -> dict[int, Map]:
+    """Cells of the feature maps under a model's kernels, along frequency and time, by stage."""
+    stages, backbone = _stages(frames, model), frames.backbone(model)
+    return {number: map_size(backbone, stage, frames.clip_seconds) for number, stage in stages.items()}
+
+
+def cell_sizes(frames: Frames, model: str) -> dict[int, tuple[int, float]]:
+    """Mel bands and milliseconds that a kernel's cell stands for, by stage."""
+    return {number: cell_size(stage) for number, stage in _stages(frames, model).items()}
+
+
+def _stages(frames: Frames, model: str) -> dict[int, int]:
+    """Stage of the backbone, which the layers' names tell, by that of the recorded positions."""
+    layers = frames.positions[frames.positions.model == model].groupby("stage").layer.first()
+    places = {int(str(number)): re.search(r"stages\.(\d+)\.", str(layer)) for number, layer in layers.items()}
+    return {number: int(place[1]) + 1 if place else number for number, place in places.items()}

@@ -13,6 +13,8 @@ from harness.config.systems import LINEAR_BASELINE, PAPER
 from harness.records.schemas import Record, TrainingRecord
 from harness.report import geometry
 from harness.report.frames import Frames
+from harness.report.paper_tables.numbers import so_many
+from harness.report.reading import WORKING_TREE as FILES
 from harness.report.run_rows import code_name
 
 PAPER_EPOCHS = 60
@@ -29,6 +31,7 @@ RANDOM, PUBLISHED = "random", "the authors' published weights"  # what training 
 BEGUN = {"random": ", from scratch", "imagenet": ", from ImageNet weights", "published": ""}
 UNLIKE_THE_PAPER = "Not the paper's experiment ({}): the published and the reproduced mAP do not compare."
 NOT_TIMED = "none of these models yet, on the device that was timed last: run `python -m harness throughput`"
+OF_A_MODEL = {"scale and epochs": "trained_model", "starting weights": "start", "convolution": "convolution"}
 NAMED = 3  # records named where they disagree; of more, the count
 
 
@@ -48,31 +51,29 @@ def made_by(frames: Frames) -> MadeBy:
     trained, scored, timed = (files[files.kind == kind] for kind in ("training", "evaluation", "timing"))
     here = trained[trained.epochs != PUBLISHED]  # the others were trained by the authors
     metrics, covered = frames.runs.iloc[0], coverage(frames)
-    clips = f"{clips_tested(frames):,}"
-    tested = f"{_in_folds(frames)}{f' ({covered})' if covered else ''}"
+    clips, tested = f"{clips_tested(frames):,}", f"{_in_folds(frames)}{f' ({covered})' if covered else ''}"
     left_out = f" ({metrics.classes_left_out} without a positive left out)" if metrics.classes_left_out else ""
-    facts = (
-        (
-            "Data",
-            f"preset {frames.preset} ({_all(files.data)}), test split of {clips} clips{tested} and {metrics.classes} "
-            f"classes{left_out}; chance (mean prevalence) is mAP {frames.chance:.2f}%; data fingerprint "
-            f"{_all(files.fingerprint)}",
-        ),
-        *_geometry(frames),
-        ("Trained models", _by_model(trained, "trained_model")),
-        ("Convolutions", _by_model(trained, "convolution")),
-        *([("Starting weights", _by_model(trained, "start"))] if (trained.start != RANDOM).any() else []),
-        ("Training", _training(frames, here, scored)),
-        ("Timing", f"full-size models, {_all(timed.timing)}" if len(timed) else NOT_TIMED),
-        ("Code", f"{_code(files)}; torch {_all(files.torch)}"),
-    )
+    maps = "; ".join(geometry.in_words(frames, model) for model in frames.main.values())
+    facts = {
+        "Data": f"preset {frames.preset} ({_all(files.data)}), test split of {clips} clips{tested} and "
+        f"{metrics.classes} classes{left_out}; chance (mean prevalence) is mAP {frames.chance:.2f}%; data fingerprint "
+        f"{_all(files.fingerprint)}",
+        "Feature maps": maps and f"cells along frequency x time of the four stages: {maps}",
+        "Trained models": _by_model(trained, "trained_model"),
+        "Convolutions": _by_model(trained, "convolution"),
+        "Starting weights": _by_model(trained, "start") if (trained.start != RANDOM).any() else "",
+        "Training": _training(frames, here, scored),
+        "Timing": f"full-size models, {_all(timed.timing)}" if len(timed) else NOT_TIMED,
+        "Code": f"{_code(files)}; torch {_all(files.torch)}",
+    }
     line = (
         f"{frames.preset}: {clips} test clips{tested}, {metrics.classes} classes; {_all(trained.scale)}, "
         f"{_all(trained.epochs)} on {_all((here if len(here) else scored).device)}; "
         f"{f'full-size timing on {_all(timed.device)}' if len(timed) else 'no full-size timing'}"
     )
     warnings = [UNLIKE_THE_PAPER.format("; ".join(reasons))] if (reasons := unlike_the_paper(frames)) else []
-    return MadeBy(line, facts, tuple(warnings), tuple(_disagreements(frames.models, files)))
+    said = tuple((heading, text) for heading, text in facts.items() if text)
+    return MadeBy(line, said, tuple(warnings), tuple(_disagreements(files)))
 
 
 def files_in_words(frames: Frames) -> pd.DataFrame:
@@ -80,20 +81,19 @@ def files_in_words(frames: Frames) -> pd.DataFrame:
     folder = paths.results(frames.preset)
     found = []
     for file, record in frames.records.items():
-        line = {"file": file.removeprefix(f"{folder}/"), **_record_in_words(record)}
+        line = {"file": file.removeprefix(f"{folder}/"), **_record_in_words(record), "timing": None}
         found.append(line | (_training_in_words(record) if isinstance(record, TrainingRecord) else {}))
-    shown = frames.shown_timings
-    for _, one in shown.iterrows():
+    for one in frames.shown_timings.itertuples():
         line = {"file": f"{one.source} ({one.model})", "kind": "timing", "code": f"revision {one.revision[:10]}"}
         line |= {"torch": one.torch, "device": one.device}
         found.append(line | {"timing": f"{one.condition}, on {one.device} (threads: {one.threads:.0f})"})
-    files = pd.DataFrame(found).assign(**({} if len(shown) else {"timing": None}))
+    files = pd.DataFrame(found)
     return files[files.kind != "parameters"]
 
 
 def counted_by(frames: Frames) -> tuple[tuple[str, str], ...]:
     """Facts on what counted the parameters."""
-    record = frames.files.record(paths.results(frames.preset) / "parameters.run.json")
+    record = FILES.record(paths.results(frames.preset) / "parameters.run.json")
     return (
         ("Counted", f"full-size models: {_all(frames.parameters.convolution)}"),
         ("Code", f"{code_name(record)}; torch {record.versions['torch']}"),
@@ -125,7 +125,8 @@ def unlike_the_paper(frames: Frames) -> tuple[str, ...]:
         reasons.append("reduced models")
     epochs = sorted({int(one) for one in runs[runs.start != "published"].epochs})
     if set(epochs) - {PAPER_EPOCHS}:
-        reasons.append(f"{', '.join(map(str, epochs))} epoch{'' if epochs == [1] else 's'} instead of {PAPER_EPOCHS}")
+        counts = ", ".join([*map(str, epochs[:-1]), so_many(epochs[-1], "epochs")])
+        reasons.append(f"{counts} instead of {PAPER_EPOCHS}")
     pretrained = set(frames.published[frames.published.imagenet].model)
     if runs[runs.start == "random"].model.isin(pretrained).any():
         reasons.append("no ImageNet weights at the start")
@@ -136,19 +137,13 @@ def unlike_the_paper(frames: Frames) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _geometry(frames: Frames) -> list[tuple[str, str]]:
-    """Where there are DCLS models: the maps under their kernels."""
-    found = [geometry.in_words(name, frames.clip_seconds, frames.kernel_size(one)) for name, one in frames.main.items()]
-    return [("Feature maps", f"cells along frequency x time of the four stages: {'; '.join(found)}")] if found else []
-
-
 def _in_folds(frames: Frames) -> str:
     """` in 5 folds of 80`, where there are folds."""
     sizes = sorted(set(frames.folds.values()))
     if not sizes:
         return ""
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f" in {len(frames.folds)} fold{'s' if len(frames.folds) > 1 else ''} of {size}"
+    return f" in {so_many(len(frames.folds), 'folds')} of {size}"
 
 
 def _training(frames: Frames, here: pd.DataFrame, scored: pd.DataFrame) -> str:
@@ -167,24 +162,21 @@ def _code(files: pd.DataFrame) -> str:
     return ", ".join(f"{kind} {_all(some.code)}" for kind, some in files.groupby("kind", sort=False))
 
 
-def _disagreements(models: Iterable[str], files: pd.DataFrame) -> Iterable[str]:
+def _disagreements(files: pd.DataFrame) -> Iterable[str]:
     trained = files[files.kind == "training"]
     checked = [(f"{kind} code", some, "code") for kind, some in files.groupby("kind", sort=False)]
     checked += [("data fingerprint", files, "fingerprint"), ("data settings", files, "data")]
     checked += [("training device", trained, "device"), ("timing device", files, "timing")]
     checked += [("version of torch", files, "torch"), ("batch", trained, "batch")]
-    for model in models:  # may differ from backbone to backbone, but not between the seeds of a model
-        checked.append((f"scale and epochs of {model}", trained[trained.model == model], "trained_model"))
-        checked.append((f"starting weights of {model}", trained[trained.model == model], "start"))
-        checked.append((f"convolution of {model}", trained[trained.model == model], "convolution"))
+    for model, some in trained.groupby("model", sort=False):  # may differ from model to model, but not between seeds
+        checked += [(f"{what} of {model}", some, column) for what, column in OF_A_MODEL.items()]
     for what, some, column in checked:
         if some[column].nunique() > 1:
-            told = (f"{value} in {_listed(list(one))}" for value, one in some.groupby(column, sort=False).file)
+            named = some.groupby(column, sort=False).file.agg(list).items()
+            told = (
+                f"{value} in {', '.join(one) if len(one) <= NAMED else f'{len(one)} records'}" for value, one in named
+            )
             yield f"The result files disagree in {what}: {'; '.join(told)}."
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} records"
 
 
 def _all(values: pd.Series) -> str:
@@ -220,8 +212,7 @@ def _training_in_words(record: TrainingRecord) -> dict[str, Any]:
     if model["start"] != "random":
         start = f"{record.start['source']}, SHA-256 {str(record.start['sha256'])[:12]}"
     count = parameters["schedule"]["epochs"]
-    epochs = f"{count} epoch{'s' if count > 1 else ''}"
-    epochs = PUBLISHED if model["start"] == "published" else epochs
+    epochs = PUBLISHED if model["start"] == "published" else so_many(count, "epochs")
     return {
         "model": record.model,
         "scale": scale,

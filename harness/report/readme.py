@@ -15,8 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.base.files import read_text, sha256_of, write_atomic, write_text
-from harness.report.lead import lead
-from harness.report.show import shown
+from harness.report.show import lead, shown
 
 README, SCREENSHOT = Path("README.md"), Path("docs/page.png")
 PRESET = "instruments"  # whose results the README shows

@@ -1,44 +1,51 @@
-"""A run as a row: its metrics, and what its records say of how it was trained and scored."""
+"""A run as a row, with what its records say of it; and the comparisons of systems, held against the runs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from harness.base import paths
-from harness.config.systems import LINEAR_BASELINE
-from harness.records import schemas
-from harness.report.reading import Files
+import pandas as pd
 
-TRAINED_WITH = ("scale", "start", "depths", "widths")  # of parameters.model
+from harness.base import paths
+from harness.base.errors import UserError
+from harness.config.systems import LINEAR_BASELINE, System
+from harness.records import schemas
+from harness.report.reading import WORKING_TREE as FILES
+
+BUILT = ("scale", "start", "depths", "widths", "kernel_size")  # of parameters.model
 KERNELS = ("kernel_count", "dilated_kernel_size", "version", "position_std", "position_rate")  # of its `dcls`
 
 
-def run_row(files: Files, preset: str, model: str, seed: int) -> dict[str, Any]:
+def run_row(preset: str, model: str, seed: int) -> dict[str, Any]:
     """Raises UserError, naming the file, where one is missing or damaged."""
     folder = paths.evaluation_results(preset, model, seed)
-    metrics = files.json(folder / "metrics.json", schemas.Metrics)
-    scored = files.record(folder / "evaluation.json")
-    row = {"model": model, "seed": seed, **metrics.model_dump()}
-    row |= {"metrics_file": str(folder / "metrics.json"), "evaluation_file": str(folder / "evaluation.json")}
-    row |= {"evaluation_code": code_name(scored), "evaluation_device": scored.device, "training_file": math.nan}
+    metrics = FILES.json(folder / "metrics.json", schemas.Metrics)
+    scored = FILES.record(folder / "evaluation.json")
     data = scored.parameters["data"]
-    row |= {"data_fingerprint": scored.data_fingerprint, "data": data["kind"], "clip_seconds": data["clip_seconds"]}
+    row = {
+        **{"model": model, "seed": seed, **metrics.model_dump()},
+        **{"metrics_file": str(folder / "metrics.json"), "evaluation_file": str(folder / "evaluation.json")},
+        **{"evaluation_code": code_name(scored), "evaluation_device": scored.device, "training_file": math.nan},
+        **{"data_fingerprint": scored.data_fingerprint, "data": data["kind"], "clip_seconds": data["clip_seconds"]},
+    }
     if model == LINEAR_BASELINE:
         return row
-    trained = training_record(files, preset, model, seed)
-    row |= {"training_file": str(paths.training_results(preset, model, seed) / "run.json")}
-    row |= {"training_code": code_name(trained), "training_device": trained.device, "precision": trained.precision}
-    model_parameters = trained.parameters["model"]
-    row |= {name: model_parameters[name] for name in (*TRAINED_WITH, "kernel_size")}
-    row |= dict.fromkeys(KERNELS, math.nan) | (model_parameters["dcls"] or {})
-    row |= {"epochs": trained.parameters["schedule"]["epochs"]}
-    row |= {"batch": trained.parameters["train"]["batch"], "threads": trained.threads}
-    return row | {"classes_trained": trained.classes, "trained_parameters": trained.trained_parameters}
-
-
-def training_record(files: Files, preset: str, model: str, seed: int) -> schemas.TrainingRecord:
-    return files.json(paths.training_results(preset, model, seed) / "run.json", schemas.TrainingRecord)
+    training = paths.training_results(preset, model, seed) / "run.json"
+    trained = FILES.json(training, schemas.TrainingRecord)
+    built = trained.parameters["model"]
+    return {
+        **row,
+        "training_file": str(training),
+        **{"training_code": code_name(trained), "training_device": trained.device, "precision": trained.precision},
+        **{name: built[name] for name in BUILT},
+        **(dict.fromkeys(KERNELS, math.nan) | (built["dcls"] or {})),
+        "epochs": trained.parameters["schedule"]["epochs"],
+        **{"batch": trained.parameters["train"]["batch"], "threads": trained.threads},
+        **{"classes_trained": trained.classes, "trained_parameters": trained.trained_parameters},
+    }
 
 
 def code_name(record: schemas.Record) -> str:
@@ -46,3 +53,20 @@ def code_name(record: schemas.Record) -> str:
     if record.code_fingerprint:
         return f"code {record.code_fingerprint[:10]}"
     return f"revision {str(record.revision)[:10]}"
+
+
+def checked_pairs(path: Path, systems: Mapping[str, System], maps: Mapping[str, pd.Series]) -> list[schemas.Pair]:
+    """What compare-models wrote of every system and those that it is compared with; `maps` are mAPs in [0, 1] by seed.
+
+    Raises UserError where one is missing, or is no difference of these mAPs.
+    """
+    compared = {(pair.model, pair.baseline): pair for pair in FILES.json(path, schemas.Comparison).pairs}
+    wanted = [(name, other) for name, one in systems.items() for other in one.compared_with if other in systems]
+    for model, other in wanted:
+        if (model, other) not in compared:
+            raise UserError(f"{path}: no {model!r} against {other!r} in it; run `compare-models` again")
+        expected = (maps[model] - maps[other]).to_dict()
+        given = {int(seed): difference for seed, difference in compared[model, other].differences.items()}
+        if set(given) != set(expected) or any(abs(given[seed] - expected[seed]) > 1e-9 for seed in given):
+            raise UserError(f"{path}: {model} is of other runs than those in results; run `compare-models` again")
+    return [compared[pair] for pair in wanted]

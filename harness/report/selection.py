@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from harness.base import paths
 from harness.base.errors import UserError
-from harness.config.systems import LINEAR_BASELINE, PAPER, System
+from harness.config.systems import BACKBONES, LINEAR_BASELINE, PAPER, System
 from harness.records.schemas import ComparisonRecord, read_result
 
 
@@ -22,6 +23,34 @@ class Selection:
     seeds: tuple[int, ...]
     linear_baseline_seeds: tuple[int, ...]
     systems: dict[str, System]
+
+    def backbone(self, model: str) -> str:
+        return BACKBONES[self.systems[model].model.backbone]
+
+    def method(self, model: str) -> str:
+        return self.systems[model].method
+
+    def baseline(self, model: str) -> str | None:
+        """The first that it is compared with, where that is here."""
+        return next((name for name in self.systems[model].compared_with[:1] if name in self.systems), None)
+
+    @cached_property
+    def by_backbone(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for model in self.models:
+            found.setdefault(self.backbone(model), []).append(model)
+        return found
+
+    @cached_property
+    def main(self) -> dict[str, str]:
+        """By backbone the DCLS model that the others are there for: that which is compared with most of them."""
+        dcls = {name: [one for one in some if self.systems[one].is_dcls] for name, some in self.by_backbone.items()}
+        others = {model: len(system.compared_with) for model, system in self.systems.items()}
+        return {name: max(some, key=lambda one: others[one]) for name, some in dcls.items() if some}
+
+    def learns_spacings(self, model: str) -> bool:
+        dcls = self.systems[model].model.dcls
+        return dcls is not None and dcls.position_rate > 0
 
 
 def selection_in(folder: Path) -> Selection:
@@ -51,8 +80,8 @@ def selection_in(folder: Path) -> Selection:
 def in_order(systems: dict[str, System]) -> dict[str, System]:
     """By backbone as in the paper's table, in one first those of the paper."""
     paper, backbones = [*PAPER], [backbone for backbone, _ in PAPER.values()]
-    places = {
-        name: (backbones.index(one.model.backbone), paper.index(name) if name in PAPER else len(paper))
-        for name, one in systems.items()
-    }
-    return {name: systems[name] for name in sorted(systems, key=lambda name: places[name])}
+
+    def place(name: str) -> tuple[int, int]:
+        return backbones.index(systems[name].model.backbone), paper.index(name) if name in PAPER else len(paper)
+
+    return {name: systems[name] for name in sorted(systems, key=place)}

@@ -26,7 +26,10 @@ TEXT = (
 )
 RATIO = (*(f"ratio_to_baseline{end}" for end in rows.INTERVAL), "no_difference_below")
 REMEDY = "restore it from Git, or measure again"  # another device's rows cannot be measured here
-PLAIN = {"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]}
+PLAIN = {
+    **{"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]},
+    "status": rows.OK,
+}
 
 
 def all_timings(files: Files) -> pd.DataFrame:
@@ -55,7 +58,10 @@ def read_timings(files: Files, path: Path) -> pd.DataFrame:
         if frame.loc[timed, name].isna().any():
             raise UserError(f"{path}: column {name}: empty where the status is ok; measure again")
     frame["condition"] = [condition_of(row).words for _, row in frame.iterrows()]
-    frame["in_words"] = [difference_in_words(row) for _, row in frame.iterrows()]
+    frame["in_words"] = [
+        "" if pd.isna(ratio) else in_words(ratio, low, high, None if pd.isna(noise) else noise)
+        for ratio, low, high, noise in frame[list(RATIO)].itertuples(index=False)
+    ]  # empty for a baseline, and where the baseline was not timed
     return frame.assign(source=str(path), backbone=frame.backbone.replace(BACKBONES))
 
 
@@ -64,10 +70,12 @@ def shown(timings: pd.DataFrame, device: str, systems: Mapping[str, System]) -> 
     name as `model`; the ratio is NaN where it is to another convolution than the system's own baseline's.
     """
     best = fairest(timings[timings.device == device], systems)
-    wanted = [(name, *architecture(one), _of_baseline(one, systems)) for name, one in systems.items()]
-    found = pd.DataFrame(wanted, columns=["model", *rows.ARCHITECTURE, "own_baseline"]).merge(
-        best, on=[*rows.ARCHITECTURE]
-    )
+    wanted = []
+    for name, one in systems.items():
+        own = [systems[other].model.convolution for other in one.compared_with[:1] if other in systems]
+        wanted.append((name, *architecture(one), own[0] if own else None))
+    found = pd.DataFrame(wanted, columns=["model", *rows.ARCHITECTURE, "own_baseline"])
+    found = found.merge(best, on=[*rows.ARCHITECTURE])
     same = found.own_baseline.isna() | (found.own_baseline == found.baseline)
     of_ratio = {name: found[name].where(same) for name in RATIO[: len(rows.INTERVAL)]}
     return found.assign(**of_ratio, in_words=found.in_words.where(same, "")).drop(columns="own_baseline")
@@ -81,8 +89,7 @@ def fairest(timings: pd.DataFrame, systems: Mapping[str, System]) -> pd.DataFram
     neither batch nor memory layout: of the layouts the one in which the models are fastest (geometric mean), each at
     the largest batch at which as many as possible ran. Empty where none of the systems' architectures was timed so.
     """
-    wanted = pd.DataFrame({architecture(one) for one in systems.values()}, columns=[*rows.ARCHITECTURE])
-    plain = rows_with(timings, PLAIN | {"status": rows.OK}).merge(wanted, on=[*rows.ARCHITECTURE])
+    plain = _of_architectures(timings[(timings[list(PLAIN)] == pd.Series(PLAIN)).all(axis=1)], systems)
     groups = [one for _, one in plain.groupby(["channels_last", "batch"])]
     most = max(map(len, groups), default=0)
     whole = [one for one in groups if len(one) == most]
@@ -99,10 +106,10 @@ def architecture(system: System) -> tuple[str, str]:
     return BACKBONES[system.model.backbone], system.model.convolution
 
 
-def _of_baseline(system: System, systems: Mapping[str, System]) -> str | None:
-    """The convolution of the first that it is compared with; None where that is not here."""
-    first = next((systems[name] for name in system.compared_with[:1] if name in systems), None)
-    return first.model.convolution if first else None
+def _of_architectures(timings: pd.DataFrame, systems: Mapping[str, System]) -> pd.DataFrame:
+    """The rows of the systems' architectures."""
+    wanted = pd.DataFrame({architecture(one) for one in systems.values()}, columns=[*rows.ARCHITECTURE])
+    return timings.merge(wanted, on=[*rows.ARCHITECTURE])
 
 
 def sweep(timings: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
@@ -121,14 +128,7 @@ def breakdown(files: Files, device: str, systems: Mapping[str, System]) -> pd.Da
     text = ("backbone", "convolution", "device", "mode", "precision", "part", "revision", "dirty", "date")
     found = files.csv(path, rows.BREAKDOWN, text, REMEDY)
     found = found.assign(source=str(path), backbone=found.backbone.replace(BACKBONES))
-    wanted = pd.DataFrame({architecture(one) for one in systems.values()}, columns=[*rows.ARCHITECTURE])
-    return found.merge(wanted, on=[*rows.ARCHITECTURE])
-
-
-def difference_in_words(row: pd.Series) -> str:
-    """Empty for a baseline, and where the baseline was not timed."""
-    ratio, low, high, noise = (row[name] for name in RATIO)
-    return "" if pd.isna(ratio) else in_words(ratio, low, high, None if pd.isna(noise) else noise)
+    return _of_architectures(found, systems)
 
 
 def condition_of(row: pd.Series) -> Condition:
@@ -136,10 +136,3 @@ def condition_of(row: pd.Series) -> Condition:
     given = {"device": row.device, "mode": row["mode"], "precision": row.precision}
     numbers = {"batch": int(row.batch), "classes": int(row.classes)}
     return Condition(**given, **flags, **numbers, baseline_depthwise=row.baseline_depthwise)  # type: ignore[arg-type]
-
-
-def rows_with(frame: pd.DataFrame, cells: dict[str, object]) -> pd.DataFrame:
-    """The rows with these cells."""
-    for name, value in cells.items():
-        frame = frame[frame[name] == value]
-    return frame

@@ -14,7 +14,7 @@ from harness.config.systems import BACKBONES, CLASS_COUNTS, PAPER
 from harness.report.decisions import REFUTED, SUPPORTED, UNDECIDED, in_words, outcome, over_backbones
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy, unlike_the_paper
-from harness.report.paper_tables.numbers import span
+from harness.report.paper_tables.numbers import so_many, span
 from harness.report.paper_tables.parameters import counted
 from harness.report.paper_tables.table1 import table1_rows
 
@@ -62,9 +62,9 @@ def verdict(frames: Frames) -> tuple[Claim, ...]:
 def answer(frames: Frames, claims: tuple[Claim, ...]) -> str:
     """What was found of DCLS and of learning its spacings, in one sentence."""
     said = [
-        one.said[word].format(_named([name for name, found in one.by_backbone if found == word]))
+        text.format(_named([backbone for backbone, found in one.by_backbone if found == word]))
         for one in claims
-        for word in one.said
+        for word, text in one.said.items()
         if word in dict(one.by_backbone).values()
     ]
     if not said:
@@ -85,26 +85,25 @@ def verdict_page(frames: Frames, claims: tuple[Claim, ...], by: MadeBy) -> str:
 
 def _differences(frames: Frames, unlike: str) -> list[Claim]:
     """A claim a pair of labels, over all the backbones that have such a pair."""
-    pairs, published = frames.comparisons, frames.published.set_index("model").mAP_difference
-    others = pairs.baseline.map({name: one.method for name, one in frames.systems.items()})
-    main, found = set(frames.headline_pairs), []
-    for (method, other), group in pairs.groupby([pairs.method, others], sort=False):
+    published, main = frames.published.set_index("model").mAP_difference, set(frames.headline_pairs)
+    found = []
+    for (method, other), group in frames.points.groupby(["method", "baseline_method"], sort=False):
         fair = group[group.unfair == ""]
-        by_backbone = tuple((row.backbone, outcome(row)) for row in fair.itertuples())
+        fair = fair.assign(outcome=[outcome(row) for row in fair.itertuples()])
+        by_backbone = tuple(zip(fair.backbone, fair.outcome, strict=True))
         first, numbers = group.iloc[0], [_number(row, frames.repeats, published) for row in group.itertuples()]
         is_main = bool(main & set(zip(group.model, group.baseline, strict=True)))
-        system, against = (frames.systems[name] for name in (first.model, first.baseline))
-        controls = system.is_dcls and against.model.dcls is not None and not against.model.dcls.position_rate
+        fixed = frames.systems[first.baseline].is_dcls and not frames.learns_spacings(first.baseline)
         claim, said = f"{method} has a higher mAP than {other}", dict[str, str]()
         if is_main:
             claim, who = "DCLS raises mAP in all three backbones", re.sub("^DCLS, (.+)", r"DCLS (\1)", method)
             said = _said(f"{who} beats the {other}", f"{who} loses to the {other}")
-        elif controls and first.model in frames.main.values():
+        elif fixed and first.model in frames.main.values():
             claim = f"Learning the spacings raises mAP: {claim}"
             said = _said("learning the spacings helps beyond their reach", "learning the spacings costs mAP")
-        fewer = _too_few([name for name, _ in by_backbone]) if is_main else ""
-        word = over_backbones(one for _, one in by_backbone)
-        told = f"It is {_told(by_backbone)}." if by_backbone else "No pair is fair."
+        fewer = _too_few(list(fair.backbone)) if is_main else ""
+        word = over_backbones(fair.outcome)
+        told = f"It is {_told(fair)}." if by_backbone else "No pair is fair."
         published_pair = (fair.model.map(PAPER.get).str[1] == fair.baseline).all() and len(fair)
         obstacle = unlike or fewer or ("" if published_pair else "The paper compares no such systems.")
         paper = Outcome(CANNOT, obstacle) if obstacle else Outcome(word, told)
@@ -117,15 +116,11 @@ def _said(yes: str, no: str) -> dict[str, str]:
     return {SUPPORTED: f"{yes} in {{}}", REFUTED: f"{no} in {{}}", UNDECIDED: f"whether {yes} is undecided in {{}}"}
 
 
-def _told(by_backbone: Iterable[tuple[str, str]]) -> str:
+def _told(fair: pd.DataFrame) -> str:
     """`supported for ConvNeXt-T and undecided for ConvFormer-S18 and FastViT-SA24`."""
-    words: dict[str, list[str]] = {}
-    for backbone, word in by_backbone:
-        words.setdefault(word, []).append(backbone)
-    if len(words) == 1:
-        ((word, names),) = words.items()
-        return f"{word} for {_named(names)}"
-    return _listed([f"{word} for {_listed(names)}" for word, names in words.items()])
+    named = fair.groupby("outcome", sort=False).backbone.agg(list)
+    listed = _named if len(named) == 1 else _listed
+    return _listed([f"{word} for {listed(backbones)}" for word, backbones in named.items()])
 
 
 def _named(backbones: list[str]) -> str:
@@ -133,7 +128,7 @@ def _named(backbones: list[str]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _number(row: Any, repeats: str, published: pd.Series) -> str:
@@ -141,27 +136,21 @@ def _number(row: Any, repeats: str, published: pd.Series) -> str:
     if row.unfair:
         return f"{row.backbone}: {in_words(row, repeats)}"
     beside = f" (published {published[row.model]:+.2f})" if row.model in published.dropna() else ""
-    low, high, which = row.low, row.high, ""
-    if row.n == 1:
-        low, high, which = row.clips_low, row.clips_high, " over clips alone"
-    many = f"{row.n} {repeats if row.n > 1 else repeats[:-1]}"
-    interval = f"95% interval{which} {span(100 * low, 100 * high, '+')}, {many}"
-    return f"{row.backbone}: {100 * row.mean:+.2f} points{beside}, {interval}: {in_words(row, repeats)}"
+    alone = (row.clips_low, row.clips_high, " over clips alone")
+    low, high, which = alone if row.n == 1 else (row.low, row.high, "")
+    interval = f"95% interval{which} {span(low, high, '+')}, {so_many(row.n, repeats)}"
+    return f"{row.backbone}: {row.mean:+.2f} points{beside}, {interval}: {in_words(row, repeats)}"
 
 
 def _parameters(pairs: list[Any], obstacle: str, frames: Frames) -> Claim:
-    counts = counted(frames).set_index("model")
-    numbers, more = [], []
-    for row, classes in product(pairs, CLASS_COUNTS):
-        here, there = (counts[f"total_{classes}"][one] for one in (row.model, PAPER[row.model][1]))
-        told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
-        numbers.append(f"{row.backbone}, {classes} classes: {told}")
-        more += [row.backbone] if here > there else []
-    trained = frames.runs.drop_duplicates("model").set_index("model").trained_parameters
-    for row in pairs if not frames.full_size else ():
-        here, there = (int(trained[one]) for one in (row.model, PAPER[row.model][1]))
-        told = f"{here:,} with DCLS, {there:,} without ({here - there:+,})"
-        numbers.append(f"{row.backbone}, reduced, as trained here: {told}")
+    counts, trained = counted(frames).set_index("model"), frames.first_runs.trained_parameters
+    full = [(row, f"{n} classes", counts[f"total_{n}"]) for row, n in product(pairs, CLASS_COUNTS)]
+    reduced = [(row, "reduced, as trained here", trained) for row in pairs if not frames.full_size]
+    numbers = []
+    for row, which, of_models in full + reduced:
+        here, there = (int(of_models[one]) for one in (row.model, PAPER[row.model][1]))
+        numbers.append(f"{row.backbone}, {which}: {here:,} with DCLS, {there:,} without ({here - there:+,})")
+    more = [row.backbone for row, _, of_models in full if of_models[row.model] > of_models[PAPER[row.model][1]]]
     found = Outcome(SUPPORTED, "Counted on the full-size models, there are no more in any of the three.")
     if more:
         found = Outcome(REFUTED, f"There are more in {', '.join(dict.fromkeys(more))}.")

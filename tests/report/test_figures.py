@@ -23,14 +23,12 @@ from harness.base.files import write_csv
 from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.report.figures import theme
-from harness.report.figures.accuracy_and_cost import accuracy_and_cost
-from harness.report.figures.class_differences import MOST, class_differences
+from harness.report.figures.by_epoch import kernel_motion, learning_curves
+from harness.report.figures.classes import MOST, class_differences
 from harness.report.figures.draw import draw_figures, pictures
-from harness.report.figures.kernel_maps import dense_kernels
-from harness.report.figures.kernel_motion import kernel_motion
-from harness.report.figures.kernel_positions import kernel_positions
-from harness.report.figures.learning_curves import learning_curves
+from harness.report.figures.kernels import dense_kernels, kernel_positions
 from harness.report.figures.speed import step_time, throughput_by_batch
+from harness.report.figures.systems import accuracy_and_cost
 from harness.report.frames import load_frames
 from harness.report.tables import tables
 from tests.made_up_timings import PARTS

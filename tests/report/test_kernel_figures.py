@@ -20,12 +20,11 @@ from harness.base.files import write_csv
 from harness.comparison.paired import compare
 from harness.config.params import Params
 from harness.report.figures import theme
-from harness.report.figures.calibration import FEWEST, calibration
+from harness.report.figures.by_epoch import QUANTITIES, kernel_motion, position_gradients
+from harness.report.figures.classes import FEWEST, calibration
 from harness.report.figures.draw import draw_figures, not_recorded, pictures
 from harness.report.figures.example_clips import SHOWN, example_clips
-from harness.report.figures.kernel_maps import dense_kernels
-from harness.report.figures.kernel_motion import QUANTITIES, kernel_motion, position_gradients
-from harness.report.figures.kernel_positions import kernel_positions
+from harness.report.figures.kernels import dense_kernels, kernel_positions
 from harness.report.frames import Frames, load_frames
 from harness.report.selection import selection_in
 from harness.report.tables import tables
@@ -225,7 +224,7 @@ def test_from_a_folder_needs_no_parameters_and_no_predictions(
     monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", "results/instruments/"])
     assert not Path("params.yaml").exists() and cli.main() == 0
     assert (drawn[0].models, drawn[0].seeds) == ((BASELINE, DCLS), (1, 2))
-    assert drawn[0].linear_seeds == (0, 1, 2)
+    assert drawn[0].linear_baseline_seeds == (0, 1, 2)
     for folder, message in ((".", "is not a preset's folder"), ("results/other", "comparison.run.json: missing")):
         monkeypatch.setattr("sys.argv", ["harness", "figures", "--from", folder])
         assert cli.main() == 2 and message in capsys.readouterr().err

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.report.paper_tables.table import View
-from harness.report.paper_tables.writing import MOST_ROWS, escape, latex_view
+from harness.report.paper_tables.table import MOST_ROWS, View, escape, latex_view
 
 FOLDER = Path("paper_tables/instruments")
 NAMES = ("table1", "parameters", "per_seed", "per_class")

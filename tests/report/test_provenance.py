@@ -15,7 +15,6 @@ import pytest
 from harness.base.errors import UserError
 from harness.comparison.paired import compare
 from harness.config.params import Params
-from harness.report.paper_tables.table1 import ASKED_FOR
 from harness.report.tables import tables
 from tests.report.conftest import BASELINE, DCLS, RESULTS, timed_file
 
@@ -29,6 +28,7 @@ KEYS = {
     "per_class": ("label",),
 }
 WORDS = ("device", "precision", "code_fingerprint", "data_fingerprint", "verdict")  # no file is invalid with another
+ASKED_FOR = ("model", "backbone", "method", "preset", "seeds", "repeats")  # from the parameters: no result
 Cells = dict[tuple[str, str, str], str]
 
 

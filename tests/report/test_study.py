@@ -14,13 +14,12 @@ from scipy import stats
 from harness.config.params import Params
 from harness.report import geometry
 from harness.report.figures import theme
-from harness.report.figures.kernel_motion import kernel_motion
-from harness.report.figures.kernel_positions import kernel_positions, outside_shares
-from harness.report.figures.learning_curves import differences_by_epoch
+from harness.report.figures.by_epoch import differences_by_epoch, kernel_motion
+from harness.report.figures.kernels import kernel_positions, outside_shares
 from harness.report.figures.systems import systems
 from harness.report.frames import Frames, load_frames
-from harness.report.lead import lead
-from harness.report.page.positions import sampled_positions
+from harness.report.page.content import sampled_positions
+from harness.report.show import lead
 from harness.report.tables import tables
 from harness.report.verdict import answer, verdict
 

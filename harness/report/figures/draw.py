@@ -13,22 +13,17 @@ from matplotlib.figure import Figure
 from harness.base import paths
 from harness.base.files import read_text, write_json, write_text
 from harness.config.params import Params
-from harness.report.examples import recorded_examples
 from harness.report.figures import theme
-from harness.report.figures.accuracy_and_cost import accuracy_and_cost
-from harness.report.figures.calibration import FEWEST, calibration
-from harness.report.figures.class_differences import class_differences
+from harness.report.figures.by_epoch import differences_by_epoch, kernel_motion, learning_curves, position_gradients
+from harness.report.figures.classes import FEWEST, calibration, class_differences
 from harness.report.figures.example_clips import example_clips
-from harness.report.figures.kernel_maps import dense_kernels
-from harness.report.figures.kernel_motion import kernel_motion, position_gradients
-from harness.report.figures.kernel_positions import kernel_positions, outside_shares
-from harness.report.figures.learning_curves import differences_by_epoch, learning_curves
+from harness.report.figures.kernels import dense_kernels, kernel_positions, outside_shares
 from harness.report.figures.speed import step_time, throughput_by_batch
-from harness.report.figures.systems import systems
+from harness.report.figures.systems import accuracy_and_cost, systems
 from harness.report.frames import Frames, load_frames
-from harness.report.lead import PICTURE, lead
 from harness.report.made_by import made_by
 from harness.report.selection import Selection
+from harness.report.show import PICTURE, lead
 
 
 @dataclass(frozen=True)
@@ -43,10 +38,10 @@ class Picture:
 
 def pictures(frames: Frames) -> list[Picture]:
     """All figures, in the order in which the report shows them; captions of at most two sentences."""
-    several, over, seed = len(frames.seeds) > 1, f"over {frames.repeats}", frames.seeds[0]
-    main = " and ".join(dict.fromkeys(frames.systems[one].method for one in frames.main.values()))
+    several, over = len(frames.seeds) > 1, f"over {frames.repeats}"
+    main = " and ".join(dict.fromkeys(frames.method(one) for one in frames.main.values()))
     cost = "throughput and parameters" if frames.full_size else "the parameters that were trained"
-    found = [
+    return [
         Picture(
             *(PICTURE, "What was found", systems),
             f"Left: the test mAP of each system, with a 95% interval {over}. Right: the differences between systems, "
@@ -86,21 +81,18 @@ def pictures(frames: Frames) -> list[Picture]:
             f"How long each part of a forward pass and of a training step takes on {frames.timed_device}, as PyTorch's "
             "profiler has it, which slows steps down. The percentages are the share of the depthwise convolutions.",
         ),
-    ]
-    for model in frames.main.values():
-        found += _of_kernels(frames, model)
-    found.append(
+        *(picture for model in frames.main.values() for picture in _of_kernels(frames, model)),
         Picture(
             *("position_gradients", "What pulls at the elements", position_gradients),
             "How strongly training still pulls at the positions: the root mean square of their gradient at the last "
             "step of an epoch.",
-        )
-    )
-    caption = (
-        f"Log-mel spectrograms of a few test clips with their labels, and the classes that each model of seed {seed} "
-        "scores highest. The clips were chosen by their labels alone."
-    )
-    return [*found, Picture("example_clips", "Example clips", example_clips, caption)]
+        ),
+        Picture(
+            *("example_clips", "Example clips", example_clips),
+            "Log-mel spectrograms of a few test clips with their labels, and the classes that each model of seed "
+            f"{frames.seeds[0]} scores highest. The clips were chosen by their labels alone.",
+        ),
+    ]
 
 
 def _of_kernels(frames: Frames, model: str) -> list[Picture]:
@@ -144,17 +136,16 @@ def draw_figures(chosen: Params | Selection, file_format: str = "png") -> None:
     results = paths.results(chosen.preset)
     names = ("table1", "comparisons") if frames.kind == "audioset" else ("comparisons", "table1")
     tables = [read_text(paths.tables(chosen.preset) / f"{name}.md").rstrip() for name in names]
-    folder, drawn, written = results / "figures", [], set()
+    folder = results / "figures"
+    drawn = []
     for one in pictures(frames):
         if theme.save(folder / one.name, partial(one.draw, frames), file_format):
             drawn.append(one)
-            written.add(f"{one.name}.{file_format}")
     if file_format != "png":
         print(f"{folder}: {len(drawn)} figures as {file_format}")
         return
-    for stale in {*folder.glob("*.png"), *folder.glob("*.gif")}:
-        if stale.name not in written:
-            stale.unlink()
+    for stale in {*folder.glob("*.png"), *folder.glob("*.gif")} - {folder / f"{one.name}.png" for one in drawn}:
+        stale.unlink()
     index = [{"name": one.name, "heading": one.heading, "caption": one.caption} for one in drawn]
     write_json(folder / "figures.json", index)
     first, line = lead(chosen.preset), made_by(frames).line
@@ -175,6 +166,6 @@ def not_recorded(frames: Frames) -> list[str]:
         "paths of elements": frames.trajectories,
         "dense kernels": frames.kernels,
         "calibration": frames.calibration,
-        "example clips": recorded_examples(frames),
+        "example clips": frames.examples,
     }
     return [name for name, rows in found.items() if not len(rows)]

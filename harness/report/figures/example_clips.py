@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 
 from harness.audio.units import MEL_BANDS, band_centres
 from harness.records.schemas import Example
-from harness.report.examples import recorded_examples
 from harness.report.figures import theme
 from harness.report.frames import Frames
 
@@ -26,36 +25,35 @@ def example_clips(frames: Frames) -> Figure | None:
 
     None where no examples were recorded.
     """
-    clips = recorded_examples(frames)
-    models = [one for one in _few(frames) if clips and one in clips[0].predictions]
-    if not models:
+    clips, mains = frames.examples, {one for main in frames.main.values() for one in (main, frames.baseline(main))}
+    few = {  # the main DCLS models and their baselines, or all models of a backbone without them
+        backbone: [name for name in models if name in mains or backbone not in frames.main]
+        for backbone, models in frames.by_backbone.items()
+    }
+    recorded = clips[0].predictions if clips else {}
+    shown = {backbone: here for backbone, some in few.items() if (here := [name for name in some if name in recorded])}
+    if not shown:
         return None
-    backbones, palette = list(dict.fromkeys(map(frames.backbone, models))), theme.of_methods(frames)
-    colours = {one: palette[frames.systems[one].method] for one in models}
+    models, palette = [name for some in shown.values() for name in some], theme.of_methods(frames)
+    colours = {name: palette[frames.method(name)] for name in models}
     figure = Figure(figsize=(theme.TWO_COLUMNS, 0.7 + 1.35 * len(clips)), layout="constrained")
-    panels = figure.subplots(len(clips), 1 + len(backbones), squeeze=False)
+    panels = figure.subplots(len(clips), 1 + len(shown), squeeze=False)
     highest = max(float(one["score"]) for clip in clips for name in models for one in clip.predictions[name])
     for row, clip in zip(panels, clips, strict=True):
         _log_mel(row[0], clip.log_mel)
-        row[0].set_title(", ".join(map(_short, clip.labels)), fontsize=8, pad=3)
-        for axes, backbone in zip(row[1:], backbones, strict=True):
-            _scores(axes, clip, {one: colours[one] for one in models if frames.backbone(one) == backbone})
+        row[0].set_title(", ".join(theme.shortened(one, LONGEST) for one in clip.labels), fontsize=8, pad=3)
+        for axes, some in zip(row[1:], shown.values(), strict=True):
+            _scores(axes, clip, {name: colours[name] for name in some})
             axes.set_xlim(0, min(1.0, 1.1 * highest))
-    for axes, backbone in zip(panels[0, 1:], backbones, strict=True):
+    for axes, backbone in zip(panels[0, 1:], shown, strict=True):
         axes.set_title(backbone)
-    for axes, label in zip(panels[-1], ["time (ms)", *("score" for _ in backbones)], strict=True):
+    for axes, label in zip(panels[-1], ["time (ms)", *("score" for _ in shown)], strict=True):
         axes.set_xlabel(label)
-    methods = dict.fromkeys(frames.systems[one].method for one in models)
+    methods = dict.fromkeys(frames.method(one) for one in models)
     handles = [Patch(color=palette[one], label=f"{one}, class in the clip") for one in methods]
     handles.append(Patch(facecolor="white", edgecolor=theme.GREY, label="class not in the clip"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
-
-
-def _few(frames: Frames) -> list[str]:
-    """The main DCLS models and their baselines, or all models of a backbone without them."""
-    shown = {name for main in frames.main.values() for name in (main, frames.baseline(main))}
-    return [name for name in frames.models if name in shown or frames.backbone(name) not in frames.main]
 
 
 def _log_mel(axes: Axes, log_mel: dict[str, Any]) -> None:
@@ -76,13 +74,7 @@ def _scores(axes: Axes, clip: Example, models: dict[str, str]) -> None:
         for place, one in enumerate(clip.predictions[model][:SHOWN], start=position * (SHOWN + 1)):
             face = colour if one["label"] in clip.labels else "white"
             axes.barh(place, one["score"], color=face, edgecolor=colour, height=0.7, linewidth=0.8)
-            names.append(_short(str(one["label"])))
+            names.append(theme.shortened(str(one["label"]), LONGEST))
             places.append(place)
-    axes.set_yticks(places, names, fontsize=6)
+    theme.categories(axes, names, places, fontsize=6)
     axes.invert_yaxis()
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", visible=False)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST else f"{label[: LONGEST - 3].rstrip(' ,')}..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from harness.base.files import write_bytes
+from harness.config.systems import LINEAR_BASELINE, System
 from harness.report.frames import Frames
 
 BASELINE, DCLS, GREY = "#0072B2", "#D55E00", "#595959"  # blue and vermillion of Okabe and Ito, for the colour-blind
@@ -45,31 +46,21 @@ RC: dict[str, Any] = {
 
 def of_methods(frames: Frames) -> dict[str, str]:
     """Colours of systems by label, in the order of the parameters."""
-    mains = [frames.systems[name] for name in frames.main.values()]
-    baselines = [one for one in frames.systems.values() if not one.is_dcls]
-    return _palette(
-        (one.method for one in frames.systems.values()), *(_first(some, "method") for some in (baselines, mains))
-    )
+    return _palette(frames, lambda system: system.method)
 
 
 def of_convolutions(frames: Frames) -> dict[str, str]:
     """Colours of full-size models by their convolution."""
-    mains = [frames.systems[name].model for name in frames.main.values()]
-    plain = [one.model for one in frames.systems.values() if not one.is_dcls]
-    every = (one.model.convolution for one in frames.systems.values())
-    return _palette(every, *(_first(some, "convolution") for some in (plain, mains)))
+    return _palette(frames, lambda system: system.model.convolution)
 
 
-def _first(some: list[Any], name: str) -> str:
-    return getattr(some[0], name) if some else ""
-
-
-def _palette(labels: Iterable[str], baseline: str, main: str) -> dict[str, str]:
-    """Blue for the baseline and vermillion for the main DCLS system, whatever else there is."""
-    further, found = cycle(FURTHER), {}
-    for label in dict.fromkeys(labels):
-        found[label] = {baseline: BASELINE, main: DCLS}.get(label) or next(further)
-    return found
+def _palette(frames: Frames, name: Callable[[System], str]) -> dict[str, str]:
+    """Blue for the first baseline and vermillion for the first main DCLS system, whatever else there is."""
+    systems, further = list(frames.systems.values()), cycle(FURTHER)
+    plain = [name(one) for one in systems if not one.is_dcls]
+    mains = [name(frames.systems[one]) for one in frames.main.values()]
+    fixed = dict.fromkeys(plain[:1], BASELINE) | dict.fromkeys(mains[:1], DCLS)
+    return {label: fixed.get(label) or next(further) for label in dict.fromkeys(map(name, systems))}
 
 
 @contextmanager
@@ -88,7 +79,9 @@ def save(path: Path, draw: Callable[[], Figure | None], suffix: str = "png") -> 
         figure = draw()
         if figure is None:
             return False
-        content = _rendered(figure, DPI, suffix)
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix, dpi=DPI, metadata=METADATA[suffix])
+        plt.close(figure)
     if suffix == "png":  # with a palette it has a third of the bytes, of which Git and the page hold many
         image = Image.open(content).convert("RGB").quantize(COLOURS_IN_PNG, dither=Image.Dither.NONE)
         content = io.BytesIO()
@@ -134,8 +127,25 @@ def whole_numbers(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
-def _rendered(figure: Figure, dpi: int, suffix: str = "png") -> io.BytesIO:
-    content = io.BytesIO()
-    figure.savefig(content, format=suffix, dpi=dpi, metadata=METADATA[suffix])
-    plt.close(figure)
-    return content
+def categories(axes: Axes, names: Sequence[str], places: Iterable[float] | None = None, **text: Any) -> None:
+    """Names at the y axis, from the top unless `places` says where."""
+    axes.set_yticks(range(len(names)) if places is None else [*places], names, **text)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+
+
+def shortened(name: str, longest: int) -> str:
+    """A class's name in at most so many characters."""
+    return name if len(name) <= longest else f"{name[: longest - 3].rstrip(' ,')}..."
+
+
+def held_against(frames: Frames) -> list[tuple[str, pd.Series, str]]:
+    """What systems are held against: name, test mAPs in percent and style of the line of their mean."""
+    linear = frames.maps_of(LINEAR_BASELINE)
+    found = [("logistic regression", linear, "--")] if len(linear) else []
+    return [*found, ("chance", pd.Series([frames.chance]), ":")]
+
+
+def minus(pair: Any) -> str:
+    """The name of a row of `Frames.points`, in two lines."""
+    return f"{pair.method}\n\N{MINUS SIGN} {pair.baseline_method}"

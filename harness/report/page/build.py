@@ -13,13 +13,11 @@ from harness.base.files import write_text
 from harness.config.params import Params
 from harness.report.decisions import REFUTED, SUPPORTED
 from harness.report.frames import Frames, load_frames
-from harness.report.lead import lead
 from harness.report.made_by import files_in_words, made_by
-from harness.report.page.chart import map_chart
-from harness.report.page.classes import class_view
-from harness.report.page.embedding import MOST_FIGURE_BYTES, embedded_clips, embedded_figures
-from harness.report.page.positions import sampled_positions
+from harness.report.page.content import class_view, embedded_clips, embedded_figures, map_chart, sampled_positions
+from harness.report.paper_tables.numbers import so_many
 from harness.report.selection import Selection, selection_in
+from harness.report.show import lead
 from harness.report.tables import report_tables
 from harness.report.verdict import verdict
 
@@ -49,7 +47,7 @@ def _content(frames: Frames) -> dict[str, Any]:
     by, first = made_by(frames), lead(frames.preset)
     *tables, classes = report_tables(frames, by)
     led = frames if first.preset == frames.preset else load_frames(selection_in(paths.results(first.preset)))
-    figures = embedded_figures(frames, MOST_FIGURE_BYTES)
+    figures = embedded_figures(frames)
     of_kernels = {
         frames.backbone(model): [one for one in figures if one["name"].endswith(f"_{model}")]
         for model in frames.main.values()
@@ -61,7 +59,7 @@ def _content(frames: Frames) -> dict[str, Any]:
         "by": by,
         "lead": first,
         "chart": map_chart(led),
-        "seeds": f"{len(led.seeds)} {led.repeats if len(led.seeds) > 1 else led.repeats[:-1]}",
+        "seeds": so_many(len(led.seeds), led.repeats),
         "caveats": made_by(led).warnings,
         "claims": verdict(frames),
         "marks": MARKS,

@@ -7,14 +7,13 @@ from typing import Any
 import pandas as pd
 
 from harness.report.decisions import in_words, outcome, seeds_to_decide
-from harness.report.frames import Frames
+from harness.report.frames import IN_POINTS, Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import mean_sd, number, number_of_runs, span
 from harness.report.paper_tables.table import Column, Table, View, cells_from, view
-from harness.report.paper_tables.table1 import table1_rows
+from harness.report.paper_tables.table1 import reproduced, table1_rows
 
-NUMBERS = ("mean", "sd", "low", "high", "clips_low", "clips_high")  # in percentage points
-COLUMNS = ("backbone", "model", "baseline", *NUMBERS, "n", "outcome", "in_words", "seeds_to_decide")
+COLUMNS = ("backbone", "model", "baseline", *IN_POINTS, "n", "outcome", "in_words", "seeds_to_decide")
 FLAT = 1.0  # points: a curve is flat where it rises by less over the last quarter of its epochs (docs/protocol.md)
 RULE = (
     "That a system scores higher is supported where the 95% interval of the difference lies above 0, refuted where it "
@@ -28,21 +27,18 @@ CURVE = (
 
 def comparisons(frames: Frames, by: MadeBy) -> Table:
     """A row a pair of systems that are compared: the first minus the second. A pair that is not fair has no numbers."""
-    pairs = list(frames.comparisons.itertuples())
-    lines = frames.comparisons.assign(
-        row=[f"{one.model} - {one.baseline}" for one in pairs],
+    points = frames.points
+    pairs = list(points.itertuples())
+    lines = points.assign(
+        row=points.model + " - " + points.baseline,
         outcome=[outcome(one) for one in pairs],
         in_words=[in_words(one, frames.repeats) for one in pairs],
         seeds_to_decide=pd.Series([None if one.unfair else seeds_to_decide(one) for one in pairs], dtype="Int64"),
-        **{name: 100 * frames.comparisons[name].where(frames.comparisons.unfair == "") for name in NUMBERS},
     )
-    named = {name: name for name in ("backbone", "model", "baseline")}
-    made = {name: name for name in COLUMNS if name not in named}
-    cells = [cells_from(lines, "row", (), named), cells_from(lines, "row", ["source"], made)]
     return Table(
         name="comparisons",
         title="Systems, and the differences between them",
-        cells=pd.concat(cells),
+        cells=cells_from("row", (lines, (), COLUMNS[:3]), (lines, ["source"], COLUMNS[3:])),
         columns=COLUMNS,
         views=tuple(_views(frames, lines)),
         facts=(("Results", by.line),),
@@ -54,22 +50,22 @@ def comparisons(frames: Frames, by: MadeBy) -> Table:
 def _views(frames: Frames, lines: pd.DataFrame) -> list[View]:
     over, found = frames.repeats, []
     systems: list[Column] = [
-        ("system", lambda row: frames.systems[row.model].method),
+        ("system", lambda row: frames.method(row.model)),
         ("convolution", lambda row: frames.systems[row.model].model.convolution),
-        ("mAP (%)", lambda row: mean_sd(row.map_mean, row.map_sd, number_of_runs(row.map_seeds, over))),
+        ("mAP (%)", reproduced),
         (f"95% interval ({over})", lambda row: span(row.map_low, row.map_high)),
         ("mAP / chance", lambda row: number(row.map_over_chance, ".1f")),
         ("validation curve", lambda row: curve(row.val_map_rise)),
     ]
     differences: list[Column] = [
-        ("difference", lambda row: f"{row.method} - {frames.systems[row.baseline].method}"),
+        ("difference", lambda row: f"{row.method} - {row.baseline_method}"),
         ("in words", "in_words"),
         ("points", lambda row: mean_sd(row.mean, row.sd, number_of_runs(row.n, over), "+")),
         (f"95% interval ({over} and clips)", lambda row: span(row.low, row.high, "+")),
         ("95% interval (clips alone)", lambda row: span(row.clips_low, row.clips_high, "+")),
     ]
     rows = [row for row in table1_rows(frames) if row.model in frames.systems]
-    for backbone in dict.fromkeys(row.backbone for row in rows):
+    for backbone in frames.by_backbone:
         these = [row for row in rows if row.backbone == backbone]
         found.append(view(f"{backbone}: systems", these, systems, words=2))
         pairs = lines[lines.backbone == backbone]

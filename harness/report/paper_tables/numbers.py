@@ -28,11 +28,16 @@ def mean_sd(mean: Any, sd: Any, over: str = "", sign: str = "") -> str:
     return f"{mean:{sign}.2f}{'' if pd.isna(sd) else f' ± {sd:.2f}'}{f' ({over})' if over else ''}"
 
 
+def so_many(count: int, things: str) -> str:
+    """`1 seed`, `3 seeds`; `things` is the plural."""
+    return f"{count} {things if count > 1 else things[:-1]}"
+
+
 def number_of_runs(runs: Any, repeats: Any) -> str:
     """`n 3` of seeds, `5 folds` of folds; empty where there are no runs."""
     if pd.isna(runs):
         return ""
-    return f"{runs} fold{'s' if runs > 1 else ''}" if repeats == "folds" else f"n {runs}"
+    return so_many(runs, repeats) if repeats == "folds" else f"n {runs}"
 
 
 def rate(value: Any) -> str:

@@ -35,14 +35,12 @@ def parameters(frames: Frames) -> Table:
     for classes in CLASS_COUNTS:
         lines[f"difference_{classes}"] = lines[f"total_{classes}"] - lines.published
     lines["published_counts_classes"] = [_meets(one) for one in lines.itertuples()]
-    counts = ("convolution", *COUNTED, "minus_baseline")
-    cells = pd.concat(
-        [
-            cells_from(lines, "model", (), {"model": "model"}),
-            cells_from(lines, "model", ["source"], dict(zip(counts, counts, strict=True))),
-            cells_from(lines, "model", ["published_file"], {"published": "published"}),
-            cells_from(lines, "model", ["source", "published_file"], dict(zip(COMPARED, COMPARED, strict=True))),
-        ]
+    cells = cells_from(
+        "model",
+        (lines, (), ["model"]),
+        (lines, ["source"], ["convolution", *COUNTED, "minus_baseline"]),
+        (lines, ["published_file"], ["published"]),
+        (lines, ["source", "published_file"], COMPARED),
     )
     rows = list(as_frame(cells, COLUMNS).itertuples(index=False))
     parts: list[Column] = [

@@ -6,6 +6,7 @@ import textwrap
 from typing import Any
 
 import pandas as pd
+from tabulate import tabulate
 
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
@@ -13,7 +14,7 @@ from harness.report.paper_tables.numbers import NONE, mean_sd, millions, number,
 from harness.report.paper_tables.table1 import table1_rows
 
 WIDTH = 100
-LEFT = (0, 1, 6)  # columns aligned at their left
+ALIGNED = ("left", "left", "right", "right", "right", "right", "left")
 
 
 def printed(frames: Frames, by: MadeBy) -> str:
@@ -23,9 +24,8 @@ def printed(frames: Frames, by: MadeBy) -> str:
         ("model", here, "paper", "full", "full", "ratio", "(95% interval)"),
         *map(_cells, table1_rows(frames)),
     ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    aligned = ["<" if column in LEFT else ">" for column in range(len(widths))]
-    lines = ["  ".join(map(format, line, map("{}{}".format, aligned, widths))).rstrip() for line in cells]
+    table = tabulate(cells, tablefmt="plain", colalign=ALIGNED, disable_numparse=True)
+    lines = [line.rstrip() for line in table.splitlines()]
     points = [f"{one.name} {100 * one.mAP:.2f}" for one in frames.references.itertuples()]
     references = [f"Reference points, not of this run (mAP %): {'; '.join(points)}."] if points else []
     interval = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,12 +9,23 @@ import pandas as pd
 
 from harness.config.systems import LINEAR_BASELINE
 from harness.report.decisions import seed_interval
-from harness.report.frames import Frames
+from harness.report.frames import IN_POINTS, Frames
 from harness.report.made_by import MadeBy, clips_tested, coverage
-from harness.report.paper_tables.numbers import NONE, mean_sd, millions, number, number_of_runs, rate, span, words
+from harness.report.paper_tables.numbers import (
+    NONE,
+    mean_sd,
+    millions,
+    number,
+    number_of_runs,
+    rate,
+    so_many,
+    span,
+    words,
+)
 from harness.report.paper_tables.table import Column, Recipe, Table, View, as_frame, cells_from, each_once, view
 
 CHANCE = "chance"
+SIZES = ("depths", "widths")
 METHODS = {LINEAR_BASELINE: "logistic regression on log-mel statistics", CHANCE: "mean prevalence of the test labels"}
 
 COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is DCLS over baseline; _low, _high: 95% intervals
@@ -31,7 +41,6 @@ COLUMNS = (  # mAP in percent, throughput in clips/s; `speed_ratio` is DCLS over
     *("scale", "depths", "widths", "start", "epochs", "batch", "seeds", "repeats", "training_device"),
     *("timing_device", "timing_threads", "timing_batch", "timing_precision", "timing_condition", "code"),
 )
-ASKED_FOR = ("model", "backbone", "method", "preset", "seeds", "repeats")  # from the parameters: no result
 NOTES = (
     "mAP is in percent; ± is the standard deviation over n seeds, or over folds.",
     "Parameters and throughput are those of the full-size models, whatever was trained. The published parameters are "
@@ -50,20 +59,15 @@ FOLDS_RULE = (
     "and leaves out that folds share training clips, which makes it too narrow."
 )
 PUBLISHED: dict[str, Recipe] = {
-    "kernel_size_published": "kernel_size",
-    "kernel_count_published": "kernel_count",
-    "map_published": "mAP",
-    "map_sd_published": "sd",
-    "map_difference_published": "mAP_difference",
-    "parameters_published": "parameters",
-    "throughput_published": "throughput",
-    "speed_ratio_published": "speed_ratio",
+    **{f"{name}_published": name for name in ("kernel_size", "kernel_count")},
+    **{"map_published": "mAP", "map_sd_published": "sd", "map_difference_published": "mAP_difference"},
+    **{f"{name}_published": name for name in ("parameters", "throughput", "speed_ratio")},
 }
 SCORES: dict[str, Recipe] = {
-    "map_mean": lambda lines: _mean_and_sd(lines)[0],
-    "map_sd": lambda lines: _mean_and_sd(lines)[1],
-    "map_low": lambda lines: seed_interval(*_mean_and_sd(lines), len(lines))[0],
-    "map_high": lambda lines: seed_interval(*_mean_and_sd(lines), len(lines))[1],
+    "map_mean": lambda lines: (100 * lines.mAP).mean(),
+    "map_sd": lambda lines: (100 * lines.mAP).std(),
+    "map_low": lambda lines: seed_interval(100 * lines.mAP)[0],
+    "map_high": lambda lines: seed_interval(100 * lines.mAP)[1],
     "map_seeds": len,
     "map_intervals_lowest": lambda lines: 100 * lines.mAP_low.min(),
     "map_intervals_highest": lambda lines: 100 * lines.mAP_high.max(),
@@ -75,25 +79,18 @@ OF_CHANCE: dict[str, Recipe] = {
     "map_over_chance": lambda _: 1.0,
     "test_classes": "classes",
 }
-DIFFERENCE = {f"map_difference_{name}": name for name in ("mean", "sd", "low", "high", "clips_low", "clips_high")}
 TIMING: dict[str, Recipe] = {
-    "parameters_527": "parameters_527",
-    "parameters_1000": "parameters_1000",
+    **{name: name for name in ("parameters_527", "parameters_1000")},
     **{f"throughput_527{end}": f"throughput{end}" for end in ("", "_low", "_high")},
     **{f"speed_ratio_527{end}": f"ratio_to_baseline{end}" for end in ("", "_low", "_high")},
     "speed_ratio_noise": lambda lines: lines.no_difference_below.where(lines.ratio_to_baseline.notna()).iloc[0],
     "speed_in_words": "in_words",
-    "timing_device": "device",
-    "timing_threads": "threads",
-    "timing_batch": "batch",
-    "timing_precision": "precision",
-    "timing_condition": "condition",
+    **{f"timing_{name}": name for name in ("device", "threads", "batch", "precision", "condition")},
 }
 TRAINING: dict[str, Recipe] = {
+    **{name: name for name in ("kernel_size", "kernel_count")},
     "parameters_trained": "trained_parameters",
-    **{name: name for name in ("scale", "start", "epochs", "batch")},
-    "depths": lambda lines: _spaced(lines.depths.iloc[0]),
-    "widths": lambda lines: _spaced(lines.widths.iloc[0]),
+    **{name: name for name in ("scale", "start", "epochs", "batch", "depths", "widths")},
 }
 
 
@@ -118,44 +115,50 @@ def table1_rows(frames: Frames) -> list[Any]:
 
 
 def table1_cells(frames: Frames) -> pd.DataFrame:
-    runs, published = frames.runs, frames.published
+    runs = frames.runs
     trained, linear = runs[runs.model != LINEAR_BASELINE], runs[runs.model == LINEAR_BASELINE]
-    tested = trained[trained.model == frames.models[0]]  # the test clips are the same for all models
-    chance = tested.assign(model=CHANCE)
+    chance = frames.tested.assign(model=CHANCE)
     every = pd.concat([runs, chance])
-    shared = every[["model"]].drop_duplicates().merge(tested[["metrics_file", "evaluation_file"]], how="cross")
-    first = trained.groupby("model", sort=False).head(1).convert_dtypes()  # whole numbers as such
-    timed = frames.shown_timings.convert_dtypes()
+    every = every.assign(preset=frames.preset, method=every.model.map(METHODS).fillna(every.method))
+    shared = every[["model"]].drop_duplicates().merge(frames.tested[["metrics_file", "evaluation_file"]], how="cross")
+    timed = frames.shown_timings.convert_dtypes()  # whole numbers as such
     coded = trained.merge(timed[["model", "revision", "source"]], on="model", how="left")
-    pairs, said = frames.to_baselines, partial(_in_words, repeats=frames.repeats)
-    pairs = pairs.assign(**{name: 100 * pairs[name].where(pairs.unfair == "") for name in DIFFERENCE.values()})
-    clips = clips_tested(frames)
-    parts: list[tuple[pd.DataFrame, tuple[str, ...], Mapping[str, Recipe]]] = [
-        (every, (), {"model": "model", "preset": lambda _: frames.preset}),
-        (trained, (), {"backbone": "backbone"}),
-        (every, (), {"method": _method}),
+    differences: dict[str, Recipe] = {
+        **{f"map_difference_{name}": name for name in IN_POINTS},
+        "map_difference_seeds": "n",
+        "map_difference_in_words": partial(_in_words, repeats=frames.repeats),
+    }
+    return cells_from(
+        "model",
+        (every, (), ["model", "preset"]),
+        (trained, (), ["backbone"]),
+        (every, (), ["method"]),
         (runs, (), {"seeds": each_once("seed"), "repeats": lambda _: frames.repeats}),
-        (published, ("source",), PUBLISHED),
-        (first, ("training_file",), {"kernel_size": _kernel_size, "kernel_count": _kernel_count}),
-        (first, ("training_file",), TRAINING),
+        (frames.published, ("source",), PUBLISHED),
+        (_first_of_each(trained), ("training_file",), TRAINING),
         (trained, ("training_file",), {"training_device": each_once("training_device")}),
         (runs, ("metrics_file",), SCORES),
         (frames.histories, ("source",), {"val_map_rise": _rise}),
         (chance, ("metrics_file",), OF_CHANCE),
-        (shared, ("metrics_file", "evaluation_file"), {"test_clips": lambda _: clips}),
+        (shared.assign(test_clips=clips_tested(frames)), ("metrics_file", "evaluation_file"), ["test_clips"]),
         (every, ("evaluation_file",), {name: each_once(name) for name in ("data", "data_fingerprint")}),
-        (runs, ("evaluation_file",), {"clip_seconds": "clip_seconds"}),
+        (runs, ("evaluation_file",), ["clip_seconds"]),
         (linear, ("evaluation_file",), {"training_device": each_once("evaluation_device"), "code": _code}),
-        (pairs, ("source",), {**DIFFERENCE, "map_difference_seeds": "n", "map_difference_in_words": said}),
+        (frames.to_baselines, ("source",), differences),
         (timed, ("source",), TIMING),
         (coded, ("training_file", "evaluation_file", "source"), {"code": _code}),
-    ]
-    return pd.concat([cells_from(lines, "model", files, recipes) for lines, files, recipes in parts])
+    )
 
 
-def _mean_and_sd(lines: pd.DataFrame) -> tuple[float, float]:
-    """Of mAP, in percent."""
-    return float((100 * lines.mAP).mean()), float((100 * lines.mAP).std())
+def _first_of_each(trained: pd.DataFrame) -> pd.DataFrame:
+    """The first run of each model, its kernels as the paper's table has them, depths and widths in words."""
+    first = trained.groupby("model", sort=False).head(1).convert_dtypes()  # whole numbers as such
+    sides = first.dilated_kernel_size.fillna(first.kernel_size)
+    return first.assign(
+        kernel_size=[f"{side}x{side}" for side in sides],
+        kernel_count=first.kernel_count.fillna(first.kernel_size**2),
+        **{name: [" ".join(map(str, one)) if isinstance(one, list) else "" for one in first[name]] for name in SIZES},
+    )
 
 
 def _rise(history: pd.DataFrame) -> float | None:
@@ -163,25 +166,6 @@ def _rise(history: pd.DataFrame) -> float | None:
     curve = 100 * history.groupby("epoch").val_mAP.mean()
     before = round(0.75 * curve.index.max())
     return float(curve.iloc[-1] - curve[before]) if before in curve.index and before < curve.index.max() else None
-
-
-def _spaced(numbers: Any) -> str:
-    return " ".join(map(str, numbers)) if isinstance(numbers, list) else ""
-
-
-def _method(lines: pd.DataFrame) -> str:
-    return METHODS.get(lines.model.iloc[0], lines.method.iloc[0])
-
-
-def _kernel_size(lines: pd.DataFrame) -> str:
-    one = lines.iloc[0]
-    side = one.kernel_size if pd.isna(one.dilated_kernel_size) else one.dilated_kernel_size
-    return f"{side}x{side}"
-
-
-def _kernel_count(lines: pd.DataFrame) -> int:
-    one = lines.iloc[0]
-    return int(one.kernel_size**2 if pd.isna(one.kernel_count) else one.kernel_count)
 
 
 def _in_words(pairs: pd.DataFrame, repeats: str) -> str:
@@ -192,7 +176,7 @@ def _in_words(pairs: pd.DataFrame, repeats: str) -> str:
     said = str(pair.verdict if pair.n > 1 else pair.verdict_for_these_weights)
     if said in ("higher", "lower"):
         return f"{said} for these weights" if pair.n == 1 else said
-    return f"{said} with {pair.n} {repeats if pair.n > 1 else repeats[:-1]}"
+    return f"{said} with {so_many(pair.n, repeats)}"
 
 
 def _code(lines: pd.DataFrame) -> str:
@@ -203,8 +187,14 @@ def _code(lines: pd.DataFrame) -> str:
 
 def _views(frames: Frames, rows: list[Any]) -> list[View]:
     found = [_published_and_reproduced(rows, coverage(frames))]
+    references: list[Column] = [
+        ("system", "name"),
+        ("where from", "source"),
+        ("mAP", lambda one: mean_sd(100 * one.mAP, 100 * one.sd, "" if pd.isna(one.n) else f"n {one.n:.0f}")),
+    ]
     if len(frames.references):
-        found.append(_references(frames.references))
+        points = frames.references.itertuples()
+        found.append(view("Reference points: not produced by this run", points, references, words=2))
     if compared := [row for row in rows if row.model in frames.systems and frames.systems[row.model].compared_with]:
         found.append(_comparison(compared, frames.repeats))
     return [*found, _details([row for row in rows if row.model != CHANCE], frames.repeats)]
@@ -220,7 +210,7 @@ def _published_and_reproduced(rows: list[Any], covered: str) -> View:
         ("model", "model"),
         ("kernel size / count", _kernel),
         ("mAP published", lambda row: mean_sd(row.map_published, row.map_sd_published)),
-        (f"mAP reproduced{f' ({covered})' if covered else ''}", _reproduced),
+        (f"mAP reproduced{f' ({covered})' if covered else ''}", reproduced),
         ("mAP / chance", lambda row: number(row.map_over_chance, ".1f")),
         ("parameters published", lambda row: millions(row.parameters_published)),
         ("reproduced (1000 / 527 classes)", counted),
@@ -240,17 +230,8 @@ def _kernel(row: Any) -> str:
     return here if here == published else f"{published}, here {here}"
 
 
-def _reproduced(row: Any) -> str:
+def reproduced(row: Any) -> str:
     return mean_sd(row.map_mean, row.map_sd, number_of_runs(row.map_seeds, row.repeats))
-
-
-def _references(references: pd.DataFrame) -> View:
-    columns: list[Column] = [
-        ("system", "name"),
-        ("where from", "source"),
-        ("mAP", lambda one: mean_sd(100 * one.mAP, 100 * one.sd, "" if pd.isna(one.n) else f"n {one.n:.0f}")),
-    ]
-    return view("Reference points: not produced by this run", references.itertuples(), columns, words=2)
 
 
 def _comparison(rows: list[Any], repeats: str) -> View:
@@ -258,16 +239,16 @@ def _comparison(rows: list[Any], repeats: str) -> View:
         over = number_of_runs(row.map_difference_seeds, repeats)
         return mean_sd(row.map_difference_mean, row.map_difference_sd, over, "+")
 
+    def alone(row: Any) -> str:
+        return span(row.map_difference_clips_low, row.map_difference_clips_high, "+")
+
     columns: list[Column] = [
         ("against its baseline", "model"),
         ("mAP, in words", lambda row: words(row.map_difference_in_words, "baseline not run")),
         ("mAP difference published", lambda row: number(row.map_difference_published, "+.2f")),
         ("reproduced", difference),
         (f"95% interval ({repeats} and clips)", lambda row: span(row.map_difference_low, row.map_difference_high, "+")),
-        (
-            "95% interval (clips alone)",
-            lambda row: span(row.map_difference_clips_low, row.map_difference_clips_high, "+"),
-        ),
+        ("95% interval (clips alone)", alone),
         ("speed ratio published", lambda row: number(row.speed_ratio_published, ".2f")),
         ("reproduced", lambda row: number(row.speed_ratio_527, ".2f")),
         ("95% interval", lambda row: span(row.speed_ratio_527_low, row.speed_ratio_527_high)),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.report import timing_frames
 from harness.report.frames import Frames
 from harness.report.made_by import MadeBy
 from harness.report.paper_tables.numbers import NONE, number, rate, span
 from harness.report.paper_tables.table import Column, Table, View, cells_from, view
-from harness.report.timing_frames import FLAGS
+from harness.report.timing_frames import FLAGS, architecture, fairest
 from harness.throughput import rows
 
 CONDITION = tuple(name for name in rows.CONDITION if name != "device")
@@ -46,16 +45,12 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
     """A row a condition and architecture of a system with a baseline, on every device that was timed."""
     found = _pairs(frames)
     timed = found[found.ratio.notna()]
-    measured = {name: name for name in COLUMNS if name != "ratio_published"}
-    parts = [
-        cells_from(found, "row", ["source"], measured),
-        cells_from(found, "row", ["published_file"], {"ratio_published": "ratio_published"}),
-    ]
+    measured = [name for name in COLUMNS if name != "ratio_published"]
     devices = (_device(str(device), one) for device, one in timed.groupby("device", sort=False))
     return Table(
         name="throughput",
         title="Throughput against the baseline, on every device that was timed",
-        cells=pd.concat(parts),
+        cells=cells_from("row", (found, ["source"], measured), (found, ["published_file"], ["ratio_published"])),
         columns=COLUMNS,
         views=(*devices, _goals(timed)),
         facts=tuple(fact for fact in by.facts if fact[0] == "Timing"),
@@ -65,12 +60,11 @@ def throughput(frames: Frames, by: MadeBy) -> Table:
 
 def _pairs(frames: Frames) -> pd.DataFrame:
     """The timings of systems with a baseline, with COLUMNS, `row` (the name) and `published_file`."""
-    compared = {name: one for name, one in frames.systems.items() if frames.baseline(name)}
-    wanted = {timing_frames.architecture(one): name for name, one in reversed(compared.items())}
-    named = pd.DataFrame([(*key, name) for key, name in wanted.items()], columns=[*rows.ARCHITECTURE, "model"])
+    compared = [(*architecture(one), name) for name, one in frames.systems.items() if frames.baseline(name)]
+    named = pd.DataFrame(compared, columns=[*rows.ARCHITECTURE, "model"]).drop_duplicates(list(rows.ARCHITECTURE))
     published = frames.published[["model", "speed_ratio", "source"]].rename(columns={"source": "published_file"})
     found = frames.timings.merge(named.merge(published, on="model", how="left"), on=[*rows.ARCHITECTURE])
-    best = [timing_frames.fairest(one, frames.systems) for _, one in frames.timings.groupby("device", sort=False)]
+    best = [fairest(one, frames.systems) for _, one in frames.timings.groupby("device", sort=False)]
     chosen = pd.concat([found.head(0), *best])[["device", *rows.ARCHITECTURE, *CONDITION]]
     found = found.merge(chosen.assign(fairest="yes"), how="left", on=list(chosen))
     found = found.assign(

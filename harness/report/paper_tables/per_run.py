@@ -1,4 +1,4 @@
-"""Average precision class by class: every model's mean over its runs, and the difference to its baseline's."""
+"""What table 1 is the mean of: the mAP of every run, and average precision class by class."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pandas as pd
 from harness.base import paths
 from harness.base.errors import UserError
 from harness.data.clips.splits import folds_of
-from harness.report.frames import Frames
+from harness.report.frames import DIFFERENCE, Frames
 from harness.report.made_by import MadeBy
-from harness.report.paper_tables.numbers import mean_sd, number, span
-from harness.report.paper_tables.table import Table, View, as_frame, cells_from
+from harness.report.paper_tables.numbers import NONE, mean_sd, number, span
+from harness.report.paper_tables.table import Part, Table, View, as_frame, cells_from
 
-DIFFERENCE = ("difference", "low", "high")
+PER_SEED = ("model", "seed", "fold", "test_clips", "map", "map_low", "map_high")
 NOTES = (
     "Average precision in percent, the mean over the runs of a model that have a positive of the class; ± is the "
     "standard deviation over them. Positives are counted once for each set of test clips.",
@@ -25,6 +25,28 @@ NOTES = (
 )
 
 
+def per_seed(frames: Frames, by: MadeBy) -> Table:
+    """A row a run of the models and of the linear baseline: mAP in percent; `fold` is empty where there are none."""
+    fold = {seed: next(iter(folds_of("test", seed))) if frames.folds else "" for seed in frames.runs.seed}
+    percent = {name.lower(): 100 * frames.runs[name] for name in ("mAP", "mAP_low", "mAP_high")}
+    runs = frames.runs.assign(**percent, fold=frames.runs.seed.map(fold), test_clips=frames.runs.clips)
+    runs["run"] = runs.model + "-" + runs.seed.astype(str)
+    runs["text"] = [f"{one.map:.2f} ({span(one.map_low, one.map_high)})" for one in runs.itertuples()]
+    text = runs.pivot(index="model", columns="seed", values="text")
+    text = text.reindex(index=runs.model.unique(), columns=list(frames.seeds)).fillna(NONE)
+    header = ("model", *(", ".join(filter(None, (fold[seed], f"seed {seed}"))) for seed in frames.seeds))
+    caption = "Test mAP in percent (95% interval over clips) by seed"
+    return Table(
+        name="per_seed",
+        title="Test mAP in percent by seed",
+        cells=cells_from("run", (runs, (), PER_SEED[:3]), (runs, ["metrics_file"], PER_SEED[3:])),
+        columns=PER_SEED,
+        views=(View(caption, header, tuple(text.itertuples(name=None))),),
+        facts=(("Results", by.line),),
+        warnings=by.warnings,
+    )
+
+
 def per_class(frames: Frames, by: MadeBy) -> Table:
     """A row a class, in the order of the data set's labels. Raises UserError where a per_class.csv has other classes
     than the others, or a difference is missing."""
@@ -32,25 +54,26 @@ def per_class(frames: Frames, by: MadeBy) -> Table:
     tested = lines[lines.model == frames.models[0]]
     sets = tested.seed.map(lambda seed: tuple(folds_of("test", seed)) if frames.folds else ())
     counted = tested[tested.seed.isin(tested.groupby(sets).seed.last())]  # each set of test clips once
-    parts = [
-        cells_from(tested, "label", (), {"label": "label"}),
-        cells_from(counted, "label", ["source"], {"positives": lambda one: int(one.positives.sum())}),
+    parts: list[Part] = [
+        (tested, (), ["label"]),
+        (counted, ["source"], {"positives": lambda one: int(one.positives.sum())}),
     ]
+    columns = ["label", "positives"]
     for model, runs in lines.groupby("model", sort=False):
-        mean_and_sd = {f"{model}_AP": lambda one: one.percent.mean(), f"{model}_AP_sd": lambda one: one.percent.std()}
-        parts.append(cells_from(runs, "label", ["source"], mean_and_sd))
+        columns += [f"{model}_AP", f"{model}_AP_sd"]
+        mean_and_sd = (lambda one: one.percent.mean(), lambda one: one.percent.std())
+        parts.append((runs, ["source"], dict(zip(columns[-2:], mean_and_sd, strict=True))))
     for model, pairs in _compared(frames, _labels(lines)).groupby("model", sort=False):
-        parts.append(cells_from(pairs, "label", ["source"], {f"{model}_{name}": name for name in DIFFERENCE}))
-    cells = pd.concat(parts)
-    columns = ["label", "positives", *(f"{model}_AP{sd}" for model in lines.model.unique() for sd in ("", "_sd"))]
-    columns += [f"{model}_{name}" for model, _ in _pairs(frames) for name in DIFFERENCE]
+        columns += [f"{model}_{name}" for name in DIFFERENCE]
+        parts.append((pairs, ["source"], dict(zip(columns[-3:], DIFFERENCE, strict=True))))
+    cells = cells_from("label", *parts)
     rows = as_frame(cells, columns).to_dict("records")
     return Table(
         name="per_class",
         title="Average precision by class",
         cells=cells,
         columns=tuple(columns),
-        views=tuple(_view(frames, rows, backbone) for backbone in dict.fromkeys(map(frames.backbone, frames.models))),
+        views=tuple(_view(frames, rows, backbone) for backbone in frames.by_backbone),
         facts=(("Results", by.line),),
         warnings=by.warnings,
         notes=NOTES,
@@ -67,28 +90,20 @@ def _labels(lines: pd.DataFrame) -> list[str]:
     return labels
 
 
-def _pairs(frames: Frames) -> list[tuple[str, str]]:
-    """Fair pairs of a system and its baseline."""
-    fair = frames.to_baselines[frames.to_baselines.unfair == ""]
-    return list(zip(fair.model, fair.baseline, strict=True))
-
-
 def _compared(frames: Frames, labels: list[str]) -> pd.DataFrame:
-    """The differences of these classes, in percentage points. Raises UserError where one is missing."""
-    wanted = [(*pair, label) for pair, label in product(_pairs(frames), labels)]
-    if not wanted:
-        return pd.DataFrame(columns=["model"])
-    found = frames.class_differences.set_index(["model", "baseline", "label"], drop=False)
-    for model, _, label in (one for one in wanted if one not in found.index):
-        path = paths.results(frames.preset) / "per_class_difference.csv"
-        raise UserError(f"{path}: no row of {model} and {label!r}; run `compare-models` again")
-    found = found.loc[wanted].reset_index(drop=True)
-    return found.assign(**{name: 100 * found[name] for name in DIFFERENCE})
+    """The differences of these classes. Raises UserError where one is missing."""
+    found = frames.differences_by_class(frames.fair_pairs)
+    there = set(zip(found.model, found.label, strict=True))
+    for (model, _), label in product(frames.fair_pairs, labels):
+        if (model, label) not in there:
+            path = paths.results(frames.preset) / "per_class_difference.csv"
+            raise UserError(f"{path}: no row of {model} and {label!r}; run `compare-models` again")
+    return found[found.label.isin(labels)]
 
 
 def _view(frames: Frames, rows: list[dict[str, Any]], backbone: str) -> View:
     """Of one backbone, so that it is narrow enough for a page: its models, and the main one's difference."""
-    models = [model for model in frames.models if frames.backbone(model) == backbone]
+    models = frames.by_backbone[backbone]
     pair = next((model for model, _ in frames.headline_pairs if model in models), None)
     header = ("class", "positives", *models, *((f"{pair} - baseline", "95% interval") if pair else ()))
     cells = []
