@@ -99,7 +99,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_frozen_stage_does_not_run_and_those_after_it_do(tmp_path: Path) -> None:
     """`dvc freeze throughput`: the tables do not wait for timings that somebody does not want."""
     stages = stage("parameters", "cat source > out/parameters") | stage("throughput", "true", "parameters")
-    folder = repository(tmp_path, stages | stage("tables", "cat out/parameters > out/tables", "throughput", "parameters"))
+    stages |= stage("tables", "cat out/parameters > out/tables", "throughput", "parameters")
+    folder = repository(tmp_path, stages)
     run(folder, *REPRO)
     assert runs(folder) == ["parameters", "tables", "throughput"]
     run(folder, "dvc", "freeze", "throughput")
