@@ -64,7 +64,7 @@ class Tab:
         """The addresses that the tab asked for, but for those of the browser's own first page."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         urls = {one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"}
-        return {url for url in urls if not url.startswith("chrome:")}
+        return {url for url in urls if not url.startswith(("chrome:", "chrome-untrusted:"))}
 
 
 @contextmanager
