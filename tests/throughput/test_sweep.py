@@ -56,10 +56,8 @@ def test_the_stage_writes_all_its_files(
     written = json.loads(choices_file(machine.label).read_text())[0]["choices"][0]
     assert {"operation", "input", "kernel", "backend", "failed"} < set(written)
     out = capsys.readouterr().out.splitlines()
-    assert (
-        re.match(r"\[1/12, \d\d:\d\d left\] ", out[0])
-        and out[-1] == f"{timings_file(machine.label)}: 12 pairs and conditions"
-    )
+    assert re.match(r"\[1/12, \d\d:\d\d left\] ", out[0])
+    assert out[-1] == f"{timings_file(machine.label)}: 12 pairs and conditions"
 
 
 def test_again_and_all(
