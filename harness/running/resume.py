@@ -70,7 +70,7 @@ def _finish(path: Path, needed: list[str], progress: Progress, rest: dict[str, A
     """Write the record of a checkpoint whose tensors are written, and delete what is no longer needed."""
     folder = path.parent
     content = {
-        "progress": {name: value for name, value in asdict(progress).items() if name != "positions"},
+        "progress": asdict(progress) | {"positions": list(progress.positions)},  # in their order, which files lose
         "state": rest,
         "sha256": {name: sha256_of(folder / name) for name in needed},
     }
@@ -142,7 +142,8 @@ def load(folder: Path, number: int, trainee: Trainee) -> Progress:
     trainee.optimizer.load_state_dict({"state": slots, "param_groups": rest["optimizer_groups"]})
     progress = content["progress"]
     progress |= {"losses": tuple(progress["losses"]), "history": tuple(progress["history"])}
-    return Progress(**progress, positions=_under(tensors, "positions/"))
+    positions = _under(tensors, "positions/")
+    return Progress(**progress | {"positions": {name: positions[name] for name in progress["positions"]}})
 
 
 def _state(trainee: Trainee) -> tuple[dict[str, Tensor], dict[str, Any]]:
