@@ -6,6 +6,7 @@ import argparse
 import gc
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -149,22 +150,25 @@ def _run_with_params(command: str, arguments: argparse.Namespace) -> int:
         _quiet_profiler()
         given = (arguments.all,)
     if command == "throughput" and arguments.quick:
-        from harness.throughput.quick import quick
-
-        quick(params)
+        _imported("harness.throughput.quick").quick(params)
         return 0
     module, function = (STAGES | COMMANDS)[command]
     return getattr(_imported(module), function)(params, *given) or 0
 
 
 def _imported(name: str) -> ModuleType:
-    """A stage's module. Imports leave next to no garbage, and looking for it would take a fifth of their time."""
+    """A stage's module. Imports leave next to no garbage, and looking for it would take a fifth of their time.
+
+    Ctrl-C waits until they are done: met in torch's C++, it would abort the process.
+    """
     gc.disable()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return importlib.import_module(name)
     finally:
         gc.freeze()  # nor is it looked for among these modules later
         gc.enable()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _quiet_profiler() -> None:
@@ -181,10 +185,9 @@ def _allocation(arguments: argparse.Namespace) -> Allocation:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
-    from harness.predicting.predict import Request
-
     names = ("run", "weights", "top", "format", "hop", "embeddings", "pictures")
-    return Request(tuple(arguments.recordings), **{name: getattr(arguments, name) for name in names})
+    request: type[Request] = _imported("harness.predicting.predict").Request
+    return request(tuple(arguments.recordings), **{name: getattr(arguments, name) for name in names})
 
 
 def _parser() -> argparse.ArgumentParser:

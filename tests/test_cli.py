@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,6 +58,34 @@ def test_every_stage_documents_itself(tmp_path: Path, stage: str) -> None:
     done = harness(tmp_path, stage, "--help")
     assert done.returncode == 0 and "usage: python -m harness " + stage in done.stdout
     assert stage in harness(tmp_path, "--help").stdout
+
+
+def test_ctrl_c_while_torch_is_imported_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes((ROOT / "presets" / "instruments.yaml").read_bytes())
+    command = [sys.executable, "-X", "importtime", "-m", "harness", "train", "--model", MODEL, "--seed", "0"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background has turned off
+    ) as process:
+        assert process.stderr and any("| " in line and "torch." in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+    assert process.returncode == 130 and said == ["interrupted: run it again to go on\n"], said
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nprint('imported')\n")
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from harness.__main__ import _imported"
+    code += "\ntry:\n _imported('slow')\nexcept KeyboardInterrupt:\n print('interrupted')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.stdout.split() == [b"imported", b"interrupted"], done.stderr
 
 
 def test_help_imports_nothing_heavy() -> None:
