@@ -66,7 +66,7 @@ def rows_of(path: Path, classes: int, samples: int) -> int:
     `samples` is the shortest waveform allowed: packed at another rate, ten seconds would have another length.
     """
     with opened(path) as file:
-        names, waveforms, targets = data_sets(path, file, SETS)
+        names, waveforms, targets = data_sets(path, file, SETS, "pack it as PANNs does")
         text = names.dtype.kind == "S" or h5py.check_string_dtype(names.dtype) is not None
         long_enough = waveforms.ndim == 2 and waveforms.shape[1] >= samples
         checks = [
@@ -89,11 +89,11 @@ def rows_of(path: Path, classes: int, samples: int) -> int:
         return common_length(path, file, SETS)
 
 
-def data_sets(path: Path, file: h5py.File, names: Sequence[str]) -> list[h5py.Dataset]:
+def data_sets(path: Path, file: h5py.File, names: Sequence[str], remedy: str) -> list[h5py.Dataset]:
     """Those of an open file. Raises UserError, naming file and data set, where one is missing."""
     for name in names:
         if not isinstance(file.get(name), h5py.Dataset):
-            raise UserError(f"{path}: no data set `{name}` (it has: {some(file)}); it needs {', '.join(names)}")
+            raise UserError(f"{path}: no data set `{name}` (it has: {some(file)}); {remedy}")
     return [file[name] for name in names]
 
 

@@ -20,7 +20,7 @@ SETS = ("audio_name", "mp3", "target")
 def pieces(path: Path, classes: int) -> list[tuple[int, int]]:
     """Rows, a block together."""
     with opened(path) as file:
-        _, sounds, targets = data_sets(path, file, SETS)
+        _, sounds, targets = data_sets(path, file, SETS, f"it needs {', '.join(SETS)}")
         width = (classes + 7) // 8
         if h5py.check_vlen_dtype(sounds.dtype) != np.uint8 or sounds.ndim != 1:
             raise UserError(
