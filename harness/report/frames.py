@@ -49,7 +49,7 @@ class Frames(Selection):
         """A row a run, and a row a run of the linear baseline: metrics.json and what its records say."""
         return self._named(pd.DataFrame([run_row(self.preset, *run) for run in self._runs(linear=True)]))
 
-    @property
+    @cached_property
     def first_runs(self) -> pd.DataFrame:
         """The first run of each model, by its name."""
         return self.runs.drop_duplicates("model").set_index("model", drop=False)
@@ -178,7 +178,7 @@ class Frames(Selection):
         """Where the clips come from, as in the parameters."""
         return str(self.runs.data.iloc[0])
 
-    @property
+    @cached_property
     def tested(self) -> pd.DataFrame:
         """The runs of the first model: the test clips are the same for all."""
         return self.runs[self.runs.model == self.models[0]]
@@ -209,26 +209,26 @@ class Frames(Selection):
         found = self.runs[self.runs.model == model]
         return pd.Series(100 * found.mAP.to_numpy(), index=found.seed.to_numpy(), dtype=float)
 
-    @property
+    @cached_property
     def points(self) -> pd.DataFrame:
         """`comparisons` in percentage points, NaN where a pair is not fair, and the method of the `baseline`."""
         found = self.comparisons
         percent = {name: 100 * found[name].where(found.unfair == "") for name in IN_POINTS}
         return found.assign(**percent, baseline_method=found.baseline.map(self.method))
 
-    @property
+    @cached_property
     def to_baselines(self) -> pd.DataFrame:
         """Those of `points` that are against the baseline."""
         found = self.points
         return found[found.baseline == found.model.map(self.baseline)]
 
-    @property
+    @cached_property
     def fair_pairs(self) -> list[tuple[str, str]]:
         """Models and their baselines, where the pair is fair."""
         fair = self.to_baselines.query("unfair == ''")
         return list(zip(fair.model, fair.baseline, strict=True))
 
-    @property
+    @cached_property
     def headline_pairs(self) -> list[tuple[str, str]]:
         """Of each backbone the main DCLS model and its baseline, where that pair is fair."""
         return [pair for pair in self.fair_pairs if pair[0] in self.main.values()]

@@ -26,10 +26,17 @@ def run_row(preset: str, model: str, seed: int) -> dict[str, Any]:
     scored = FILES.record(folder / "evaluation.json")
     data = scored.parameters["data"]
     row = {
-        **{"model": model, "seed": seed, **metrics.model_dump()},
-        **{"metrics_file": str(folder / "metrics.json"), "evaluation_file": str(folder / "evaluation.json")},
-        **{"evaluation_code": code_name(scored), "evaluation_device": scored.device, "training_file": math.nan},
-        **{"data_fingerprint": scored.data_fingerprint, "data": data["kind"], "clip_seconds": data["clip_seconds"]},
+        "model": model,
+        "seed": seed,
+        **metrics.model_dump(),
+        "metrics_file": str(folder / "metrics.json"),
+        "evaluation_file": str(folder / "evaluation.json"),
+        "evaluation_code": code_name(scored),
+        "evaluation_device": scored.device,
+        "training_file": math.nan,
+        "data_fingerprint": scored.data_fingerprint,
+        "data": data["kind"],
+        "clip_seconds": data["clip_seconds"],
     }
     if model == LINEAR_BASELINE:
         return row
@@ -39,12 +46,16 @@ def run_row(preset: str, model: str, seed: int) -> dict[str, Any]:
     return {
         **row,
         "training_file": str(training),
-        **{"training_code": code_name(trained), "training_device": trained.device, "precision": trained.precision},
+        "training_code": code_name(trained),
+        "training_device": trained.device,
+        "precision": trained.precision,
         **{name: built[name] for name in BUILT},
         **(dict.fromkeys(KERNELS, math.nan) | (built["dcls"] or {})),
         "epochs": trained.parameters["schedule"]["epochs"],
-        **{"batch": trained.parameters["train"]["batch"], "threads": trained.threads},
-        **{"classes_trained": trained.classes, "trained_parameters": trained.trained_parameters},
+        "batch": trained.parameters["train"]["batch"],
+        "threads": trained.threads,
+        "classes_trained": trained.classes,
+        "trained_parameters": trained.trained_parameters,
     }
 
 

@@ -27,7 +27,11 @@ TEXT = (
 RATIO = (*(f"ratio_to_baseline{end}" for end in rows.INTERVAL), "no_difference_below")
 REMEDY = "restore it from Git, or measure again"  # another device's rows cannot be measured here
 PLAIN = {
-    **{"mode": "inference", "precision": "float32", "compiled": False, "fused": False, "classes": CLASS_COUNTS[0]},
+    "mode": "inference",
+    "precision": "float32",
+    "compiled": False,
+    "fused": False,
+    "classes": CLASS_COUNTS[0],
     "status": rows.OK,
 }
 
