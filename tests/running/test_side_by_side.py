@@ -254,7 +254,7 @@ def test_more_jobs_than_cores_lose_nothing_and_more_cores_gain_what_they_can() -
     took = {jobs: makespan(needs, seconds, {"throughput"}, jobs) for jobs in (1, 2, 4, 8)}
     assert took == {1: 1664, 2: 927, 4: 566, 8: 416}
     assert [round((took[1] - 185) / (took[jobs] - 185) / jobs, 2) for jobs in took] == [1.0, 1.0, 0.97, 0.8]
-    assert makespan(needs, seconds, {"throughput"}, 4, cores=2) <= took[2]
+    assert makespan(needs, seconds, {"throughput"}, 4, cores=2) == 924.5  # of 927 with two jobs
     assert seconds_to_end(needs, seconds)["train@0-0"] == 75 + 6 + 30
 
 
