@@ -43,9 +43,9 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], make_folder: b
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path, name: str = "*") -> None:
+def remove_leftovers(folder: Path, name: str = "*", process: int | str = "*") -> None:
     """Delete what `write_atomic` left in `folder` of files called `name` in a killed process; none may be writing."""
-    for path in folder.glob(f".{name}.*.tmp"):
+    for path in folder.glob(f".{name}.{process}.tmp"):
         path.unlink(missing_ok=True)
 
 

@@ -97,6 +97,20 @@ def test_a_run_is_seen_while_it_goes_on_and_resumed_and_is_the_same(
     assert not list(plain.glob("runs/folder/*.tensorboard"))
 
 
+def test_what_a_killed_run_left_half_written_goes_and_what_others_write_stays(
+    nursery: Nursery, new_folder: Folder
+) -> None:
+    folder = new_folder("folder", models=[MODEL])
+    status, plotted = folder / paths.status("folder", MODEL, 0), folder / paths.plotted_history("folder")
+    for path in (status, plotted):
+        path.parent.mkdir(parents=True)
+        for process in (4_194_305, 4_194_306):  # no process has such a number
+            path.with_name(f".{path.name}.{process}.tmp").write_text("epoch,tr")
+    status.write_text('{"state": "running", "process": 4194305}')
+    nursery.run(folder, *TRAIN)
+    assert [path.name for path in folder.rglob("*.tmp")] == [".history.csv.4194306.tmp"]
+
+
 def test_a_run_that_cannot_start_says_why(
     nursery: Nursery, new_folder: Folder, row: Callable[[Path], list[str]]
 ) -> None:
