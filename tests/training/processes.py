@@ -6,6 +6,7 @@ number of its fork and, once that has ended, with its exit status (negative: by 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -64,18 +65,21 @@ class Nursery:
 
 
 def _serve() -> None:
-    from harness.__main__ import main
+    from harness.__main__ import COMMANDS, main
+    from harness.records.code_closure import STAGES
 
+    for command in ("train", "evaluate", "examples", "replay"):  # which `main` would import in each fork
+        importlib.import_module((STAGES | COMMANDS)[command][0])
     for line in sys.stdin:
-        command = json.loads(line)
+        asked = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            os.chdir(command["folder"])
-            os.environ.update(command["environment"])
-            log = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.chdir(asked["folder"])
+            os.environ.update(asked["environment"])
+            log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            sys.argv = ["harness", *command["arguments"]]
+            sys.argv = ["harness", *asked["arguments"]]
             status = 1
             try:
                 status = main()
