@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def params() -> Params:
     """The default preset, as committed."""
     return load(ROOT / "presets" / "instruments.yaml")
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts, parameters and results as committed, since a run may have written others; of an archive, as they are."""
+    if not (ROOT / ".git").exists():
+        return ROOT
+    folder = tmp_path_factory.mktemp("committed")
+    names = ["README.md", "docs", "paper_tables", "params.yaml", "presets", "results"]
+    packed = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
 
 
 @pytest.fixture(scope="session")

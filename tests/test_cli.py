@@ -110,8 +110,9 @@ def test_every_preset_is_valid_and_can_be_switched_to(tmp_path: Path, name: str)
     assert load(tmp_path / "params.yaml").preset == name
 
 
-def test_the_committed_parameters_are_a_preset() -> None:
-    assert (ROOT / "params.yaml").read_bytes() in [path.read_bytes() for path in (ROOT / "presets").glob("*.yaml")]
+def test_the_committed_parameters_are_a_preset(committed: Path) -> None:
+    presets = [path.read_bytes() for path in (committed / "presets").glob("*.yaml")]
+    assert (committed / "params.yaml").read_bytes() in presets
 
 
 def test_switching_does_not_lose_edits(tmp_path: Path) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-import subprocess
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -20,20 +17,6 @@ from harness.comparison.paired import read_predictions
 from harness.report.readme import PRESET, README, SCREENSHOT, SOURCE, renewed, take_screenshot
 from harness.scoring.metrics import mean_average_precision
 from tests.browser import find_chromium
-from tests.conftest import ROOT
-
-
-@pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """README and results as committed, since a run may have written others; in an unpacked archive, as they are."""
-    if not (ROOT / ".git").exists():
-        return ROOT
-    folder = tmp_path_factory.mktemp("committed")
-    names = ["README.md", "docs", "paper_tables", "results"]
-    packed = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
 
 
 def test_the_readme_shows_the_committed_results(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,6 @@ from harness.report.figures.kernels import dense_kernels, kernel_positions
 from harness.report.frames import Frames, load_frames
 from harness.report.selection import selection_in
 from harness.report.tables import tables
-from tests.conftest import ROOT
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of
 
 INCOMPLETE = "epoch,stage,element,channel,row,column\n0,1,1,0,0,0\n1,1,1,0,0,0\n0,1,2,0,0,0\n"
@@ -202,8 +201,8 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
 
 
 @pytest.mark.parametrize("preset", ["esc10", "instruments"])
-def test_committed_results_can_be_drawn(preset: str) -> None:
-    with contextlib.chdir(ROOT):
+def test_committed_results_can_be_drawn(committed: Path, preset: str) -> None:
+    with contextlib.chdir(committed):
         frames = load_frames(selection_in(Path("results") / preset))
         backbone, model = next(iter(frames.main.items()))
         maps = kernel_positions(frames, model)

@@ -24,7 +24,6 @@ from harness.report.figures.draw import draw_figures
 from harness.report.page.build import MOST_BYTES, write_page
 from harness.report.tables import tables
 from tests.browser import Tab, browser, find_chromium, find_driver
-from tests.conftest import ROOT
 from tests.report.conftest import BASELINE, DCLS, RESULTS, folder_of, rows_of_table
 
 INDEX = RESULTS / "index.html"
@@ -356,9 +355,9 @@ def test_it_fits_phones_dark_rooms_and_paper(opened: Tab, tmp_path: Path) -> Non
     assert opened.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
 
 
-@pytest.mark.parametrize("preset", ["esc10", "instruments"])
-def test_pages_of_committed_results_are_small(preset: str) -> None:
-    size = (ROOT / "results" / preset / "index.html").stat().st_size
+@pytest.mark.parametrize("preset", ["esc10", "instruments", "study"])
+def test_pages_of_committed_results_are_small(committed: Path, preset: str) -> None:
+    size = (committed / "results" / preset / "index.html").stat().st_size
     assert 100_000 < size < MOST_BYTES
 
 

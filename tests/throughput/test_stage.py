@@ -36,7 +36,7 @@ def repository(tmp_path: Path) -> Path:
     counted = Path("results/instruments/parameters.json")
     (folder / counted).parent.mkdir(parents=True)
     shutil.copy(ROOT / counted, folder / counted)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = yaml.safe_load((ROOT / "presets" / "instruments.yaml").read_text())
     params["models"] = ["convnext_audio_tiny", "convnext_dcls_audio_tiny"]
     params["throughput"] = {"inference_batches": [1], "training_batches": [1], "seconds": 0.0}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

@@ -18,7 +18,6 @@ from harness.base import paths
 from harness.config.params import load
 from harness.running.status import status
 from harness.running.watch import _all_histories
-from tests.conftest import ROOT
 from tests.training.conftest import Folder
 from tests.training.processes import Nursery
 
@@ -119,9 +118,8 @@ def test_a_run_that_cannot_start_says_why(
     assert row(folder)[1] == "failed" and "train.precision: is fp16, which needs a CUDA GPU" in row(folder)[-1]
 
 
-def test_what_runs_plot_is_what_tables_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the committed results."""
-    monkeypatch.chdir(ROOT)
+def test_what_runs_plot_is_what_tables_plots(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(committed)
     params = load(Path("presets/instruments.yaml"))
     written = rows_of(paths.plotted_history(params.preset))
     assert [list(map(str, row)) for row in _all_histories(params)] == [list(row.values()) for row in written]
