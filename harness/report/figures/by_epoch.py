@@ -57,7 +57,7 @@ def differences_by_epoch(frames: Frames) -> Figure | None:
         return None
     rows, palette = list(found["row"].unique()), theme.of_methods(frames)
     layout = {"row": "row", "col": "backbone", "hue": "method", "palette": palette}
-    grid = theme.facets(found, 0.7 + 1.05 * len(rows), sharex="col", sharey="row", **layout)
+    grid = theme.facets(found, 0.7 + 1.25 * len(rows), sharex="col", sharey="row", **layout)
     grid.map_dataframe(_line_in_a_band)
     theme.label_rows(grid, rows)
     for axes in grid.axes.flat:
