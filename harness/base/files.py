@@ -15,12 +15,15 @@ from typing import Any, BinaryIO
 from harness.base.errors import UserError
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object], make_folder: bool = True) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], object], make_folder: bool = True, writer: str = "") -> None:
     """Call `write` on a temporary file in `path`'s folder, fsync it, and rename it to `path`.
+
+    The temporary file is called after the `writer`, by default this process. A `writer` is for a file that several
+    machines write, where process numbers may be the same; what a killed one left, its next one overwrites.
 
     Raises UserError where the folder cannot be written or the disk is full; `path` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{writer or os.getpid()}.tmp")
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,18 +46,18 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], make_folder: b
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path, name: str = "*", process: int | str = "*") -> None:
+def remove_leftovers(folder: Path, name: str = "*") -> None:
     """Delete what `write_atomic` left in `folder` of files called `name` in a killed process; none may be writing."""
-    for path in folder.glob(f".{name}.{process}.tmp"):
+    for path in folder.glob(f".{name}.*.tmp"):
         path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    write_atomic(path, lambda file: file.write(content))
+def write_bytes(path: Path, content: bytes, writer: str = "") -> None:
+    write_atomic(path, lambda file: file.write(content), writer=writer)
 
 
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, writer: str = "") -> None:
+    write_bytes(path, text.encode(), writer)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -82,14 +85,16 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run its stage again") from error
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> None:
+def write_csv(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]], writer: str = ""
+) -> None:
     """A CSV with `\\n` line ends; rows are sequences in the header's order, or mappings with its keys."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
     for row in rows:
-        writer.writerow([row[name] for name in header] if isinstance(row, Mapping) else row)
-    write_text(path, text.getvalue())
+        table.writerow([row[name] for name in header] if isinstance(row, Mapping) else row)
+    write_text(path, text.getvalue(), writer)
 
 
 def sha256_of(path: Path) -> str:

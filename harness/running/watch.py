@@ -18,7 +18,7 @@ import torch
 
 from harness.base import paths
 from harness.base.errors import Stopped, UserError
-from harness.base.files import read_json, read_text, remove_leftovers, write_csv, write_json
+from harness.base.files import read_text, remove_leftovers, write_csv, write_json
 from harness.config.params import Params
 from harness.config.systems import BACKBONES
 from harness.records.provenance import fingerprint_of, stage_parameters
@@ -45,7 +45,8 @@ class Watch:
         }
         self.seen: dict[str, Any] = {"epochs": self.epochs}
         if world.is_first:
-            self._clear()
+            status = paths.status(params.preset, name, seed)
+            remove_leftovers(status.parent, status.name)  # of this run, which a killed process was writing
         self._status("running")
 
     def begin(self, history: Sequence[Mapping[str, float]], step: int) -> None:
@@ -104,16 +105,6 @@ class Watch:
         for name, value in values.items() if self.events is not None else ():
             self.events.add_scalar(name, value, number)
 
-    def _clear(self) -> None:
-        """Remove what this run's last process left half-written if it was killed; others may be at the shared plot."""
-        status, plotted = (
-            paths.status(self.params.preset, self.name, self.seed),
-            paths.plotted_history(self.params.preset),
-        )
-        remove_leftovers(status.parent, status.name)
-        with contextlib.suppress(UserError, KeyError, TypeError):  # no status, or none of ours
-            remove_leftovers(plotted.parent, plotted.name, int(read_json(status)["process"]))
-
     def _status(self, state: str, why: str = "") -> None:
         if not self.world.is_first:
             return
@@ -130,7 +121,8 @@ class Watch:
         results = paths.training_results(self.params.preset, self.name, self.seed)
         (results / "run.json").unlink(missing_ok=True)
         write_csv(results / "history.csv", HISTORY, history)
-        write_csv(paths.plotted_history(self.params.preset), LIVE_HISTORY, _all_histories(self.params))
+        plotted, rows = paths.plotted_history(self.params.preset), _all_histories(self.params)
+        write_csv(plotted, LIVE_HISTORY, rows, writer=f"{self.name}-{self.seed}")  # other runs write it, too
 
 
 @contextmanager

@@ -101,13 +101,13 @@ def test_what_a_killed_run_left_half_written_goes_and_what_others_write_stays(
 ) -> None:
     folder = new_folder("folder", models=[MODEL])
     status, plotted = folder / paths.status("folder", MODEL, 0), folder / paths.plotted_history("folder")
-    for path in (status, plotted):
+    other = f".{plotted.name}.convnext_audio_tiny-0.tmp"
+    for path, names in ((status, (f".{status.name}.17.tmp",)), (plotted, (f".{plotted.name}.{MODEL}-0.tmp", other))):
         path.parent.mkdir(parents=True)
-        for process in (4_194_305, 4_194_306):  # no process has such a number
-            path.with_name(f".{path.name}.{process}.tmp").write_text("epoch,tr")
-    status.write_text('{"state": "running", "process": 4194305}')
+        for name in names:
+            path.with_name(name).write_text("epoch,tr")
     nursery.run(folder, *TRAIN)
-    assert [path.name for path in folder.rglob("*.tmp")] == [".history.csv.4194306.tmp"]
+    assert [path.name for path in folder.rglob("*.tmp")] == [other]
 
 
 def test_a_run_that_cannot_start_says_why(
