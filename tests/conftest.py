@@ -51,7 +51,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return ROOT
     folder = tmp_path_factory.mktemp("committed")
     names = ["README.md", "docs", "paper_tables", "params.yaml", "presets", "results"]
-    packed = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, capture_output=True, check=True).stdout
+    packed = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
     return folder

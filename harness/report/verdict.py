@@ -69,7 +69,7 @@ def answer(frames: Frames, claims: tuple[Claim, ...]) -> str:
     ]
     if not said:
         return f"No DCLS system of {frames.preset} has a fair pair with its baseline."
-    where = "In small" if unlike_the_paper(frames) else "In the paper's experiment"
+    where = "In this small experiment" if unlike_the_paper(frames) else "In the paper's experiment"
     return f"{where}, {'; '.join(said)}."
 
 
@@ -100,7 +100,7 @@ def _differences(frames: Frames, unlike: str) -> list[Claim]:
             said = _said(f"{who} beats the {other}", f"{who} loses to the {other}")
         elif fixed and first.model in frames.main.values():
             claim = f"Learning the spacings raises mAP: {claim}"
-            said = _said("learning the spacings helps beyond their reach", "learning the spacings costs mAP")
+            said = _said("learning the spacings helps beyond the longer reach", "learning the spacings costs mAP")
         fewer = _too_few(list(fair.backbone)) if is_main else ""
         word = over_backbones(fair.outcome)
         told = f"It is {_told(fair)}." if by_backbone else "No pair is fair."
@@ -113,7 +113,7 @@ def _differences(frames: Frames, unlike: str) -> list[Claim]:
 
 
 def _said(yes: str, no: str) -> dict[str, str]:
-    return {SUPPORTED: f"{yes} in {{}}", REFUTED: f"{no} in {{}}", UNDECIDED: f"whether {yes} is undecided in {{}}"}
+    return {SUPPORTED: f"{yes} in {{}}", REFUTED: f"{no} in {{}}", UNDECIDED: f"it is undecided whether {yes} in {{}}"}
 
 
 def _told(fair: pd.DataFrame) -> str:

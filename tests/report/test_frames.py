@@ -49,8 +49,8 @@ def test_every_frame_has_the_columns_that_the_document_lists(workplace: Path, re
     columns, meanings = _described()
     assert set(read) - set(columns) == {*OF_ANOTHER} and set(columns) <= set(read)
     for name, other in OF_ANOTHER.items():
-        more = set(read.pop(name)) - set(read[other])
-        assert more == ({"baseline_method"} if other == "comparisons" else set()), name
+        differing = set(read.pop(name)) ^ set(read[other])
+        assert differing == ({"baseline_method"} if other == "comparisons" else set()), name
     for name, frame in read.items():
         expected = columns[name] | ({*rows.COLUMNS} if "condition" in columns[name] else set())
         assert set(frame) - IN_EVERY_FRAME == expected - IN_EVERY_FRAME, name

@@ -200,7 +200,7 @@ def test_old_results_are_drawn_without_what_they_lack(workplace: Path, report_pa
     assert list(old.axes[0].lines[0].get_xdata()) == [0, 1, 2, 4, 8]
 
 
-@pytest.mark.parametrize("preset", ["esc10", "instruments"])
+@pytest.mark.parametrize("preset", ["esc10", "instruments", "study"])
 def test_committed_results_can_be_drawn(committed: Path, preset: str) -> None:
     with contextlib.chdir(committed):
         frames = load_frames(selection_in(Path("results") / preset))

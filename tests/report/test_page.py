@@ -180,7 +180,7 @@ def test_it_says_what_the_tables_say(here: Path) -> None:
     document = Document(text)
     sentence = Path("paper_tables/instruments/answer.txt").read_text().strip()
     assert ("h1", sentence.replace("-", "\u2011")) in document.texts
-    assert sentence.startswith("In small, ") and " DCLS beats the baseline" in sentence
+    assert sentence.startswith("In this small experiment, ") and " DCLS beats the baseline" in sentence
     cells = {text for tag, text in document.texts if tag == "td"}
     row = rows_of_table()[DCLS]
     assert f"{float(row['map_mean']):.2f} ± {float(row['map_sd']):.2f} (n 2)" in cells

@@ -85,7 +85,7 @@ def test_claims_are_of_labels_over_backbones(frames: Frames) -> None:
     ]
     assert {name for name, _ in claims[0].by_backbone} == {"ConvNeXt-T", "FastViT-SA24"}
     said = answer(frames, claims)
-    assert said.startswith("In small, ") and "DCLS (spread start) beats the baseline" in said
+    assert said.startswith("In this small experiment, ") and "DCLS (spread start) beats the baseline" in said
     assert "learning the spacings" in said
 
 

@@ -163,7 +163,7 @@ def test_the_default_preset_is_not_the_papers_experiment(workplace: Path, report
     assert "deviation 4 and rate 20 instead of 0.5 and 5" in rises.paper.reason
     assert rises.small and rises.small.word in (UNDECIDED, SUPPORTED, REFUTED) and len(rises.numbers) == 3
     assert cost.small and cost.small.word == REFUTED and fewer.small is None
-    assert answer(frames, verdict(frames)).startswith("In small, ")
+    assert answer(frames, verdict(frames)).startswith("In this small experiment, ")
     assert " DCLS beats the baseline" in answer(frames, verdict(frames))
 
 
