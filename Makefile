@@ -45,7 +45,7 @@ plots: $(DEV)  ## DVC's plots in one page that needs no network: dvc_plots/index
 	@$(BIN)/python -m harness.report.offline_plots
 	@$(BIN)/dvc plots show --html-template .dvc/tmp/plots.html
 
-test: $(DEV)  ## run the tests (9 to 24 minutes on two virtual cores)
+test: $(DEV)  ## run the tests (12 to 20 minutes on two virtual cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-slow: $(DEV)  ## run the slow tests: torch.compile, every timm family, 200,000 clips (some 10 minutes)
