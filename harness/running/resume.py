@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def _finish(path: Path, needed: list[str], progress: Progress, rest: dict[str, A
     """Write the record of a checkpoint whose tensors are written, and delete what is no longer needed."""
     folder = path.parent
     content = {
-        "progress": asdict(progress) | {"positions": list(progress.positions)},  # in their order, which files lose
+        "progress": vars(progress) | {"positions": list(progress.positions)},  # in their order, which files lose
         "state": rest,
         "sha256": {name: sha256_of(folder / name) for name in needed},
     }
