@@ -52,12 +52,12 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
         path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes, writer: str = "") -> None:
-    write_atomic(path, lambda file: file.write(content), writer=writer)
+def write_bytes(path: Path, content: bytes) -> None:
+    write_atomic(path, lambda file: file.write(content))
 
 
-def write_text(path: Path, text: str, writer: str = "") -> None:
-    write_bytes(path, text.encode(), writer)
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -88,13 +88,16 @@ def read_text(path: Path) -> str:
 def write_csv(
     path: Path, header: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]], writer: str = ""
 ) -> None:
-    """A CSV with `\\n` line ends; rows are sequences in the header's order, or mappings with its keys."""
+    """A CSV with `\\n` line ends; rows are sequences in the header's order, or mappings with its keys.
+
+    `writer` is that of `write_atomic`.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
     for row in rows:
         table.writerow([row[name] for name in header] if isinstance(row, Mapping) else row)
-    write_text(path, text.getvalue(), writer)
+    write_atomic(path, lambda file: file.write(text.getvalue().encode()), writer=writer)
 
 
 def sha256_of(path: Path) -> str:
