@@ -33,6 +33,13 @@ def unshared(params: Any) -> Any:
     return json.loads(json.dumps(params))
 
 
+def unpack_commit(folder: Path, *names: str) -> None:
+    """These files and folders of this repository into `folder`, as committed."""
+    packed = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that takes longest first, so that processes that share the files end at about the same time."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
@@ -50,10 +57,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (ROOT / ".git").exists():
         return ROOT
     folder = tmp_path_factory.mktemp("committed")
-    names = ["README.md", "docs", "paper_tables", "params.yaml", "presets", "results"]
-    packed = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
+    unpack_commit(folder, "README.md", "docs", "paper_tables", "params.yaml", "presets", "results")
     return folder
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +19,7 @@ import pytest
 
 from harness.config.params import load
 from harness.revisions.results import paired_interval
-from tests.conftest import ROOT
+from tests.conftest import ROOT, unpack_commit
 from tests.made_up_timings import write_timings
 
 MODEL, BASELINE, LINEAR = "convnext_dcls_audio_tiny", "convnext_audio_tiny", "linear_baseline"
@@ -58,9 +56,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (ROOT / ".git").exists():
         pytest.skip("no Git checkout: the commit that is compared is made from this repository's")
     folder = tmp_path_factory.mktemp("origin")
-    packed = subprocess.run(["git", "archive", "HEAD", *TAKEN], cwd=ROOT, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
+    unpack_commit(folder, *TAKEN)
     for path in (folder / RESULTS / "runs").iterdir():
         if not path.name.endswith(("-0", "-1")):
             shutil.rmtree(path)
