@@ -208,8 +208,8 @@ def test_committed_results_can_be_drawn(committed: Path, preset: str) -> None:
         maps = kernel_positions(frames, model)
         assert maps is not None and kernel_motion(frames, backbone) is not None
         drawn = [figure is not None for figure in (dense_kernels(frames, model), calibration(frames))]
-        titles = {axes.get_title() for axes in maps.axes}
-        drawn += [example_clips(frames) is not None, "paths of a sample" in titles]
+        *_, last = filter(None, (axes.get_title() for axes in maps.axes))
+        drawn += [example_clips(frames) is not None, last == "paths of a sample"]
         assert drawn.count(False) == len(not_recorded(frames))
 
 
