@@ -68,18 +68,18 @@ def _serve() -> None:
     from harness.__main__ import COMMANDS, main
     from harness.records.code_closure import STAGES
 
-    for command in ("train", "evaluate", "examples", "replay"):  # which `main` would import in each fork
-        importlib.import_module((STAGES | COMMANDS)[command][0])
+    for stage in ("train", "evaluate", "examples", "replay"):  # which `main` would import in each fork
+        importlib.import_module((STAGES | COMMANDS)[stage][0])
     for line in sys.stdin:
-        asked = json.loads(line)
+        command = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            os.chdir(asked["folder"])
-            os.environ.update(asked["environment"])
-            log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.chdir(command["folder"])
+            os.environ.update(command["environment"])
+            log = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            sys.argv = ["harness", *asked["arguments"]]
+            sys.argv = ["harness", *command["arguments"]]
             status = 1
             try:
                 status = main()
